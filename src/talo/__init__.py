@@ -1,0 +1,1 @@
+"""Talo, a distributed task queue that loses nothing."""

@@ -1,0 +1,412 @@
+"""What a store promises: the verbs of its four roles and the data they exchange.
+
+Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers: ``app.send`` (send),
+``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
+
+Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends within the store's
+operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``. Whether a lease is over
+or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process (it is opened after the
+fork) and its verbs may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from talo.wire.message import Message
+
+__all__ = [
+    "Broker",
+    "Bus",
+    "DeadLetter",
+    "Death",
+    "Delivery",
+    "Features",
+    "Lease",
+    "Locks",
+    "OwnerInfo",
+    "QueueStats",
+    "ResultBackend",
+    "ResultMeta",
+    "Settlement",
+    "Store",
+    "Subscription",
+    "Turn",
+    "Verdict",
+    "Watch",
+]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to settle one delivery. ``token`` grows in the order of fetching and is never used twice by one owner."""
+
+    owner: str
+    token: int
+
+
+class Delivery(msgspec.Struct, kw_only=True):
+    """A fetched message under a lease.
+
+    ``message`` is None when the bytes in the queue make no message: then ``fault`` says why and ``raw`` holds them.
+    """
+
+    lease: Lease
+    queue: str
+    message: Message | None
+    raw: bytes | None = None
+    fault: str | None = None
+    #: How often this message was charged before: its process died while it ran.
+    deliveries: int = 0
+    #: It came back from a death whose cause is unknown; whoever runs it does so with nothing unsettled beside it.
+    suspect: bool = False
+    #: The token that it had under the owner it was taken over from.
+    former: int | None = None
+
+
+class Verdict(enum.IntEnum):
+    """How a delivery ends."""
+
+    DONE = 0
+    #: Back to its queue: to the head at once, or after ``delay`` seconds.
+    AGAIN = 1
+    #: To the dead letters.
+    DEAD = 2
+
+
+class ResultMeta(msgspec.Struct, kw_only=True):
+    """A result to be stored. ``payload`` is the encoded result document, as any reader (Celery's included) expects to find it."""
+
+    task_id: str
+    status: str
+    payload: bytes
+    #: Seconds to keep it; None: for ever.
+    expires: float | None = None
+
+
+class Death(msgspec.Struct, kw_only=True):
+    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``, ``rejected`` ...)."""
+
+    reason: str
+    text: str = ""
+    #: JSON-able facts: traceback, worker, exit code, retries.
+    detail: dict[str, Any] = {}
+    task_id: str | None = None
+    task: str | None = None
+    #: Seconds to keep it; None: for ever.
+    expires: float | None = None
+
+
+class Settlement(msgspec.Struct, kw_only=True):
+    """The end of one delivery with everything that it means; applied whole or not at all."""
+
+    lease: Lease
+    verdict: Verdict = Verdict.DONE
+    result: ResultMeta | None = None
+    #: What to send: next chain step, callbacks, the retry.
+    follow: Sequence[Message] = ()
+    #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
+    delay: float = 0.0
+    #: AGAIN: this delivery counts, because its process died while it ran.
+    charge: bool = False
+    #: AGAIN: mark it suspect.
+    suspect: bool = False
+    #: DEAD: why.
+    death: Death | None = None
+
+
+class Turn(msgspec.Struct):
+    """What one turn brought."""
+
+    deliveries: list[Delivery]
+    #: Leases of settlements that were refused, because they had ended or were taken over. Nothing of such a settlement was applied.
+    refused: list[Lease]
+    #: Epoch seconds (store's clock turned to the local one) at which the next delayed task of this store falls due, None if none waits.
+    next_due: float | None = None
+
+
+class OwnerInfo(msgspec.Struct, kw_only=True):
+    """One lease holder, as the store knows it."""
+
+    owner: str
+    #: The node name of its worker, the same for all owners of one worker.
+    worker: str
+    #: How many tasks it runs at a time.
+    slots: int
+    #: Seconds until its lease ends; negative if it is over.
+    remaining: float
+    #: Leases it holds now.
+    held: int
+
+
+class QueueStats(msgspec.Struct, kw_only=True):
+    """One queue's numbers at the moment of asking."""
+
+    name: str
+    ready: int
+    delayed: int
+    leased: int
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """A message that will not be run again unless somebody replays it."""
+
+    id: str
+    queue: str
+    death: Death
+    #: Epoch seconds.
+    died: float
+    deliveries: int
+    message: Message | None
+    raw: bytes | None = None
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store can do. What it cannot is refused when asked for, never degraded silently."""
+
+    #: Scheme names, for messages to people.
+    name: str
+    #: Settlements of this store apply result, follow-ups and lease end in one step.
+    atomic: bool
+    #: Other machines can reach it.
+    shared: bool
+    #: It outlives the process.
+    durable: bool
+    priorities: bool = True
+    #: Longest delay in seconds that the store itself can hold.
+    max_delay: float = float("inf")
+    #: Largest message in bytes.
+    max_message: int = 512 * 1024 * 1024
+    #: A send can join the caller's own transaction.
+    transactions: bool = False
+
+
+class Broker(ABC):
+    """Keeps messages between send and settlement."""
+
+    @abstractmethod
+    def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        """Store the messages, ready or delayed; on return they are kept as safely as this store keeps anything.
+
+        ``timeout`` (seconds, name lookup and waiting for a connection included) bounds the whole call: ``PublishTimeout``.
+        Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can tell.
+        """
+
+    def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
+        """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the store can.
+
+        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns; within a queue higher priority first
+        (the store's configured direction), then oldest first. Never blocks for messages. ``limit`` 0 only settles.
+        ``LeaseLost`` when the owner is not open (any more): then none of it was done.
+        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held`` lists what it leased.
+        """
+        refused = self.settle(settlements) if settlements else []
+        return self.fetch(owner, queues, limit, refused) if limit else Turn([], refused)
+
+    @abstractmethod
+    def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
+        """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's lease time is over, as long as
+        nobody has taken the delivery over."""
+
+    @abstractmethod
+    def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
+        """The second half of ``turn``; ``refused`` is passed through."""
+
+    @abstractmethod
+    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
+        """Block until a turn may bring something, one of the file descriptors ``also`` is readable, or ``timeout`` seconds are over.
+
+        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who ever sent it. May end early.
+        Return False only when the time is over. Causes no traffic while waiting.
+        """
+
+    @abstractmethod
+    def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
+        """Make ``owner`` known, with a lease of ``lease`` seconds from now. Opening an open owner renews it."""
+
+    @abstractmethod
+    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
+        """Set the leases to ``lease`` seconds from now; return the owners that are not open any more. A lease that is over but not taken over yet lives on."""
+
+    @abstractmethod
+    def owners(self) -> list[OwnerInfo]:
+        """Every open owner, those with the earliest end first."""
+
+    @abstractmethod
+    def held(self, owner: str) -> list[Delivery]:
+        """What the store believes this owner holds, in the order of tokens; changes nothing."""
+
+    @abstractmethod
+    def take_over(self, owner: str, by: str, limit: int, *, expired: bool) -> list[Delivery]:
+        """Move up to ``limit`` leases from ``owner`` to ``by`` (an open owner), oldest first, in one step; close ``owner`` when none is left.
+
+        With ``expired`` only if its lease is over at that very moment, else nothing happens. Each delivery carries its ``former`` token.
+        Two callers never get the same delivery. What cannot be decoded is delivered too, with its ``fault``.
+        """
+
+    @abstractmethod
+    def close_owner(self, owner: str) -> None:
+        """Forget an owner that holds nothing; one that holds something keeps its lease time."""
+
+    @abstractmethod
+    def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
+        """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
+
+    @abstractmethod
+    def purge(self, queues: Sequence[str]) -> int:
+        """Delete ready and delayed messages of these queues; return how many. Leased ones stay."""
+
+    @abstractmethod
+    def dead(self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None) -> list[DeadLetter]:
+        """Dead letters, latest first, filtered by task name and queue."""
+
+    @abstractmethod
+    def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
+        """The dead letters of these ids that exist. An id may also be a task id."""
+
+    @abstractmethod
+    def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
+        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do nothing and return 0,
+        else return their number. Replay is this with new runs; drop is this with no messages."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """End a ``wait`` that another thread of this process is in, or the next one."""
+
+
+class Watch(ABC):
+    """One standing wish to be told about results."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop being told. Idempotent."""
+
+
+class ResultBackend(ABC):
+    """Keeps results until they expire."""
+
+    @abstractmethod
+    def store(self, results: Sequence[ResultMeta]) -> None:
+        """Store and tell those who wait. A stored SUCCESS is never replaced by another state."""
+
+    @abstractmethod
+    def get(self, task_ids: Sequence[str]) -> dict[str, bytes]:
+        """The payloads that exist and have not expired."""
+
+    @abstractmethod
+    def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:
+        """Block until at least one of these tasks is in a ready state, and return all that are; empty when ``timeout`` seconds are over.
+
+        Any number of threads may wait at once over a constant number of connections.
+        """
+
+    @abstractmethod
+    def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
+        """Call ``tell(task_id, payload)`` once for each of these tasks as soon as it is ready, at once if it is already, from a thread of the store's."""
+
+    @abstractmethod
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Delete results."""
+
+    @abstractmethod
+    def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:
+        """Keep a saved group."""
+
+    @abstractmethod
+    def get_group(self, group_id: str) -> bytes | None:
+        """A saved group, or None."""
+
+    @abstractmethod
+    def forget_group(self, group_id: str) -> None:
+        """Delete a saved group."""
+
+    @abstractmethod
+    def cleanup(self, limit: int) -> int:
+        """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks); return how many. 0 where the store does it by itself."""
+
+
+class Subscription(ABC):
+    """An open ear on some channels."""
+
+    @abstractmethod
+    def get(self, timeout: float) -> tuple[str, bytes] | None:
+        """The next (channel, payload), or None after ``timeout`` seconds."""
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when ``get`` may return something; -1 if there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop listening. Idempotent."""
+
+
+class Bus(ABC):
+    """Tells everyone who listens now; keeps nothing for those who do not."""
+
+    @abstractmethod
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Send to whoever listens."""
+
+    @abstractmethod
+    def subscribe(self, channels: Sequence[str]) -> Subscription:
+        """Listen from now on."""
+
+
+class Locks(ABC):
+    """Short-lived facts shared by all processes. Everything in it expires."""
+
+    @abstractmethod
+    def acquire(self, name: str, holder: str, ttl: float) -> bool:
+        """Take the lock, or extend it if ``holder`` has it; False if somebody else has."""
+
+    @abstractmethod
+    def release(self, name: str, holder: str) -> bool:
+        """Give it back; False if ``holder`` did not have it (any more)."""
+
+    @abstractmethod
+    def mark(self, kind: str, marks: Mapping[str, float]) -> None:
+        """Mark members of a set (``revoked``: task ids) for as many seconds each as the mapping says."""
+
+    @abstractmethod
+    def marked(self, kind: str, members: Sequence[str]) -> set[str]:
+        """Which of these are marked now."""
+
+    @abstractmethod
+    def all_marked(self, kind: str) -> set[str]:
+        """Every member that is marked now."""
+
+    @abstractmethod
+    def unmark(self, kind: str, members: Sequence[str]) -> None:
+        """Take marks away."""
+
+
+class Store(ABC):
+    """One connection description and the roles that it can play."""
+
+    features: Features
+    broker: Broker
+    results: ResultBackend
+    bus: Bus
+    locks: Locks
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The URL with its password hidden."""
+
+    @abstractmethod
+    def ping(self, timeout: float) -> None:
+        """Reach the store or raise ``StoreUnavailable``."""
+
+    @abstractmethod
+    def same_as(self, other: Store) -> bool:
+        """Whether both are one place, so that one step can cover a settlement's result and its lease."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection. Idempotent; the store may be used again afterwards."""

@@ -1,0 +1,1 @@
+"""Small words without a floor of their own."""

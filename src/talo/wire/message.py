@@ -1,0 +1,46 @@
+"""The one form in which a task message travels inside Talo.
+
+Owns the struct; reading and writing its body is ``wire.protocol``, putting it on a server is the store's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["Message"]
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A task message. ``body`` stays as it was encoded and unknown headers stay where they were, whoever handles it.
+
+    Nobody changes a message after handing it over.
+    """
+
+    #: The queue in which it waits.
+    queue: str
+    #: Celery's protocol 2 headers, the user's own included; empty for protocol 1, whose fields are in the body.
+    headers: dict[str, Any]
+    body: bytes
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    #: AMQP basic properties by name (correlation_id, reply_to, delivery_mode, expiration, ...), without priority.
+    properties: dict[str, Any] = {}
+    priority: int = 0
+    exchange: str = ""
+    routing_key: str = ""
+    #: Epoch seconds before which it is not fetched; None: at once.
+    due: float | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The task id, as far as the headers say."""
+        value = self.headers.get("id")
+        return value if isinstance(value, str) else None
+
+    @property
+    def task(self) -> str | None:
+        """The task name, as far as the headers say."""
+        value = self.headers.get("task")
+        return value if isinstance(value, str) else None

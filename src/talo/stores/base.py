@@ -261,7 +261,9 @@ class Broker(ABC):
         """Delete ready and delayed messages of these queues; return how many. Leased ones stay."""
 
     @abstractmethod
-    def dead(self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None) -> list[DeadLetter]:
+    def dead(
+        self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
+    ) -> list[DeadLetter]:
         """Dead letters, latest first, filtered by task name and queue."""
 
     @abstractmethod

@@ -1,0 +1,100 @@
+"""The border between running a task and the app that owns it.
+
+Execution is below the app and must not import it; what it needs of the app is handed in as an ``Env`` (``app.app`` builds it,
+once, when the app is finalised). ``TaskLike`` says what execution reads of a task object; ``app.task.Task`` provides it.
+
+The app in turn calls down into execution:
+
+* ``execution.eager.apply_eager(task, args, kwargs, env, *, task_id, link, link_error, retries, throw, headers, options) -> EagerOutcome``
+  (``.id, .state, .result, .traceback``), for ``Task.apply`` and ``task_always_eager``;
+* ``execution.retry.plan(task, request, *, args, kwargs, exc, throw, eta, countdown, max_retries, options) -> Retry``, for ``Task.retry``:
+  raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with ``throw=False`` returns the ``Retry``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from talo.wire.message import Message
+
+__all__ = ["Env", "TaskLike"]
+
+
+class TaskLike(Protocol):
+    """What execution reads of a task."""
+
+    name: str
+    run: Callable[..., Any]
+    max_retries: int | None
+    default_retry_delay: float
+    ignore_result: bool
+    store_errors_even_if_ignored: bool
+    track_started: bool
+    throws: tuple[type[BaseException], ...]
+    acks_late: bool
+    #: True when the app or the task explicitly asked for Celery's early acknowledgement: it never starts twice.
+    at_most_once: bool
+    acks_on_failure_or_timeout: bool
+    reject_on_worker_lost: bool | None
+    max_deliveries: int | None
+    dead_letter: bool | None
+    time_limit: float | None
+    soft_time_limit: float | None
+    serializer: str | None
+    resultrepr_maxsize: int
+    trail: bool
+    autoretry_for: tuple[type[BaseException], ...]
+    dont_autoretry_for: tuple[type[BaseException], ...]
+    retry_kwargs: dict[str, Any]
+    retry_backoff: bool | float
+    retry_backoff_max: float
+    retry_jitter: bool
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None: ...
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None: ...
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+
+
+class Env(Protocol):
+    """What the app provides to those that run its tasks."""
+
+    #: Node name for requests, results and logs; the worker sets it.
+    hostname: str
+    #: Tasks by name.
+    tasks: Mapping[str, TaskLike]
+    #: Content types that may be decoded.
+    accept: frozenset[str]
+    #: The zone in which naive times of messages are read.
+    timezone: dt.tzinfo
+    #: Codec and compression of results.
+    result_serializer: str
+    result_compression: str | None
+    #: Seconds that a result is kept; None for ever.
+    result_expires: float | None
+    #: The same for failures; None: as ``result_expires``.
+    result_failure_expires: float | None
+    #: Results carry name, args, kwargs, worker, retries and queue.
+    result_extended: bool
+    #: Results of eager runs are stored too.
+    store_eager_result: bool
+    #: Whether failed tasks become dead letters, and for how many seconds.
+    dead_letters: bool
+    dead_letter_expires: float | None
+    #: Charges after which a message is a dead letter.
+    max_deliveries: int
+
+    def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
+        """Build and route a message as ``apply_async`` with these options would, without sending it.
+
+        Options: ``task_id, link, link_error, chain, chord, group_id, root_id, parent_id, retries, headers, queue, countdown, eta, ...``.
+        """
+        ...
+
+    def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
+        """Store an intermediate state (STARTED, PROGRESS, ...) at once."""
+        ...

@@ -208,6 +208,7 @@ class Retry(TaskPredicate):
     ) -> None:
         self.message = message
         self.exc: BaseException | None
+        self.excs: str | None
         if isinstance(exc, str):
             self.exc, self.excs = None, exc
         else:

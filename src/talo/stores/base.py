@@ -1,11 +1,15 @@
 """What a store promises: the verbs of its four roles and the data they exchange.
 
-Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers: ``app.send`` (send),
+Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
+``app.send`` (send),
 ``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
 
-Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends within the store's
-operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``. Whether a lease is over
-or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process (it is opened after the
+Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends
+within the store's
+operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``.
+Whether a lease is over
+or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process
+(it is opened after the
 fork) and its verbs may be called from several threads.
 """
 
@@ -43,7 +47,8 @@ __all__ = [
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right to settle one delivery. ``token`` grows in the order of fetching and is never used twice by one owner."""
+    """The right to settle one delivery. ``token`` grows in the order of fetching and is never used twice by one
+    owner."""
 
     owner: str
     token: int
@@ -79,7 +84,8 @@ class Verdict(enum.IntEnum):
 
 
 class ResultMeta(msgspec.Struct, kw_only=True):
-    """A result to be stored. ``payload`` is the encoded result document, as any reader (Celery's included) expects to find it."""
+    """A result to be stored. ``payload`` is the encoded result document, as any reader (Celery's included) expects to
+    find it."""
 
     task_id: str
     status: str
@@ -89,7 +95,8 @@ class ResultMeta(msgspec.Struct, kw_only=True):
 
 
 class Death(msgspec.Struct, kw_only=True):
-    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``, ``rejected`` ...)."""
+    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``,
+    ``rejected`` ...)."""
 
     reason: str
     text: str = ""
@@ -107,6 +114,8 @@ class Settlement(msgspec.Struct, kw_only=True):
     lease: Lease
     verdict: Verdict = Verdict.DONE
     result: ResultMeta | None = None
+    #: Results of others that end with it: the later steps of a chain that breaks here.
+    also: Sequence[ResultMeta] = ()
     #: What to send: next chain step, callbacks, the retry.
     follow: Sequence[Message] = ()
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
@@ -123,9 +132,11 @@ class Turn(msgspec.Struct):
     """What one turn brought."""
 
     deliveries: list[Delivery]
-    #: Leases of settlements that were refused, because they had ended or were taken over. Nothing of such a settlement was applied.
+    #: Leases of settlements that were refused, because they had ended or were taken over. Nothing of such a
+    #: settlement was applied.
     refused: list[Lease]
-    #: Epoch seconds (store's clock turned to the local one) at which the next delayed task of this store falls due, None if none waits.
+    #: Epoch seconds (store's clock turned to the local one) at which the next delayed task of this store falls due,
+    #: None if none waits.
     next_due: float | None = None
 
 
@@ -192,24 +203,30 @@ class Broker(ABC):
     def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         """Store the messages, ready or delayed; on return they are kept as safely as this store keeps anything.
 
-        ``timeout`` (seconds, name lookup and waiting for a connection included) bounds the whole call: ``PublishTimeout``.
-        Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can tell.
+        ``timeout`` (seconds, name lookup and waiting for a connection included) bounds the whole call:
+        ``PublishTimeout``.
+        Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can
+        tell.
         """
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
-        """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the store can.
+        """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the
+        store can.
 
-        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns; within a queue higher priority first
+        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns;
+        within a queue higher priority first
         (the store's configured direction), then oldest first. Never blocks for messages. ``limit`` 0 only settles.
         ``LeaseLost`` when the owner is not open (any more): then none of it was done.
-        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held`` lists what it leased.
+        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
+        lists what it leased.
         """
         refused = self.settle(settlements) if settlements else []
         return self.fetch(owner, queues, limit, refused) if limit else Turn([], refused)
 
     @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
-        """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's lease time is over, as long as
+        """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's
+        lease time is over, as long as
         nobody has taken the delivery over."""
 
     @abstractmethod
@@ -218,9 +235,11 @@ class Broker(ABC):
 
     @abstractmethod
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
-        """Block until a turn may bring something, one of the file descriptors ``also`` is readable, or ``timeout`` seconds are over.
+        """Block until a turn may bring something, one of the file descriptors ``also`` is readable, or ``timeout``
+        seconds are over.
 
-        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who ever sent it. May end early.
+        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who
+        ever sent it. May end early.
         Return False only when the time is over. Causes no traffic while waiting.
         """
 
@@ -230,7 +249,8 @@ class Broker(ABC):
 
     @abstractmethod
     def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        """Set the leases to ``lease`` seconds from now; return the owners that are not open any more. A lease that is over but not taken over yet lives on."""
+        """Set the leases to ``lease`` seconds from now; return the owners that are not open any more. A lease that is
+        over but not taken over yet lives on."""
 
     @abstractmethod
     def owners(self) -> list[OwnerInfo]:
@@ -242,9 +262,11 @@ class Broker(ABC):
 
     @abstractmethod
     def take_over(self, owner: str, by: str, limit: int, *, expired: bool) -> list[Delivery]:
-        """Move up to ``limit`` leases from ``owner`` to ``by`` (an open owner), oldest first, in one step; close ``owner`` when none is left.
+        """Move up to ``limit`` leases from ``owner`` to ``by`` (an open owner), oldest first, in one step; close
+        ``owner`` when none is left.
 
-        With ``expired`` only if its lease is over at that very moment, else nothing happens. Each delivery carries its ``former`` token.
+        With ``expired`` only if its lease is over at that very moment, else nothing happens. Each delivery carries
+        its ``former`` token.
         Two callers never get the same delivery. What cannot be decoded is delivered too, with its ``fault``.
         """
 
@@ -272,7 +294,8 @@ class Broker(ABC):
 
     @abstractmethod
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
-        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do nothing and return 0,
+        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do
+        nothing and return 0,
         else return their number. Replay is this with new runs; drop is this with no messages."""
 
     @abstractmethod
@@ -301,14 +324,16 @@ class ResultBackend(ABC):
 
     @abstractmethod
     def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:
-        """Block until at least one of these tasks is in a ready state, and return all that are; empty when ``timeout`` seconds are over.
+        """Block until at least one of these tasks is in a ready state, and return all that are; empty when
+        ``timeout`` seconds are over.
 
         Any number of threads may wait at once over a constant number of connections.
         """
 
     @abstractmethod
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
-        """Call ``tell(task_id, payload)`` once for each of these tasks as soon as it is ready, at once if it is already, from a thread of the store's."""
+        """Call ``tell(task_id, payload)`` once for each of these tasks as soon as it is ready, at once if it is
+        already, from a thread of the store's."""
 
     @abstractmethod
     def forget(self, task_ids: Sequence[str]) -> None:
@@ -328,7 +353,8 @@ class ResultBackend(ABC):
 
     @abstractmethod
     def cleanup(self, limit: int) -> int:
-        """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks); return how many. 0 where the store does it by itself."""
+        """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks); return how many. 0
+        where the store does it by itself."""
 
 
 class Subscription(ABC):

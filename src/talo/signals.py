@@ -1,7 +1,8 @@
 """Every signal that Talo sends, with the keywords that its receivers get beside ``signal`` and ``sender``.
 
-Owns the objects only; they are sent by ``app.send`` (publishing), ``execution`` (tasks), ``worker``, ``beat`` and ``cli``. Names and
-keywords are Celery's, so a receiver written for it works unchanged. The four signals of one app stand on the app object.
+Owns the objects only; they are sent by ``app.send`` (publishing), ``execution`` (tasks), ``worker``, ``beat`` and
+``cli``. Names and keywords are Celery's, so a receiver written for it works unchanged. The four signals of one app
+stand on the app object.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ __all__ = [
 
 _LOGGING = ("logger", "loglevel", "logfile", "format", "colorize")
 
-# Publishing. The sender is the *name* of the task; headers, body and properties may be changed in place before the send.
+# Publishing. The sender is the *name* of the task; headers, body and properties may be changed in place before the
+# send.
 before_task_publish = Signal(
     "before_task_publish", ("body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy")
 )

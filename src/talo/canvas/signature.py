@@ -1,7 +1,8 @@
 """A task call as data: what to call, with which arguments and options, to be sent now, later, or by somebody else.
 
-Owns the dict form (it travels inside messages, so it stays plain JSON), partial arguments and the register of forms that grow from it
-(``subtask_type``). Does not know how anything is sent: that is asked of the app that the signature was made for. Callers: user code,
+Owns the dict form (it travels inside messages, so it stays plain JSON), partial arguments and the register of forms
+that grow from it (``subtask_type``). Does not know how anything is sent: that is asked of the app that the signature
+was made for. Callers: user code,
 ``app.task`` (``.s()``, ``.si()``), ``app.send`` and ``execution`` (callbacks).
 """
 
@@ -29,7 +30,7 @@ class SignatureApp(Protocol):
     @property
     def thread_oid(self) -> str: ...
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any: ...
-    def AsyncResult(self, id: str) -> Any: ...  # noqa: N802
+    def AsyncResult(self, id: str) -> Any: ...
 
 
 def _no_app() -> SignatureApp:
@@ -50,8 +51,8 @@ def use_app_source(get: Callable[[], Any]) -> None:
 class Signature(dict[str, Any]):
     """One call of one task. Keys: ``task, args, kwargs, options, subtask_type, immutable``.
 
-    A mutable signature takes further arguments when it is called (they go in front, as the result of the task before does); an
-    immutable one ignores them.
+    A mutable signature takes further arguments when it is called (they go in front, as the result of the task before
+    does); an immutable one ignores them.
     """
 
     #: Classes by ``subtask_type``.
@@ -303,7 +304,8 @@ class Signature(dict[str, Any]):
     # -- callbacks
 
     def link(self, callback: Any) -> Any:
-        """Send ``callback`` with the return value when this succeeds; return ``callback``. Adding it twice does nothing."""
+        """Send ``callback`` with the return value when this succeeds; return ``callback``. Adding it twice does
+        nothing."""
         return self.append_to_list_option("link", callback)
 
     def link_error(self, errback: Any) -> Any:
@@ -346,7 +348,8 @@ class Signature(dict[str, Any]):
 
     @classmethod
     def register_type(cls, name: str | None = None) -> Callable[[Maker], Maker]:
-        """Class decorator: ``from_dict`` makes dicts whose ``subtask_type`` is ``name`` (else the class name) of this class."""
+        """Class decorator: ``from_dict`` makes dicts whose ``subtask_type`` is ``name`` (else the class name) of
+        this class."""
 
         def register(subclass: Maker) -> Maker:
             cls.TYPES[name or subclass.__name__] = subclass

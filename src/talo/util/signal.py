@@ -1,8 +1,8 @@
 """A signal: something that happened, told to whoever asked to be told.
 
-Owns connecting, weak references and the rule that a receiver's error never reaches the sender. Does not know which signals exist:
-that is ``talo.signals``. The list of receivers is replaced and never changed, so sending takes no lock, and ``if signal.receivers:``
-is all that an unused signal costs.
+Owns connecting, weak references and the rule that a receiver's error never reaches the sender. Does not know which
+signals exist: that is ``talo.signals``. The list of receivers is replaced and never changed, so sending takes no lock,
+and ``if signal.receivers:`` is all that an unused signal costs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class _Receiver:
         self.retry = retry
 
     def hears(self, sender: Any) -> bool:
-        """Whether it asked for this sender. Texts are compared by value, proxies by what they stand for, the rest by identity."""
+        """Whether it asked for this sender. Texts are compared by value, proxies by what they stand for, the rest
+        by identity."""
         mine = self.sender
         if mine is None or mine is sender:
             return True
@@ -63,7 +64,8 @@ def _takes_keywords(receiver: Callable[..., Any]) -> bool:
 
 
 class Signal:
-    """One kind of event. ``providing_args`` are the keywords that every receiver gets, beside ``signal`` and ``sender``."""
+    """One kind of event. ``providing_args`` are the keywords that every receiver gets, beside ``signal`` and
+    ``sender``."""
 
     __slots__ = ("__weakref__", "_lock", "name", "providing_args", "receivers")
 
@@ -74,7 +76,7 @@ class Signal:
         self._lock = threading.Lock()
 
     @overload
-    def connect(self, fun: F, /, **options: Any) -> F: ...
+    def connect(self, fun: F, sender: Any = ..., weak: bool = ..., dispatch_uid: Any = ..., retry: bool = ...) -> F: ...
     @overload
     def connect(
         self, *, sender: Any = ..., weak: bool = ..., dispatch_uid: Any = ..., retry: bool = ...
@@ -89,8 +91,9 @@ class Signal:
     ) -> Any:
         """Call ``fun(signal=, sender=, **named)`` whenever this is sent; usable as a plain or called decorator.
 
-        ``sender`` narrows it to one sender; ``weak`` keeps no reference that would make ``fun`` live longer; ``dispatch_uid`` makes a
-        repeated connect a no-op; ``retry`` calls it again, with growing pauses, until it does not raise (and keeps a strong reference).
+        ``sender`` narrows it to one sender; ``weak`` keeps no reference that would make ``fun`` live longer;
+        ``dispatch_uid`` makes a repeated connect a no-op; ``retry`` calls it again, with growing pauses, until it does
+        not raise (and keeps a strong reference).
         ``ValueError`` if ``fun`` takes no ``**kwargs``: signals gain arguments over time.
         """
         if fun is None:
@@ -115,7 +118,8 @@ class Signal:
         return fun
 
     def _collect(self, dead: Any) -> None:
-        # Runs inside the garbage collector, possibly while this very thread holds the lock; a lost race only leaves a dead entry behind.
+        # Runs inside the garbage collector, possibly while this very thread holds the lock; a lost race only leaves a
+        # dead entry behind.
         self.receivers = tuple(r for r in self.receivers if r.get is not dead)
 
     def disconnect(
@@ -142,7 +146,8 @@ class Signal:
         return any(r.hears(sender) and r.get() is not None for r in self.receivers)
 
     def send(self, sender: Any, **named: Any) -> list[tuple[Callable[..., Any], Any]]:
-        """Tell the receivers in the order of connecting; return (receiver, its answer or the exception it raised) for each.
+        """Tell the receivers in the order of connecting; return (receiver, its answer or the exception it raised)
+        for each.
 
         An exception in a receiver is logged, never raised.
         """
@@ -161,9 +166,10 @@ class Signal:
     def _call(self, receiver: Callable[..., Any], retry: bool, sender: Any, named: dict[str, Any]) -> Any:
         tries = 0
         while True:
+            # A receiver's fault must not break the sender, whatever it is.
             try:
                 return receiver(signal=self, sender=sender, **named)
-            except Exception as exc:  # noqa: BLE001  a receiver's fault must not break the sender, whatever it is
+            except Exception as exc:
                 logger.exception(
                     "Signal handler %r raised: %r", receiver, exc, extra={"action": "signal", "signal": self.name}
                 )

@@ -63,10 +63,14 @@ class Connection:
         self._armed = 0.0
         self._buffer = bytearray(_CHUNK)
         self._view = memoryview(self._buffer)
+        #: Replies that are still to come; a connection that is given back with some is in the middle of something.
+        self.owed = 0
         #: When it was last known to be alive, monotonic.
         self.used = 0.0
         #: Whether the server was asked to tell of changed keys; None: it refused.
         self.tracking: bool | None = False
+        #: How many changes of keys that matter it has told of.
+        self.stirs = 0
         #: Called with each push message, in the order in which they came.
         self.on_push: Callable[[Sequence[Any]], None] = _ignore
 
@@ -154,13 +158,20 @@ class Connection:
 
     def exchange(self, data: bytes, count: int, deadline: float) -> list[Any]:
         """Write ``data``, return its ``count`` replies; refusals stand among them as ``Refusal``. ``StoreUnavailable``."""
+        self.owed = count
         self.write(data, deadline)
-        return [self.read(deadline) for _ in range(count)]
+        replies = []
+        for _ in range(count):
+            replies.append(self.read(deadline))
+            self.owed -= 1
+        return replies
 
     def call(self, data: bytes, deadline: float) -> Any:
         """Write one packed command, return its reply; a refusal is raised as Talo's error."""
+        self.owed = 1
         self.write(data, deadline)
         reply = self.read(deadline)
+        self.owed = 0
         if reply.__class__ is Refusal:
             raise as_error(reply, self._address.shown) from reply
         return reply

@@ -64,7 +64,7 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Back from ``take``; one that broke or whose pool was closed meanwhile is dropped."""
-        if connection.closed or connection not in self._all:
+        if connection.owed or connection.closed or connection not in self._all:
             self.drop(connection)
             return
         self._idle.append(connection)

@@ -6,7 +6,8 @@
 --   list     the name of a ready list without the prefix: the queue, and for priority steps 3, 6, 9 the bytes 06 16 and the step.
 --   raw      the envelope of a message as Celery writes it. A message that was charged or is suspect carries these facts in front
 --            of its first member, as {"talo":[deliveries,suspect], ... : a place where other readers see nothing and which travels with
---            the message through list, lease and delay, so that nothing is left behind when it ends.
+--            the message through list, lease and delay, so that nothing is left behind when it ends. Bytes that are no object carry
+--            them in front, between two NULs: they make no message for anybody.
 --   value    what stands in a lease hash: "<length of list>:<list><raw>".
 --
 -- Keys
@@ -44,23 +45,29 @@ end
 
 -- deliveries (number), suspect (boolean) and the raw without them.
 local function facts(raw)
-  if string.sub(raw, 1, 9) ~= '{"talo":[' then
-    return 0, false, raw
+  local deliveries, suspect, rest, brace = nil, nil, nil, ''
+  if string.sub(raw, 1, 9) == '{"talo":[' then
+    deliveries, suspect, rest = string.match(raw, '^{"talo":%[(%d+),([01])%],()')
+    brace = '{'
+  elseif string.sub(raw, 1, 6) == '\0talo:' then
+    deliveries, suspect, rest = string.match(raw, '^%ztalo:(%d+),([01])%z()')
   end
-  local deliveries, suspect, rest = string.match(raw, '^{"talo":%[(%d+),([01])%],()')
   if not deliveries then
     return 0, false, raw
   end
-  return tonumber(deliveries), suspect == '1', '{' .. string.sub(raw, rest)
+  return tonumber(deliveries), suspect == '1', brace .. string.sub(raw, rest)
 end
 
--- The raw with these facts. Bytes that are no object cannot carry any; nobody runs them.
+-- The bare raw with these facts.
 local function with_facts(raw, deliveries, suspect)
-  local rest = (deliveries > 0 or suspect) and string.match(raw, '^%s*{()')
-  if not rest then
+  if deliveries == 0 and not suspect then
     return raw
   end
-  return string.format('{"talo":[%d,%d],', deliveries, suspect and 1 or 0) .. string.sub(raw, rest)
+  local numbers = string.format('%d,%d', deliveries, suspect and 1 or 0)
+  if string.sub(raw, 1, 1) == '{' then
+    return '{"talo":[' .. numbers .. '],' .. string.sub(raw, 2)
+  end
+  return '\0talo:' .. numbers .. '\0' .. raw
 end
 
 local function delay(list, raw, due)

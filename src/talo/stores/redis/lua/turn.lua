@@ -46,7 +46,7 @@ local function bury(list, raw, charge, death, task_id, keep)
   if charge == '1' then
     deliveries = deliveries + 1
   end
-  local id = string.format('%d', call('INCR', TOKEN))
+  local id = string.format('%016d', call('INCR', TOKEN))
   local died = seconds(now)
   local ends = keep ~= '' and seconds(now + tonumber(keep)) or ''
   local head = died .. ' ' .. string.format('%d', deliveries) .. ' ' .. ends .. ' ' .. #task_id .. ' ' .. #death .. ' ' .. #list .. '\n'

@@ -52,8 +52,8 @@ def dumps(value: Any) -> bytes:
     try:
         if plain(value):
             return _encode(value)
-    except (UnicodeEncodeError, RecursionError):
-        pass  # Lone surrogates have an ASCII escape, and the C encoder below goes deeper; both are its to judge.
+    except (ValueError, RecursionError):
+        pass  # Lone surrogates, endless integers, great depth: for the standard library to judge.
     try:
         return _encoder.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as exc:
@@ -91,7 +91,7 @@ _revivers: dict[str, Callable[[Any], Any]] = {}
 
 
 def register_type(cls: type, name: str, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
-    """Write objects of ``cls`` and its subclasses as ``{"__type__": name, "__value__": encode(obj)}``; read with ``decode``.
+    """Write ``cls`` and its subclasses as ``{"__type__": name, "__value__": encode(obj)}``; read them with ``decode``.
 
     A class or a name registered again takes the place of the former. A subclass goes before its bases, whichever came
     first.

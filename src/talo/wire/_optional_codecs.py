@@ -18,8 +18,19 @@ PICKLE_PROTOCOL = 4
 
 def yaml_dumps(value: Any) -> bytes:
     """Return YAML text of plain data."""
-    text: str = load("yaml", "PyYAML", "yaml").safe_dump(value)
+    text: str = load("yaml", "PyYAML", "yaml").safe_dump(_reduced(value))
     return text.encode()
+
+
+def _reduced(value: Any) -> Any:
+    """Turn subclasses (a signature is a dict) into the exact types that the safe dumper knows."""
+    if isinstance(value, dict):
+        return {_reduced(key): _reduced(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_reduced(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value
 
 
 def yaml_loads(data: bytes) -> Any:
@@ -34,5 +45,5 @@ def pickle_dumps(value: Any) -> bytes:
 
 
 def pickle_loads(data: bytes) -> Any:
-    """Return the unpickled object. It runs what the data says: only for apps that trust all who can write to their broker."""
+    """Return the unpickled object. Runs what the data says: for apps that trust all who can write to their broker."""
     return load("pickle").loads(data)

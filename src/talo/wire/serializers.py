@@ -21,7 +21,7 @@ __all__ = ["JSON", "Codec", "accept", "get", "register", "register_type", "unreg
 
 
 class Codec(msgspec.Struct, frozen=True):
-    """One way to write values. ``dumps`` raises ``EncodeError``, whose text begins with the place in the value (``$``)."""
+    """One way to write values. The text of an ``EncodeError`` begins with the place in the value (``$[0].x``)."""
 
     name: str
     content_type: str
@@ -43,7 +43,7 @@ def register(
 ) -> Codec:
     """Add a codec, or replace the one of that name; return it.
 
-    ``decoder`` gets bytes. Whatever the two functions raise becomes ``EncodeError`` and ``DecodeError``; text becomes UTF-8.
+    ``decoder`` gets bytes. What they raise becomes ``EncodeError`` and ``DecodeError``; text becomes UTF-8.
     """
     return _add(Codec(name, content_type, content_encoding, _writer(name, encoder), _reader(name, decoder)))
 
@@ -113,7 +113,7 @@ def _msgpack_dumps(value: Any) -> bytes:
 
 
 def _msgpackable(value: Any, path: str) -> Any:
-    """Reduce subclasses to their msgpack types; refuse what kombu's reader does not know and msgspec would write as text."""
+    """Reduce subclasses to msgpack's types; refuse what kombu's reader would not know."""
     if value is None or isinstance(value, bool | str | bytes | bytearray | float):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, int):

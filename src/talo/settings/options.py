@@ -65,9 +65,10 @@ def real_name(name: str, namespaces: tuple[str, ...] = ("CELERY_", "TALO_")) -> 
         return OLD_NAMES[name]
     for namespace in namespaces:
         if name.startswith(namespace):
-            rest = name[len(namespace) :].lower()
-            if rest in OPTIONS:
-                return rest
+            rest = name[len(namespace) :]
+            for form in (rest.lower(), rest.upper()):
+                if form in OPTIONS:
+                    return form
     return None
 
 

@@ -14,8 +14,7 @@ __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave"
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
 STANDARD_HEADERS = frozenset(
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr origin "
-    "ignore_result replaced_task_nesting stamped_headers stamps compression celery_beat_task redelivered".split()
+    ["lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers", "stamps", "compression", "celery_beat_task", "redelivered"]
 )
 
 

@@ -55,6 +55,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         # Reentrant, because a configuration module may read the settings while it is imported.
         self._lock = threading.RLock()
         self._frozen = False
+        self._version = 0
         if values:
             self.update(values)
 
@@ -104,6 +105,11 @@ class Settings(Fields, MutableMapping[str, Any]):
     def strict(self) -> bool:
         """Whether unknown names are errors."""
         return self._strict
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, so that what was derived from the settings can be derived anew."""
+        return self._version
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -282,6 +288,7 @@ class Settings(Fields, MutableMapping[str, Any]):
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:
         """Drop values that were read; those of unknown names, which have no field on the class, are put in place at once."""
+        self._version += 1
         read = self.__dict__
         for name in [name for name in read if name in OPTIONS]:
             del read[name]

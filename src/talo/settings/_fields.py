@@ -1,7 +1,7 @@
 """The types of all settings, for type checkers and editors.
 
-Rendered from the table by ``python -m talo.settings.render``; change the table, not this file. The values are ``conf``'s.
-"""
+Rendered from the table by ``python -m talo.settings.render``; change the table, not this file. The values are
+``conf``'s."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The types of settings: what each accepts and what comes out.
 
-Owns checking and converting of single values, from code as well as from text (environment, command line). It knows no setting by name;
-``options`` picks a kind for each, ``load`` turns a mismatch into a line that names setting and value.
-"""
+Owns checking and converting of single values, from code as well as from text (environment, command line). It knows no
+setting by name; ``options`` picks a kind for each, ``load`` turns a mismatch into a line that names setting and
+value."""
 
 from __future__ import annotations
 

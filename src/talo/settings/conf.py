@@ -1,10 +1,11 @@
 """The settings of one app: every value, and where it came from.
 
-Owns the layers and who wins: command line over environment over code over the configuration object over the app's defaults over the table's.
-Reading sources is ``load``'s, the table ``options``'. An app holds one ``Settings``; a worker freezes it when it starts.
+Owns the layers and who wins: command line over environment over code over the configuration object over the app's
+defaults over the table's. Reading sources is ``load``'s, the table ``options``'. An app holds one ``Settings``; a
+worker freezes it when it starts.
 
-A value that was read once is an ordinary attribute of the instance, so reading costs nothing; any change drops those attributes.
-"""
+A value that was read once is an ordinary attribute of the instance, so reading costs nothing; any change drops those
+attributes."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ class Layer(enum.IntEnum):
 class Settings(Fields, MutableMapping[str, Any]):
     """All settings of one app, as attributes and as items, under new and old names.
 
-    ``celery`` takes Celery's defaults wherever they change effects; ``strict`` makes unknown names errors (default: unless ``celery``).
-    """
+    ``celery`` takes Celery's defaults wherever they change effects; ``strict`` makes unknown names errors (default:
+    unless ``celery``)."""
 
     def __init__(
         self, values: Mapping[str, Any] | None = None, *, celery: bool = False, strict: bool | None = None
@@ -87,7 +88,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         return None
 
     def find_value_for_key(self, name: str, namespace: str = "celery") -> Any:
-        """Return the value of ``<namespace>_<name>``, or of ``name`` itself. Raises KeyError when neither is a setting."""
+        """Return the value of ``<namespace>_<name>``, or of ``name`` itself. Raises KeyError when neither is a
+        setting."""
         joined = f"{namespace}_{name}".lower()
         return self[joined] if joined in self else self[name]
 
@@ -108,7 +110,8 @@ class Settings(Fields, MutableMapping[str, Any]):
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def origin(self, name: str) -> str:
-        """Return where the value came from: ``default``, ``app defaults``, ``object X``, ``code``, ``environment variable X``, ``command line``.
+        """Return where the value came from: ``default``, ``app defaults``, ``object X``, ``code``, ``environment
+        variable X``, ``command line``.
 
         Raises KeyError for an unknown name.
         """
@@ -138,7 +141,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         return self.changes
 
     def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
-        """Return the settings by name, only those that were set unless ``with_defaults``; secrets hidden if ``censored``."""
+        """Return the settings by name, only those that were set unless ``with_defaults``; secrets hidden if
+        ``censored``."""
         values = dict(self) if with_defaults else self.changes
         return {name: self._shown(name, value) if censored else value for name, value in values.items()}
 
@@ -151,7 +155,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         return [(name, repr(value), self.origin(name)) for name, value in self.table(with_defaults).items()]
 
     def notes(self) -> list[str]:
-        """Return what a worker should say about its settings at start: those without effect yet, and probable misspellings."""
+        """Return what a worker should say about its settings at start: those without effect yet, and probable
+        misspellings."""
         lines = []
         for name, value in self.changes.items():
             option = OPTIONS.get(name)
@@ -201,7 +206,8 @@ class Settings(Fields, MutableMapping[str, Any]):
             del self[name]
 
     def add_defaults(self, defaults: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
-        """Put values between the table's defaults and everything else; a function is called when a value is first read."""
+        """Put values between the table's defaults and everything else; a function is called when a value is first
+        read."""
 
         def apply() -> None:
             values = defaults() if callable(defaults) else defaults
@@ -214,8 +220,8 @@ class Settings(Fields, MutableMapping[str, Any]):
     ) -> None:
         """Take the values of an object, module, dictionary or dotted path, in place of those of an object before.
 
-        ``lazy`` waits until a value is read. Raises ImportError unless ``silent``, and ImproperlyConfigured for what cannot be used.
-        """
+        ``lazy`` waits until a value is read. Raises ImportError unless ``silent``, and ImproperlyConfigured for what
+        cannot be used."""
 
         def apply() -> None:
             try:
@@ -281,7 +287,8 @@ class Settings(Fields, MutableMapping[str, Any]):
             )
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:
-        """Drop values that were read; those of unknown names, which have no field on the class, are put in place at once."""
+        """Drop values that were read; those of unknown names, which have no field on the class, are put in place at
+        once."""
         read = self.__dict__
         for name in [name for name in read if name in OPTIONS]:
             del read[name]
@@ -325,7 +332,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         return default
 
     def _known(self, key: str) -> str | None:
-        """Return today's name for a key, or the name of an unknown setting that was kept; None when there is no such thing."""
+        """Return today's name for a key, or the name of an unknown setting that was kept; None when there is no such
+        thing."""
         self._settle()
         name = real_name(key, self._namespaces)
         if name is not None:

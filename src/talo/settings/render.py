@@ -1,7 +1,7 @@
 """Text made from the table: the reference page and the typed fields of ``Settings``.
 
-Owns both renderings; ``python -m talo.settings.render`` in the project's root writes them, and a test says when they are stale.
-"""
+Owns both renderings; ``python -m talo.settings.render`` in the project's root writes them, and a test says when they
+are stale."""
 
 from __future__ import annotations
 

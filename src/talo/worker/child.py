@@ -1,8 +1,7 @@
 """A child: fetch, run, settle, over its own connection, until it is told to stop.
 
-Owns the loop and the signals of a child process; how many tasks run at a time, and where, is its pool's (``worker.pools``). It is forked by the supervisor,
-and talks to it through its ``Share`` only.
-"""
+Owns the loop and the signals of a child process; how many tasks run at a time, and where, is its pool's
+(``worker.pools``). It is forked by the supervisor, and talks to it through its ``Share`` only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The settler: the only caller of ``turn``. It owns an owner id, collects settlements and exchanges them for deliveries.
+"""The settler: the only caller of ``turn``. It owns an owner id, collects settlements and exchanges them for
+deliveries.
 
-One per child. Any thread of the child may add a settlement; one thread turns. What it has not got rid of stands in the ring, and stays with it while
-the store is away: a finished task is never judged otherwise because of that.
-"""
+One per child. Any thread of the child may add a settlement; one thread turns. What it has not got rid of stands in
+the ring, and stays with it while the store is away: a finished task is never judged otherwise because of that."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Settler:
             return self._ring.append(settlement)
 
     def turn(self, queues: Sequence[str], limit: int) -> list[Delivery]:
-        """Settle what is pending and fetch up to ``limit``. Raises ``OperationalError`` when the store is away; nothing is lost by that."""
+        """Settle what is pending and fetch up to ``limit``. Raises ``OperationalError`` when the store is away;
+        nothing is lost by that."""
         if not self.owner:
             self.open()
         with self._lock:
@@ -127,7 +128,8 @@ class Settler:
     def _turn(self, pending: list[Settlement], queues: Sequence[str], limit: int) -> list[Delivery]:
         answer = self._broker.turn(self._apart(pending), self.owner, queues, limit)
         if answer.refused:
-            # The agent was quicker (it settles from the ring while a long task runs here), or this owner was stopped for long.
+            # The agent was quicker (it settles from the ring while a long task runs here), or this owner was stopped
+            # for long.
             log.debug(
                 "%d settlements were refused: they had been settled, or their lease was taken over", len(answer.refused)
             )
@@ -145,7 +147,8 @@ class Settler:
         return [d for d in held if d.lease.token not in self._outstanding and d.lease.token not in settled]
 
     def _reborn(self, pending: list[Settlement]) -> None:
-        """This owner was declared dead: what was fetched is somebody else's. Settle what can still be settled and go on under a new id."""
+        """This owner was declared dead: what was fetched is somebody else's. Settle what can still be settled and go
+        on under a new id."""
         log.warning(
             "Lease of %s was lost (stopped for longer than %.0f s?); going on as a new owner", self.owner, self._lease
         )

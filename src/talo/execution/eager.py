@@ -1,7 +1,7 @@
 """Running a task here and now, on the same steps as a worker's: ``Task.apply`` and ``task_always_eager``.
 
-What a worker would send (callbacks, the next step, the retry) is run here too, one after the other. Called by ``app.task``.
-"""
+What a worker would send (callbacks, the next step, the retry) is run here too, one after the other. Called by
+``app.task``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def apply_eager(
     headers: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> EagerOutcome:
-    """Run a task and all that follows from it; return how the task itself ended. With ``throw`` its exception is raised."""
+    """Run a task and all that follows from it; return how the task itself ended. With ``throw`` its exception is
+    raised."""
     options = options or {}
     task_id = task_id or str(uuid.uuid4())
     all_headers: dict[str, Any] = {

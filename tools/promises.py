@@ -23,7 +23,7 @@ HEAD = """\
 
 What Talo promises, and the tests that prove it. A promise stands here as soon as a test carries its id; it is kept as
 long as those tests pass on every store in its brackets: R Redis, M RabbitMQ, S SQS, P PostgreSQL, J Django's database,
-E embedded SQLite, all = these six. M\\* and S\\*: with a state store beside the broker; without one the feature is refused
+E embedded SQLite, all = these six. M\\* and S\\*: with a state store beside the broker; without one it is refused
 with an error that names what is missing. "Exactly once" means the recorded effect: what Talo stored, sent or counted.
 Numbers about speed hold on the reference machine of `bench/`.
 

@@ -1,7 +1,7 @@
 """How tasks report: a file in shared memory, never the broker. Under a microsecond, and the same for every peer.
 
-Every thread that runs tasks claims a slot of its own and writes only there, so no increment is lost; the reader adds the slots up. Beside
-the slots stand cells: the moment (``time.time``) at which task number ``i`` ran its first line.
+Every thread that runs tasks claims a slot of its own and writes only there, so no increment is lost; the reader adds
+the slots up. Beside the slots stand cells: the moment (``time.time``) at which task number ``i`` ran its first line.
 """
 
 from __future__ import annotations

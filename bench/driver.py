@@ -1,7 +1,7 @@
-"""The producing side of a measurement, in a process of its own: ``python -m bench.driver PEER VERB NUMBER...``, one JSON line on stdout.
+"""The producing side of a measurement, in a process of its own; it prints one line of JSON.
 
-Started by the lab only. A verb that is a coroutine runs with the whole loop around it in one event loop, so that a peer with an
-asynchronous client pays for no loop that it would not have.
+Started by the lab only: ``python -m bench.driver PEER VERB NUMBER...``. All of a verb runs in one event loop, so that
+a peer with an asynchronous client pays for no loop that it would not have.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ async def naps(peer: Peer, n: float) -> Report:
 
 
 async def due(peer: Peer, n: float, start: float, span: float) -> Report:
-    """Send ``n`` tasks due evenly from ``start`` on over ``span`` seconds; say by how much sending was ready before the first fell due."""
+    """Send ``n`` tasks due evenly over ``span`` seconds from ``start`` on; say how long before that it was ready."""
     await _finish(peer.produce_due([start + span * index / n for index in range(int(n))]))
     return {"spare": start - time.time()}
 
 
 async def latency(peer: Peer, n: float, limit: float) -> Report:
-    """Call and wait, up to ``n`` times in ``limit`` seconds; microseconds to the task's first line and to the result."""
+    """Call and wait, ``n`` times in at most ``limit`` seconds; microseconds to the first line and to the result."""
     count = counter()
     starts, results = [], []
     for index in range(WARM_UP):

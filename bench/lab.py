@@ -1,6 +1,7 @@
 """The lab: a private Redis without persistence, the processes of the peers, and what they weigh.
 
-Everything that it starts runs in sessions of its own and is ended by process id. Weights come from /proc, so this needs Linux.
+Everything that it starts runs in sessions of its own and is ended by process id. Weights come from /proc: it needs
+Linux.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is measured, and how. Each measure is one function of the lab and a peer, and returns its figures by name.
 
-Drain: everything is queued before the workers start, and the rate is the slope between 5 % and 95 % done, so that neither starting nor the
-last stragglers count. What each figure means, and in which direction it is better, stands in ``MEASURES``.
+Drain: everything is queued before the workers start, and the rate is the slope between 5 % and 95 % done, so that
+neither the start nor the last stragglers count. What each figure means, and which way is better, stands in
+``MEASURES``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The figures as people and programs read them: tables on the terminal, bench/results.json, and the table in the README."""
+"""The figures as people and programs read them: tables on the terminal, results.json, and the table in the README."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def markdown(results: Mapping[str, Any], titles: Mapping[str, str]) -> str:
                 lines.append(_row(measure, figure, peers, titles))
     lines += [
         "",
-        f"Medians of {results['repeat']}, all in one run ({results['when'][:10]}): {machine['cores']} cores of {machine['cpu']}, "
-        f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}, Redis {machine['redis']} on the same cores, without "
-        f"persistence; two worker processes each, in each library's own best configuration, logging at WARNING. {versions}. "
-        "`make bench` repeats it.",
+        f"Medians of {results['repeat']}, all in one run ({results['when'][:10]}), on {machine['cores']} cores of "
+        f"{machine['cpu']}, {machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}. "
+        f"Redis {machine['redis']} without persistence on the same cores; two worker processes each, in each library's "
+        f"own best configuration, logging at WARNING. {versions}. `make bench` repeats it.",
     ]
     return "\n".join(lines)
 

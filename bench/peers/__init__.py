@@ -1,7 +1,8 @@
 """The libraries that are compared, one module each: its app, its tasks, and the same verbs.
 
-A module imports its library, builds its app from the environment that the lab sets, and ends with ``peer = ...``. Workers import the same
-module. Sizes are chosen so that a measurement takes a few seconds; they do not enter the result.
+A module imports its library, builds its app from the environment that the lab sets, and ends with ``peer = ...``.
+Workers import the same module. Sizes are chosen so that a measurement takes a few seconds; they do not enter the
+result.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def results_wanted() -> bool:
 
 
 class Peer(ABC):
-    """One library in its own best configuration. Verbs that send may be coroutines: then all of a run shares one event loop."""
+    """One library in its own best configuration. Verbs that send may be coroutines; a run has one event loop."""
 
     #: As in the command line of the bench.
     name: str

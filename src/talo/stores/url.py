@@ -53,10 +53,10 @@ def scheme_of(url: str) -> str:
 def open_store(url: str, **options: Any) -> Store:
     """Return the store of this URL; it connects on first use.
 
-    Options: ``timeout`` (seconds, of one operation), ``priority_order`` (``high-first`` or ``low-first``), ``keyprefix``.
-    ``memory://name`` is the same store for everyone in this process who says the same name.
-    Errors: ``ImproperlyConfigured`` for a URL or option that cannot work, ``MissingExtra`` when the client library is absent,
-    ``NotSupported`` for a scheme whose store this release does not have.
+    Options: ``timeout`` (seconds, of one operation), ``priority_order`` (``high-first`` or ``low-first``),
+    ``keyprefix``. ``memory://name`` is the same store for everyone in this process who says the same name.
+    Errors: ``ImproperlyConfigured`` for a URL or option that cannot work, ``MissingExtra`` when the client library is
+    absent, ``NotSupported`` for a scheme whose store this release does not have.
     """
     scheme = scheme_of(url)
     if scheme not in _STORES:

@@ -1,7 +1,7 @@
 """The writing half of the broker: what happens inside one write transaction.
 
-Owns the steps of which send, settle, fetch, take-over and replay are made, each a function of an open transaction. When it
-commits is the caller's (``broker``, ``dead``).
+Owns the steps of which send, settle, fetch, take-over and replay are made, each a function of an open transaction. When
+it commits is the caller's (``broker``, ``dead``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The broker of the SQL store: send, turn, leases, waiting, numbers.
 
-Owns when a transaction begins and what it is made of; the steps inside are ``_writing``'s, dead letters ``dead``'s. A turn is one
-write transaction, or one look without a lock when there is nothing to settle and nothing to fetch.
+Owns when a transaction begins and what it is made of; the steps inside are ``_writing``'s, dead letters ``dead``'s. A
+turn is one write transaction, or one look without a lock when there is nothing to settle and nothing to fetch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["SqlBroker"]
 
 #: Seconds between two looks of one who waits, in case a wake-up was lost with the process that took it.
 LOOK = 0.5
-#: What a message without a limit of its own counts as: all of them.
+#: SQLite's word for no limit.
 _ALL = -1
 
 
@@ -87,7 +87,7 @@ class SqlBroker(DeadLetters):
         if holder is None:
             raise self._lost(owner)
         if limit <= 0 or not (ready or (due is not None and due <= self._clock())):
-            return Turn([], refused or [], self._local(due))
+            return Turn([], refused or [], due)
         turn = self._turn(None, owner, queues, limit)
         turn.refused = refused or []
         return turn
@@ -107,7 +107,7 @@ class SqlBroker(DeadLetters):
                 wake.update(_writing.promote(connection, queries, now))
                 deliveries = _writing.lease(connection, queries, holder[0], owner, rotated, limit, self._order)
             due = connection.execute(queries["next_due"]).fetchone()
-            return Turn(deliveries, refused, self._local(due[0] if due else None)), wake
+            return Turn(deliveries, refused, due[0] if due else None), wake
 
         turn, wake = self._database.write(work)
         if wake:
@@ -125,9 +125,6 @@ class SqlBroker(DeadLetters):
         wanted = json_list(list(queues)).decode()
         row = self._database.read(lambda it: it.execute(self._queries["glance"], (owner, wanted)).fetchone())
         return row[0], row[1], bool(row[2])
-
-    def _local(self, due: float | None) -> float | None:
-        return due
 
     @staticmethod
     def _lost(owner: str) -> LeaseLost:

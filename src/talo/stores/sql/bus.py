@@ -72,11 +72,7 @@ class _Subscription(Subscription):
 
     def look(self) -> None:
         """Read what was said since the last look."""
-        while True:
-            values = (self._at, self._channels, _PAGE)
-            rows = self._database.read(lambda it, values=values: it.execute(self._queries["said"], values).fetchall())
-            if not rows:
-                return
+        while rows := self._database.read(self._said):
             self._at = rows[-1][0]
             with self._changed:
                 if self._closed:
@@ -86,14 +82,17 @@ class _Subscription(Subscription):
                 self._news.extend((channel, payload) for _, channel, payload in rows)
                 self._changed.notify_all()
 
+    def _said(self, connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
+        return connection.execute(self._queries["said"], (self._at, self._channels, _PAGE)).fetchall()
+
     def get(self, timeout: float) -> tuple[str, bytes] | None:
         until = time.monotonic() + timeout
         with self._changed:
             while not self._news:
                 left = until - time.monotonic()
-                if left <= 0 or self._closed or not self._changed.wait(left):
-                    if not self._news:
-                        return None
+                if left <= 0 or self._closed:
+                    return None
+                self._changed.wait(left)
             found = self._news.popleft()
             if not self._news and not self._closed:
                 os.read(self._reader, 1)

@@ -1,7 +1,7 @@
 """The way to one SQLite database: opening, transactions, deadlines, errors.
 
-Owns the one connection that a process has to a database, the lock around it, the schema's migrations and the translation of
-sqlite3's errors. It knows no table's meaning. Callers: the roles of the SQL store.
+Owns the one connection that a process has to a database, the lock around it, the schema's migrations and the
+translation of sqlite3's errors. It knows no table's meaning. Callers: the roles of the SQL store.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 #: RETURNING came with this release.
 _OLDEST = (3, 35, 0)
-#: Seconds between two attempts to become the writer. SQLite's own busy handler sleeps ever longer, so whoever has waited
-#: longest loses against newcomers; attempts at short random distances give everyone the same chance.
+#: Seconds between two attempts to become the writer. SQLite's own busy handler sleeps ever longer, so whoever has
+#: waited longest loses against newcomers; attempts at short random distances give everyone the same chance.
 _PATIENCE = (0.0001, 0.001)
 #: Pages in the write-ahead log after which it is folded back (4 KiB each).
 _CHECKPOINT = 4000
@@ -36,8 +36,8 @@ _CHECKPOINT = 4000
 class Database:
     """One SQLite database, a file or (``path`` None) memory of this process.
 
-    Reads and writes are functions of a connection; any thread may call them, one runs at a time. A connection never outlives a
-    fork: a file is opened anew, memory is refused.
+    Reads and writes are functions of a connection; any thread may call them, one runs at a time. A connection never
+    outlives a fork: a file is opened anew, memory is refused.
     """
 
     def __init__(self, path: Path | None, *, synchronous: str = "FULL", timeout: float = 5.0) -> None:
@@ -70,7 +70,8 @@ class Database:
     ) -> T:
         """Run ``work`` in one transaction that is committed when it returns and undone when it raises.
 
-        ``late`` is raised when the lock did not become free within ``timeout`` seconds (default: the operation timeout).
+        ``late`` is raised when the lock did not become free within ``timeout`` seconds (default: the operation
+        timeout).
         """
         deadline = self._deadline(timeout)
         with self._exclusive(deadline, late) as connection:
@@ -190,13 +191,15 @@ class Database:
         if not self.path.parent.is_dir():
             raise ImproperlyConfigured(f"the directory of {self.path} does not exist: create it, or name another file")
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except IsADirectoryError as error:
-            raise ImproperlyConfigured(f"{self.path} is a directory: name a file in it") from error
+            # Never open a file that exists: closing it again would drop the locks that this process has on it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError as error:
+            if self.path.is_dir():
+                raise ImproperlyConfigured(f"{self.path} is a directory: name a file in it") from error
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise self._forbidden() from error
         except PermissionError as error:
-            raise ImproperlyConfigured(
-                f"{self.path} cannot be written by this user: change its permissions or its directory's"
-            ) from error
+            raise self._forbidden() from error
         except OSError as error:
             raise self._full(error) from error
 
@@ -232,6 +235,11 @@ class Database:
             return 0
         return int(connection.execute("SELECT coalesce(max(number), 0) FROM talo_migration").fetchone()[0])
 
+    def _forbidden(self) -> ImproperlyConfigured:
+        return ImproperlyConfigured(
+            f"{self.name} cannot be written by this user: change its permissions or its directory's"
+        )
+
     def _full(self, error: OSError) -> TaloError:
         return (
             StoreFull(f"{self.name}: {error.strerror}")
@@ -249,9 +257,7 @@ class Database:
         if code == sqlite3.SQLITE_NOTADB:
             return ImproperlyConfigured(f"{self.name} is not an SQLite database: name another file or remove it")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-            return ImproperlyConfigured(
-                f"{self.name} cannot be written by this user: change its permissions or its directory's"
-            )
+            return self._forbidden()
         if code == sqlite3.SQLITE_CORRUPT:
             return StoreUnavailable(f"{self.name} is damaged: restore it from a copy ({error})")
         return StoreUnavailable(f"{self.name}: {error}")

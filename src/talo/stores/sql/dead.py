@@ -1,6 +1,7 @@
 """Dead letters of the SQL store: listing them and taking them away.
 
-Owns reading ``talo_dead``. A message comes into it by a settlement (``_writing``), and out of it by ``broker.dead_replace``.
+Owns reading ``talo_dead``. A message comes into it by a settlement (``_writing``), and out of it by
+``broker.dead_replace``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What differs between databases: the statements by name, and the migrations by number.
 
-Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per statement, the
-same names in every dialect. Running them is ``connection``'s and the roles'.
+Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
+statement, the same names in every dialect. Running them is ``connection``'s and the roles'.
 """
 
 from __future__ import annotations

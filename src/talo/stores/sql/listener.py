@@ -1,8 +1,9 @@
 """Hearing of what other processes have committed.
 
-Owns one thread per store, started by the first who listens and ended with the last, that notices commits and lets everyone who
-listens look for what concerns it. SQLite has no notifications: the thread asks ``data_version``, which costs microseconds and no
-lock, at a distance that grows while nothing happens. In memory it is only poked. Callers: ``results`` (waiting), ``bus``.
+Owns one thread per store, started by the first who listens and ended with the last, that notices commits and lets
+everyone who listens look for what concerns it. SQLite has no notifications: the thread asks ``data_version``, which
+costs microseconds and no lock, at a distance that grows while nothing happens. In memory it is only poked. Callers:
+``results`` (waiting), ``bus``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The result backend of the SQL store.
 
-Owns results, groups, waiting for results and the deletion of what has expired. Any number of waiters share the one thread of the
-``listener``: each wish is a set of ids, and one query after each commit asks for all of them.
+Owns results, groups, waiting for results and the deletion of what has expired. Any number of waiters share the one
+thread of the ``listener``: each wish is a set of ids, and one query after each commit asks for all of them.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class _Wish(Watch):
             return
         try:
             self._tell(task_id, payload)
-        except Exception:
+        except Exception:  # noqa: BLE001  it is theirs, and logged
             _log.exception("a watcher of task %s failed", task_id)
 
     def cancel(self) -> None:

@@ -1,7 +1,8 @@
 """The SQL store: one database in all four roles.
 
-Owns reading the URL and its options, and putting the roles together. ``sqlite:///relative/path`` and ``sqlite:////absolute/path``
-are files; ``memory://name`` is a database in the memory of this process, the same for all who say the same name.
+Owns reading the URL and its options, and putting the roles together. ``sqlite:///relative/path`` and
+``sqlite:////absolute/path`` are files; ``memory://name`` is a database in the memory of this process, the same for all
+who say the same name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import urllib.parse
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from talo.errors import ImproperlyConfigured
 from talo.stores.base import Features, Store
@@ -97,7 +99,7 @@ class _Place:
     """One database with what belongs to it in this process. In memory it lives as long as a store that has it."""
 
     _lock = threading.Lock()
-    _memories: weakref.WeakValueDictionary[str, _Place] = weakref.WeakValueDictionary()
+    _memories: ClassVar[weakref.WeakValueDictionary[str, _Place]] = weakref.WeakValueDictionary()
 
     def __init__(self, path: Path | None, timeout: float, synchronous: str = "FULL") -> None:
         self.database = Database(path, synchronous=synchronous, timeout=timeout)

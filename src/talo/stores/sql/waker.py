@@ -1,11 +1,11 @@
 """Waking those who wait for work.
 
-Owns the ways in which a send in one process ends a wait in another (named pipes beside the database file) or in the same one
-(memory). It reads no table: whoever waits looks for itself before it sleeps, after it has opened its ear, so nothing is missed
-in between. Callers: ``broker``.
+Owns the ways in which a send in one process ends a wait in another (named pipes beside the database file) or in the
+same one (memory). It reads no table: whoever waits looks for itself before it sleeps, after it has opened its ear, so
+nothing is missed in between. Callers: ``broker``.
 
-One byte stands for one message, and a byte is read by one waiter, so as many wake as there is work. A byte that is read by a
-waiter that dies is lost; the waiters' own slow look (``broker.LOOK``) makes up for it.
+One byte stands for one message, and a byte is read by one waiter, so as many wake as there is work. A byte that is read
+by a waiter that dies is lost; the waiters' own slow look (``broker.LOOK``) makes up for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What the end of a task frees: its callbacks, the next step of its chain, its error callbacks.
 
-Pure rules over the decoded call; they say what to send (``Sending``) and never send. ``execution`` turns the answers into messages of
-the settlement, so that they are sent in the very step that ends the task.
-"""
+Pure rules over the decoded call; they say what to send (``Sending``) and never send. ``execution`` turns the answers
+into messages of the settlement, so that they are sent in the very step that ends the task."""
 
 from __future__ import annotations
 

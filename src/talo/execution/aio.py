@@ -1,8 +1,7 @@
 """Running coroutine functions where there is no event loop, and interrupting coroutines.
 
-Each thread that needs one keeps an event loop of its own. ``Interruptible`` lets any exception, not just ``CancelledError``, be
-raised at the point where a coroutine waits.
-"""
+Each thread that needs one keeps an event loop of its own. ``Interruptible`` lets any exception, not just
+``CancelledError``, be raised at the point where a coroutine waits."""
 
 from __future__ import annotations
 
@@ -53,7 +52,8 @@ def _in_event_loop() -> bool:
 
 
 class Interruptible(Coroutine[Any, Any, Any]):
-    """A coroutine into which ``interrupt`` raises any exception, where it waits: the carrying task is cancelled and the cancellation exchanged."""
+    """A coroutine into which ``interrupt`` raises any exception, where it waits: the carrying task is cancelled and
+    the cancellation exchanged."""
 
     def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
         self._inner = inner

@@ -1,8 +1,7 @@
 """Which steps a task needs, chosen once when the app is finalised.
 
-Owns ``Plan`` and the choice; the steps themselves are in ``execution.steps``. A hook that a task does not override, a limit it does not
-have, cost a run nothing. Called by ``worker.child`` and ``execution.eager``.
-"""
+Owns ``Plan`` and the choice; the steps themselves are in ``execution.steps``. A hook that a task does not override, a
+limit it does not have, cost a run nothing. Called by ``worker.child`` and ``execution.eager``."""
 
 from __future__ import annotations
 
@@ -79,7 +78,8 @@ def compile_plan(task: TaskLike, env: Env) -> Plan:
 
 
 def _custom(task: TaskLike, name: str) -> bool:
-    """Whether the task's class, or the object itself, overrides a method that is marked ``talo_default`` in the base class."""
+    """Whether the task's class, or the object itself, overrides a method that is marked ``talo_default`` in the base
+    class."""
     if name != "__call__" and name in vars(task):
         return True
     return not getattr(getattr(type(task), name), "talo_default", False)

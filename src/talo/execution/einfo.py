@@ -9,7 +9,8 @@ __all__ = ["ExceptionInfo"]
 
 
 class ExceptionInfo:
-    """One failure. ``exception`` is the object, ``traceback`` the text from the task's first frame on, ``tb`` the frames."""
+    """One failure. ``exception`` is the object, ``traceback`` the text from the task's first frame on, ``tb`` the
+    frames."""
 
     __slots__ = ("exception", "internal", "tb", "traceback", "type")
 

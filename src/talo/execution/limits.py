@@ -1,7 +1,7 @@
 """Time limits and other reasons to interrupt a run: which apply, and what is raised in the task.
 
-Owns the rules only. How an exception gets into a running task is the pool's (a signal, an asynchronous exception, a thrown coroutine).
-"""
+Owns the rules only. How an exception gets into a running task is the pool's (a signal, an asynchronous exception, a
+thrown coroutine)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Whether, when and as what a task is tried again: one policy for every cause.
 
-Pure but for chance. ``plan`` serves ``Task.retry``; ``planned_for`` the exceptions of ``autoretry_for``; ``backoff`` both, and the messages of
-dead workers. Sending is not done here: the plan goes into the settlement that closes the attempt.
-"""
+Pure but for chance. ``plan`` serves ``Task.retry``; ``planned_for`` the exceptions of ``autoretry_for``; ``backoff``
+both, and the messages of dead workers. Sending is not done here: the plan goes into the settlement that closes the
+attempt."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ class Again(NamedTuple):
 def backoff(task: TaskLike, attempt: int) -> float:
     """Return the seconds to wait before retry number ``attempt`` (0 for the first), by the task's own policy.
 
-    Exponential from ``retry_backoff`` seconds up to ``retry_backoff_max``; with ``retry_jitter`` uniform between 0 and that
-    ("full jitter", Brooker 2015). Without back-off it is ``default_retry_delay``.
-    """
+    Exponential from ``retry_backoff`` seconds up to ``retry_backoff_max``; with ``retry_jitter`` uniform between 0
+    and that ("full jitter", Brooker 2015). Without back-off it is ``default_retry_delay``."""
     if not task.retry_backoff:
         return float(task.default_retry_delay)
     factor = max(1.0, float(task.retry_backoff))
@@ -57,9 +56,8 @@ def plan(
 ) -> Retry:
     """Plan the next attempt of the run that ``request`` describes.
 
-    Raises ``Retry`` (or returns it with ``throw=False``); ``exc``, or ``MaxRetriesExceededError``, when the retries are used up; ``exc`` itself
-    when the task was called as a plain function.
-    """
+    Raises ``Retry`` (or returns it with ``throw=False``); ``exc``, or ``MaxRetriesExceededError``, when the retries
+    are used up; ``exc`` itself when the task was called as a plain function."""
     if request.called_directly:
         raise exc or Retry("Task can be retried", None)
     limit = max_retries if max_retries is not None else getattr(task, "override_max_retries", task.max_retries)

@@ -1,9 +1,9 @@
 """One run of one task, from decoded call to outcome.
 
-``Run`` is the object that the steps work on; ``begin`` and ``finish`` are the two halves of every run, with the call of the user's function between
-them, so that a sync call, a coroutine and an eager call share all rules. Which steps a task needs is chosen once, in ``execution.compile``.
-Called by the pools (``worker.pools``) and by ``execution.eager``; what the outcome means for the message is ``execution.settle``.
-"""
+``Run`` is the object that the steps work on; ``begin`` and ``finish`` are the two halves of every run, with the call
+of the user's function between them, so that a sync call, a coroutine and an eager call share all rules. Which steps a
+task needs is chosen once, in ``execution.compile``. Called by the pools (``worker.pools``) and by
+``execution.eager``; what the outcome means for the message is ``execution.settle``."""
 
 from __future__ import annotations
 
@@ -118,8 +118,9 @@ class Run:
                 step(self)
 
     def disturb(self, exc: BaseException) -> None:
-        """Something was raised beside the function: by a hook, then the task has failed by it; or by an interruption that came too
-        early or too late for the function, then it counts only if the function did not get to its end."""
+        """Something was raised beside the function: by a hook, then the task has failed by it; or by an interruption
+        that came too early or too late for the function, then it counts only if the function did not get to its
+        end."""
         if not self.ended:
             self.fail(exc, skip=0)
         elif not isinstance(exc, (HandedBack, Terminated, SoftTimeLimitExceeded, TimeLimitExceeded)):

@@ -1,8 +1,8 @@
 """What the outcome of a run means for its message: the settlement.
 
-Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure but for the clock. Called by the
-pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself (``settlement_of_dead``).
-"""
+Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure but for
+the clock. Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
+(``settlement_of_lost``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from talo.execution.steps import takes_failure
 from talo.stores.base import Death, Delivery, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
-from talo.wire.protocol import Call, encode_body
+from talo.wire.protocol import encode_body
 from talo.wire.results import encode_result
 from talo.wire.serializers import get as get_codec
 
@@ -46,7 +46,8 @@ def settlement_of(run: Run) -> Settlement:
 
 
 def succession(run: Run) -> list[Sending]:
-    """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a failure."""
+    """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a
+    failure."""
     if run.outcome is Outcome.SUCCESS:
         call = run.call
         return after_success(call, run.retval) if call.callbacks or call.chain else []
@@ -127,7 +128,8 @@ _ENDINGS = {
 
 
 def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[str, Any]) -> Settlement:
-    """Return the settlement of a delivery whose process is gone: recorded as failed with ``exc``, and a dead letter for ``reason``.
+    """Return the settlement of a delivery whose process is gone: recorded as failed with ``exc``, and a dead letter
+    for ``reason``.
 
     A retry that the task's policy asks for this exception is planned as if the task had raised it.
     """
@@ -143,7 +145,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     return settlement
 
 
-def settlement_of_expired(call: Call, request: Context, delivery: Delivery, env: Env, why: str) -> Settlement:
+def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: str) -> Settlement:
     """Return the settlement of a task that must not start any more: ``why`` is ``expired`` or ``revoked``."""
     settlement = Settlement(lease=delivery.lease)
     if not request.ignore_result:
@@ -173,12 +175,14 @@ def settlement_of_malformed(
 
 
 def lost_delay(task: TaskLike, deliveries: int) -> float:
-    """Return the seconds to wait before a message whose process died is fetched again: the task's own back-off, if it has one."""
+    """Return the seconds to wait before a message whose process died is fetched again: the task's own back-off, if it
+    has one."""
     return backoff(task, deliveries) if task.retry_backoff else 0.0
 
 
 def _errbacks_of_dead(run: Run) -> list[Sending]:
-    """Error callbacks that take the failure itself cannot be called in place for a dead process; a worker calls them from a message."""
+    """Error callbacks that take the failure itself cannot be called in place for a dead process; a worker calls them
+    from a message."""
     tasks = run.plan.env.tasks
     sendings = []
     for signature in run.call.errbacks or ():
@@ -280,7 +284,7 @@ def _messages(env: Env, sendings: list[Sending]) -> list[Message]:
 def _next_attempt(run: Run, again: Again) -> Message:
     """Return the message of the next attempt: the same bytes and headers wherever nothing changes."""
     assert run.delivery is not None and run.delivery.message is not None
-    call, old, env = run.call, run.delivery.message, run.plan.env
+    call, old = run.call, run.delivery.message
     message = old
     if again.options or not old.headers:
         message = _rerouted(run, again.options or {})

@@ -1,7 +1,7 @@
 """The steps of a run: small functions over one ``Run``, each doing one thing.
 
-Hooks call what the task overrides, ``tell_*`` sends the signal and writes the log line. ``execution.compile`` chooses and orders them.
-"""
+Hooks call what the task overrides, ``tell_*`` sends the signal and writes the log line. ``execution.compile`` chooses
+and orders them."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def tell_failure(run: Run) -> None:
 
 
 def call_errbacks(run: Run) -> None:
-    """Call in place the error callbacks that take (request, exception, traceback); the others are sent with the settlement."""
+    """Call in place the error callbacks that take (request, exception, traceback); the others are sent with the
+    settlement."""
     for signature in run.call.errbacks or ():
         task = run.plan.env.tasks.get(signature["task"])
         if task is None or not takes_failure(task):
@@ -154,12 +155,14 @@ def call_errbacks(run: Run) -> None:
 
 
 def takes_failure(task: TaskLike) -> bool:
-    """Whether an error callback takes (request, exception, traceback) rather than one task id: it has more than one positional parameter."""
+    """Whether an error callback takes (request, exception, traceback) rather than one task id: it has more than one
+    positional parameter."""
     return positional_parameters(task.run) > 1
 
 
 def positional_parameters(function: Any) -> int:
-    """Return how many positional arguments a function takes at most; ``*args`` counts as many. ``self`` of a method does not count."""
+    """Return how many positional arguments a function takes at most; ``*args`` counts as many. ``self`` of a method
+    does not count."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None:
         return 0

@@ -1,8 +1,8 @@
 """The agent: all talk with the store that is not tasks.
 
-Renews the leases of its worker's children, buries the dead, relieves children that a long task holds up, reaps expired owners of any worker,
-listens for revocations, and watches that work is being fetched. It never forks and runs no task. See ``docs/internals/boot.md``.
-"""
+Renews the leases of its worker's children, buries the dead, relieves children that a long task holds up, reaps
+expired owners of any worker, listens for revocations, and watches that work is being fetched. It never forks and runs
+no task. See ``docs/internals/boot.md``."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ class Agent:
                 self._line.report("stuck", number)
         if now >= self._next_cleanup:
             self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
-            self._app.result_store.results.cleanup(1000)
+            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
+                store.results.cleanup(1000)
 
     # -- the dead ----------------------------------------------------------------------------------------------------
 
@@ -173,7 +174,8 @@ class Agent:
     # -- the held up -------------------------------------------------------------------------------------------------
 
     def _relieve(self, share: Share, now: float) -> None:
-        """Give back what waits behind long tasks of a child, and settle what it has finished and cannot bring itself."""
+        """Give back what waits behind long tasks of a child, and settle what it has finished and cannot bring
+        itself."""
         board = share.board
         running = board.running()
         if len(running) < board.slots or any(now - entry.started < LONG for entry in running):

@@ -1,18 +1,20 @@
 """How many tasks a child asks for: as many as it should finish in about a tenth of a second.
 
-Few when tasks are long, so that no task waits behind a long one; many when they are short, so that a round trip is shared by hundreds.
-"""
+Few when tasks are long, so that no task waits behind a long one; many when they are short, so that a round trip is
+shared by hundreds."""
 
 from __future__ import annotations
 
 __all__ = ["BatchSize"]
 
-#: What one turn may bring at most: a message of a kilobyte each makes a quarter of a megabyte, and the token pipe takes 500 in one piece.
+#: What one turn may bring at most: a message of a kilobyte each makes a quarter of a megabyte, and the token pipe
+#: takes 500 in one piece.
 LARGEST = 256
 
 
 class BatchSize:
-    """Learns from the batches that were run. ``slots`` tasks run at a time; ``prefetch`` caps the fetched ones per slot."""
+    """Learns from the batches that were run. ``slots`` tasks run at a time; ``prefetch`` caps the fetched ones per
+    slot."""
 
     __slots__ = ("_cap", "_horizon", "_last", "_mean", "_slots")
 
@@ -27,7 +29,8 @@ class BatchSize:
         """So many runs took so many seconds of one slot in all."""
         if runs:
             mean = seconds / runs
-            # Long runs count at once, short ones slowly: asking for too many hurts, asking for too few costs a round trip.
+            # Long runs count at once, short ones slowly: asking for too many hurts, asking for too few costs a round
+            # trip.
             self._mean = mean if self._mean is None or mean > self._mean else self._mean * 0.7 + mean * 0.3
 
     def limit(self) -> int:

@@ -1,8 +1,8 @@
 """The board: what each running task's process is busy with, in shared memory.
 
-One writer (the child), readers are supervisor and agent. It carries facts, not tasks: the token of the delivery that runs, since when, and its
-deadlines. It is how the supervisor sees a limit passed and how the agent knows what a dead child was doing. Nothing here blocks or locks.
-"""
+One writer (the child), readers are supervisor and agent. It carries facts, not tasks: the token of the delivery that
+runs, since when, and its deadlines. It is how the supervisor sees a limit passed and how the agent knows what a dead
+child was doing. Nothing here blocks or locks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 __all__ = ["Board", "Entry"]
 
-#: token, started, soft deadline, hard deadline (monotonic seconds; 0: none), token again. A reader that sees two different tokens read in the middle
-#: of a write and reads again.
+#: token, started, soft deadline, hard deadline (monotonic seconds; 0: none), token again. A reader that sees two
+#: different tokens read in the middle of a write and reads again.
 _SLOT = struct.Struct("<QdddQ")
 #: pid, owner length, owner, fetching since (0: not in a wait or turn), finished, failed, unstarted, ready.
 _HEAD = struct.Struct("<QQ128sdQQQQ")
@@ -37,7 +37,8 @@ class Entry(NamedTuple):
 
 
 class Board:
-    """One child's part of the board: a head and ``slots`` entries. Only the child writes; ``wipe`` is for the supervisor, before the fork."""
+    """One child's part of the board: a head and ``slots`` entries. Only the child writes; ``wipe`` is for the
+    supervisor, before the fork."""
 
     def __init__(self, memory: mmap.mmap, offset: int, slots: int) -> None:
         self._memory = memory

@@ -1,7 +1,7 @@
 """From a delivery to a run: decode, find the task, and see whether it may start.
 
-What may not (malformed, unknown, expired, too early, revoked, too often delivered) comes out as a settlement instead. Called by the pools just before the start.
-"""
+What may not (malformed, unknown, expired, too early, revoked, too often delivered) comes out as a settlement instead.
+Called by the pools just before the start."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ class Intake:
         return settlement_of_malformed(delivery, self._env, reason, text)
 
     def _unknown(self, delivery: Delivery, call: Call) -> Settlement:
-        """Another worker may know the task (a deploy is under way): the message waits for it, uncharged, and is kept when none comes."""
+        """Another worker may know the task (a deploy is under way): the message waits for it, uncharged, and is kept
+        when none comes."""
         message = delivery.message
         assert message is not None
         exc = NotRegistered(call.task)
@@ -116,7 +117,8 @@ class Intake:
         fields = {"action": "unknown", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
         if not isinstance(since, int | float):
             log.error(
-                "Received unregistered task of type %r (id %s): it waits %.0f s for a worker that has it. Is its module imported (include=, autodiscover_tasks)?",
+                "Received unregistered task of type %r (id %s): it waits %.0f s for a worker that has it. "
+                "Is its module imported (include=, autodiscover_tasks)?",
                 call.task, call.id, self._patience, extra=fields,
             )  # fmt: skip
             since = now
@@ -146,7 +148,7 @@ class Intake:
             signals.task_revoked.send(
                 sender=task, request=request, terminated=False, signum=None, expired=why == "expired"
             )
-        return settlement_of_expired(call, request, delivery, self._env, why)
+        return settlement_of_expired(request, delivery, self._env, why)
 
 
 def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:

@@ -1,4 +1,5 @@
-"""What a worker was asked to do, after configuration and command line are joined: one frozen record that every process of it reads."""
+"""What a worker was asked to do, after configuration and command line are joined: one frozen record that every
+process of it reads."""
 
 from __future__ import annotations
 

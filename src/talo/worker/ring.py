@@ -1,8 +1,7 @@
 """The ring: settlements that a child has finished and the store has not got yet, in shared memory.
 
-The child appends each as its task ends and clears them when the store has answered. If the child dies, or is held up by a long task, the
-agent settles from here. Fencing makes a repeat harmless, so reader and writer need no lock.
-"""
+The child appends each as its task ends and clears them when the store has answered. If the child dies, or is held up
+by a long task, the agent settles from here. Fencing makes a repeat harmless, so reader and writer need no lock."""
 
 from __future__ import annotations
 

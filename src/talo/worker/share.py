@@ -1,13 +1,14 @@
 """What supervisor, agent and one child have in common: board, ring, the tokens of unstarted tasks, the bell.
 
-Made by the supervisor before it forks; inherited. A share serves one child at a time and is used again for another when the agent has settled what
-the first one left.
+Made by the supervisor before it forks; inherited. A share serves one child at a time and is used again for another
+when the agent has settled what the first one left.
 
-Tokens. Fetched tasks that have not started stand in a pipe, eight bytes each. Whoever reads a token has the task: the child to start it, or
-the agent to give it back while a long task runs before it. The kernel serialises the reads, so there is no lock to die with.
+Tokens. Fetched tasks that have not started stand in a pipe, eight bytes each. Whoever reads a token has the task: the
+child to start it, or the agent to give it back while a long task runs before it. The kernel serialises the reads, so
+there is no lock to die with.
 
-Bell. Commands stand in another pipe (child reads, supervisor writes); signal USR2 tells a child that is inside a task to look.
-"""
+Bell. Commands stand in another pipe (child reads, supervisor writes); signal USR2 tells a child that is inside a task
+to look."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from talo.worker.ring import Ring
 
 __all__ = ["Command", "Common", "Share"]
 
-#: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at once.
+#: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at
+#: once.
 RING_SIZE = 1 << 20
 
 _TOKEN = struct.Struct("<Q")

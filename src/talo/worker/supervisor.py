@@ -1,8 +1,7 @@
 """The supervisor: forks agent and children, waits, enforces limits, and stops them in order.
 
-No sockets, no threads, no store: it cannot hang. It reads the boards and the ends of its processes; everything that needs the store it tells the
-agent. See ``docs/internals/boot.md`` and ``stopping.md``.
-"""
+No sockets, no threads, no store: it cannot hang. It reads the boards and the ends of its processes; everything that
+needs the store it tells the agent. See ``docs/internals/boot.md`` and ``stopping.md``."""
 
 from __future__ import annotations
 
@@ -260,7 +259,8 @@ class Supervisor:
             member.share.ring_bell(member.pid, command, token)
 
     def _kill_over_limit(self, member: Member, token: int) -> None:
-        """Kill a child whose task is over its hard limit; first stop it and look again, so that never the next task is hit."""
+        """Kill a child whose task is over its hard limit; first stop it and look again, so that never the next task
+        is hit."""
         assert member.share is not None
         os.kill(member.pid, signal.SIGSTOP)
         if not _wait_stopped(member.pid):

@@ -1,8 +1,7 @@
 """Where a Redis is and how to speak to it: the URL and its options, checked once.
 
-Owns reading ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``redis+socket://`` and ``unix://`` URLs and the TLS context that they
-ask for. Opens nothing: that is ``connection``. Called by ``store``.
-"""
+Owns reading ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``redis+socket://`` and ``unix://`` URLs and
+the TLS context that they ask for. Opens nothing: that is ``connection``. Called by ``store``."""
 
 from __future__ import annotations
 
@@ -47,7 +46,8 @@ _CERT_REQS = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One Redis database. ``path`` is set for a local socket, ``host`` and ``port`` otherwise; ``repr`` shows no password."""
+    """One Redis database. ``path`` is set for a local socket, ``host`` and ``port`` otherwise; ``repr`` shows no
+    password."""
 
     scheme: str
     host: str = "localhost"
@@ -78,13 +78,16 @@ class Address:
 
 
 def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
-    """The address that ``url`` means. ``tls`` holds ``ssl_*`` options given beside it. Errors: ``ImproperlyConfigured``."""
+    """The address that ``url`` means. ``tls`` holds ``ssl_*`` options given beside it. Errors:
+    ``ImproperlyConfigured``."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         # The reason would quote the URL, password and all.
-        raise ImproperlyConfigured("the Redis URL cannot be read; it looks like redis://:PASSWORD@HOST:6379/0") from None
+        raise ImproperlyConfigured(
+            "the Redis URL cannot be read; it looks like redis://:PASSWORD@HOST:6379/0"
+        ) from None
     query = _query(parts)
     options = {**query, **(tls or {})}
     scheme = parts.scheme.lower()
@@ -102,7 +105,9 @@ def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
         raise ImproperlyConfigured(f"{scheme}:// is no scheme of Redis")
     named = str(options.get("virtual_host", options.get("db", ""))) or unquote(parts.path)
     context = _tls_context(options) if scheme in _TLS or tls else None
-    return Address(scheme, host=parts.hostname or "localhost", port=port or 6379, db=_database(named), tls=context, **login)
+    return Address(
+        scheme, host=parts.hostname or "localhost", port=port or 6379, db=_database(named), tls=context, **login
+    )
 
 
 def _unquoted(text: str | None) -> str | None:

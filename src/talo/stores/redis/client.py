@@ -1,8 +1,7 @@
 """Commands and scripts over a lent connection, within the operation timeout.
 
-Owns taking a connection for one exchange and giving it back, and loading a script that the server does not know (yet, or any more). Nothing is
-ever sent twice. Called by all four roles.
-"""
+Owns taking a connection for one exchange and giving it back, and loading a script that the server does not know (yet,
+or any more). Nothing is ever sent twice. Called by all four roles."""
 
 from __future__ import annotations
 
@@ -72,7 +71,8 @@ class Client:
             self.pool.give(connection)
 
     def run_on(self, connection: Connection, script: Script, rest: Sequence[Part], deadline: float) -> Any:
-        """What ``script`` returns on a connection that the caller has; ``rest`` is the number of keys, the keys, the arguments."""
+        """What ``script`` returns on a connection that the caller has; ``rest`` is the number of keys, the keys, the
+        arguments."""
         [reply] = connection.exchange(pack("EVALSHA", script.sha, *rest), 1, deadline)
         if reply.__class__ is Refusal and reply.code == "NOSCRIPT":
             # It was not run, so running it now is not running it twice.

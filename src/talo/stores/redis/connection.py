@@ -1,7 +1,8 @@
 """One connection to Redis: a socket, hiredis on both its sides, and a deadline on everything.
 
-Owns connecting (name lookup, TLS, HELLO, AUTH, SELECT), packing, writing, reading, and setting push messages aside. It is disposable: whatever
-goes wrong in the middle closes it. Knows nothing of queues or results. Called by ``pool``, ``wake``, ``listener`` and ``bus``.
+Owns connecting (name lookup, TLS, HELLO, AUTH, SELECT), packing, writing, reading, and setting push messages aside.
+It is disposable: whatever goes wrong in the middle closes it. Knows nothing of queues or results. Called by ``pool``,
+``wake``, ``listener`` and ``bus``.
 
 hiredis is imported here only; redis-py's extra brings it.
 """
@@ -27,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtra("redis", "redis") from error
 
-__all__ = ["Connection", "DeadlinePassed", "Part", "pack", "set_name_lookup"]
+__all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
 
 #: What a command is made of.
 Part = bytes | str | int | float
@@ -77,7 +78,8 @@ class Connection:
     # -- opening and closing --------------------------------------------------------------------------------------
 
     def connect(self, deadline: float) -> None:
-        """Reach the server and log in before ``deadline`` (monotonic). ``StoreUnavailable``, ``ImproperlyConfigured``."""
+        """Reach the server and log in before ``deadline`` (monotonic). ``StoreUnavailable``,
+        ``ImproperlyConfigured``."""
         self._sock = self._reach(deadline)
         self._reader = Reader(replyError=Refusal, notEnoughData=_NOTHING)
         self._armed = -1.0
@@ -157,7 +159,8 @@ class Connection:
     # -- talking --------------------------------------------------------------------------------------------------
 
     def exchange(self, data: bytes, count: int, deadline: float) -> list[Any]:
-        """Write ``data``, return its ``count`` replies; refusals stand among them as ``Refusal``. ``StoreUnavailable``."""
+        """Write ``data``, return its ``count`` replies; refusals stand among them as ``Refusal``.
+        ``StoreUnavailable``."""
         self.owed = count
         self.write(data, deadline)
         replies = []
@@ -281,17 +284,22 @@ class Connection:
             return False
 
     def poll(self, timeout: float, also: Sequence[int] = ()) -> list[int]:
-        """Block until it or one of ``also`` is readable, at most ``timeout`` seconds; return the readable descriptors."""
+        """Block until it or one of ``also`` is readable, at most ``timeout`` seconds; return the readable
+        descriptors."""
         sock = self._sock
         if sock is None:
             return []
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return [sock.fileno()]
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        for descriptor in also:
-            poller.register(descriptor, select.POLLIN)
-        return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
+        return poll((sock.fileno(), *also), timeout)
+
+
+def poll(descriptors: Sequence[int], timeout: float) -> list[int]:
+    """Those of ``descriptors`` that are readable, after at most ``timeout`` seconds."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
 
 
 def _ignore(_push: Sequence[Any]) -> None:
@@ -312,7 +320,8 @@ def set_name_lookup(lookup: Callable[..., list[Any]] | None) -> None:
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
-    """Addresses of ``host``, looked up in a thread that is left alone when the deadline passes: the resolver knows none."""
+    """Addresses of ``host``, looked up in a thread that is left alone when the deadline passes: the resolver knows
+    none."""
     known = _names.get((host, port))
     if known is not None:
         return known

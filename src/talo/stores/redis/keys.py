@@ -1,8 +1,8 @@
 """The names of every key, in one place.
 
-Owns names and the priority steps; reads and writes nothing. Celery's own keys carry Celery's names, everything else begins with ``talo:``; the
-key prefix stands in front of all of them. The scripts in ``lua/`` derive the same names from the prefix.
-"""
+Owns names and the priority steps; reads and writes nothing. Celery's own keys carry Celery's names, everything else
+begins with ``talo:``; the key prefix stands in front of all of them. The scripts in ``lua/`` derive the same names
+from the prefix."""
 
 from __future__ import annotations
 

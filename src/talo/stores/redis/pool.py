@@ -1,8 +1,8 @@
 """The few connections of one process.
 
-Owns lending connections: the one used last first, so that a process with one thread has one connection; never more than ``limit``. A
-connection that broke is dropped, one of another process is forgotten. Called by ``broker``, ``results``, ``locks`` and ``wake``.
-"""
+Owns lending connections: the one used last first, so that a process with one thread has one connection; never more
+than ``limit``. A connection that broke is dropped, one of another process is forgotten. Called by ``broker``,
+``results``, ``locks`` and ``wake``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from talo.stores.redis.connection import Connection, DeadlinePassed
 
 __all__ = ["Pool"]
 
-#: Seconds after which an idle connection is looked at before use: a command must not be lost in a socket that the server has closed.
+#: Seconds after which an idle connection is looked at before use: a command must not be lost in a socket that the
+#: server has closed.
 _TRUSTED = 1.0
 
 
 class Pool:
-    """Lends connections to threads. Invariant: ``len(_all) <= limit``, and ``_idle`` holds those of them that nobody has."""
+    """Lends connections to threads. Invariant: ``len(_all) <= limit``, and ``_idle`` holds those of them that nobody
+    has."""
 
     def __init__(self, make: Callable[[], Connection], limit: int) -> None:
         self._make = make
@@ -40,7 +42,8 @@ class Pool:
         self._freed = threading.Condition()
 
     def take(self, deadline: float) -> Connection:
-        """A connection that nobody else has, until ``give`` or ``drop``. ``DeadlinePassed`` when none is free in time."""
+        """A connection that nobody else has, until ``give`` or ``drop``. ``DeadlinePassed`` when none is free in
+        time."""
         if self._pid != os.getpid():
             self._reset()
         while True:

@@ -1,8 +1,7 @@
 """The Lua scripts, as they are called.
 
-Owns loading ``lua/*.lua`` and putting the shared parts in front. What a script does, its keys, arguments and answer are documented at its head.
-Called by whoever runs one, through ``client``.
-"""
+Owns loading ``lua/*.lua`` and putting the shared parts in front. What a script does, its keys, arguments and answer
+are documented at its head. Called by whoever runs one, through ``client``."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class AsyncioPool(Pool):
             self._running[token] = lambda exc: self._interrupt_coroutine(guarded, task, exc)
             task.add_done_callback(lambda done: self._ended(slot, token, run, done))
         else:
-            self._running[token] = lambda exc: None
+            self._running[token] = lambda _exc: None
             future = self._loop.run_in_executor(self._executor, self._call, run, token)
             future.add_done_callback(lambda done: self._ended(slot, token, run, done))
 
@@ -119,7 +119,7 @@ class AsyncioPool(Pool):
             call_sync(run)
         finally:
             with self._lock:
-                self._running[token] = lambda exc: None
+                self._running[token] = lambda _exc: None
 
     # -- in the child's main thread ----------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What the loop of a child expects of a pool, and what a pool may use of the child.
 
-A pool claims each task from the share before it starts it, notes it on the board while it runs, and hands its settlement to the settler. It never talks to the store.
-"""
+A pool claims each task from the share before it starts it, notes it on the board while it runs, and hands its
+settlement to the settler. It never talks to the store."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class Pool(ABC):
 
     @abstractmethod
     def interrupt(self, token: int, exc: BaseException) -> None:
-        """Raise ``exc`` in the task of this token if it still runs; token 0: in every task. Called from a signal handler."""
+        """Raise ``exc`` in the task of this token if it still runs; token 0: in every task. Called from a signal
+        handler."""
 
     def stop(self) -> None:
         """Nothing runs any more; end threads and loops."""
@@ -91,7 +92,8 @@ class Pool(ABC):
         return Lease(owner=self.settler.owner, token=token)
 
     def return_unclaimed(self) -> None:
-        """The agent took the rest out of the pipe, to give it back. It may have died over that; a second time is refused."""
+        """The agent took the rest out of the pipe, to give it back. It may have died over that; a second time is
+        refused."""
         for token in [*self.share.take_tokens(), *self.waiting]:
             self.settler.add(Settlement(lease=self.forget(token), verdict=Verdict.AGAIN))
 

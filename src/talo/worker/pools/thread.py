@@ -1,8 +1,8 @@
 """Many tasks at a time, each in a thread of the child.
 
-The loop of the child feeds; each thread claims its next task by itself. A limit is an exception raised asynchronously in the thread, which arrives at its next
-bytecode; a thread that is stuck in C is ended by the supervisor together with its process.
-"""
+The loop of the child feeds; each thread claims its next task by itself. A limit is an exception raised asynchronously
+in the thread, which arrives at its next bytecode; a thread that is stuck in C is ended by the supervisor together
+with its process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ThreadPool(Pool):
         #: One item for each fed delivery: threads sleep here. False ends a thread.
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        #: Slot to (token, thread id) of what runs. Guarded by the lock, so that an interruption hits the task it was meant for.
+        #: Slot to (token, thread id) of what runs. Guarded by the lock, so that an interruption hits the task it was
+        #: meant for.
         self._running: dict[int, tuple[int, int]] = {}
         self._lock = threading.RLock()
         self._seconds = 0.0
@@ -104,7 +105,8 @@ class ThreadPool(Pool):
             call_sync(run)
 
     def interrupt(self, token: int, exc: BaseException) -> None:
-        # In a signal handler of the main thread, which may hold the lock itself (it is re-entrant) but never waits while it does.
+        # In a signal handler of the main thread, which may hold the lock itself (it is re-entrant) but never waits
+        # while it does.
         with self._lock:
             for running, thread in list(self._running.values()):
                 if token in (0, running):

@@ -289,7 +289,7 @@ class Settings(Fields, MutableMapping[str, Any]):
     def _refuse_if_frozen(self, names: Any) -> None:
         if self._frozen and names:
             raise ImproperlyConfigured(
-                f"{', '.join(sorted(names))} cannot change: the settings were frozen when the worker started; set it before"
+                f"{', '.join(sorted(names))} cannot change: the settings were frozen when the worker started"
             )
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:

@@ -89,7 +89,7 @@ def exception_from_data(data: Any) -> BaseException:
     """Return the exception that ``data`` describes: of its own class if that is loaded here, else a ``RemoteError``.
 
     Never raises and never imports, whatever ``data`` holds. Classes that end a process (``SystemExit`` and the like)
-    get a stand-in too: raising them must be this process's own decision. An exception object (pickle) is returned as is.
+    get a stand-in too: raising them must be this process's own decision. An exception object is returned as it is.
     """
     if isinstance(data, BaseException):
         return data

@@ -73,7 +73,13 @@ def test_another_view_of_the_same_memory_sees_what_stands_in_the_ring() -> None:
     ring, memory = make_ring()
     message = Message(queue="q", headers={"id": "x", "task": "t"}, body=b"[]")
     whole = Settlement(
-        lease=Lease(owner="o", token=9), verdict=Verdict.AGAIN, follow=[message], delay=1.5, charge=True, suspect=True, also=[]
+        lease=Lease(owner="o", token=9),
+        verdict=Verdict.AGAIN,
+        follow=[message],
+        delay=1.5,
+        charge=True,
+        suspect=True,
+        also=[],
     )
     assert ring.append(whole)
     assert ring.append(settlement(10, "r"))

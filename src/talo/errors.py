@@ -277,7 +277,7 @@ class AlreadyRegistered(TaskError):
     """A task of this name exists."""
 
 
-class TimeoutError(TaskError):  # noqa: A001  the field's name for it, and Celery's
+class TimeoutError(TaskError):
     """A result did not come in time."""
 
 
@@ -330,14 +330,14 @@ class BackendStoreError(BackendError):
         super().__init__(*args, **kwargs)
 
 
-class SoftTimeLimitExceeded(Exception):  # noqa: N818
+class SoftTimeLimitExceeded(Exception):
     """Raised inside a task whose soft limit has passed; it may catch it and clean up."""
 
     def __str__(self) -> str:
         return f"SoftTimeLimitExceeded{self.args!s}"
 
 
-class TimeLimitExceeded(Exception):  # noqa: N818
+class TimeLimitExceeded(Exception):
     """Recorded for a task that was stopped at its hard limit; the argument is the limit in seconds."""
 
     def __str__(self) -> str:
@@ -348,5 +348,5 @@ class WorkerLostError(Exception):
     """Recorded for a task whose process died under it."""
 
 
-class Terminated(Exception):  # noqa: N818
+class Terminated(Exception):
     """Recorded for a task that was cancelled while it ran."""

@@ -1,8 +1,7 @@
 """The states of a task, their order and the sets that callers test against.
 
-Owns the names only; who may move a task from one state to the next is decided by the settlement (``execution.outcome``).
-The names and sets are Celery's, so stored results mean the same to either side.
-"""
+Owns the names only; who may move a task from one state to the next is decided by the settlement
+(``execution.outcome``). The names and sets are Celery's, so stored results mean the same to either side."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
 """The border between running a task and the app that owns it.
 
-Execution is below the app and must not import it; what it needs of the app is handed in as an ``Env`` (``app.app`` builds it,
-once, when the app is finalised). ``TaskLike`` says what execution reads of a task object; ``app.task.Task`` provides it.
+Execution is below the app and must not import it; what it needs of the app is handed in as an ``Env`` (``app.app``
+builds it, once, when the app is finalised). ``TaskLike`` says what execution reads of a task object;
+``app.task.Task`` provides it.
 
 The app in turn calls down into execution:
 
-* ``execution.eager.apply_eager(task, args, kwargs, env, *, task_id, link, link_error, retries, throw, headers, options) -> EagerOutcome``
-  (``.id, .state, .result, .traceback``), for ``Task.apply`` and ``task_always_eager``;
-* ``execution.retry.plan(task, request, *, args, kwargs, exc, throw, eta, countdown, max_retries, options) -> Retry``, for ``Task.retry``:
-  raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with ``throw=False`` returns the ``Retry``.
-"""
+* ``execution.eager.apply_eager(task, args, kwargs, env, *, task_id, link, link_error, retries, throw, headers,
+  options) -> EagerOutcome`` (``.id, .state, .result, .traceback``), for ``Task.apply`` and ``task_always_eager``;
+* ``execution.retry.plan(task, request, *, args, kwargs, exc, throw, eta, countdown, max_retries, options) -> Retry``,
+  for ``Task.retry``: raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with
+  ``throw=False`` returns the ``Retry``."""
 
 from __future__ import annotations
 
@@ -26,7 +27,6 @@ class TaskLike(Protocol):
     """What execution reads of a task."""
 
     name: str
-    run: Callable[..., Any]
     max_retries: int | None
     default_retry_delay: float
     ignore_result: bool
@@ -52,6 +52,8 @@ class TaskLike(Protocol):
     retry_backoff_max: float
     retry_jitter: bool
 
+    @property
+    def run(self) -> Callable[..., Any]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None: ...
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None: ...
@@ -91,8 +93,8 @@ class Env(Protocol):
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it.
 
-        Options: ``task_id, link, link_error, chain, chord, group_id, root_id, parent_id, retries, headers, queue, countdown, eta, ...``.
-        """
+        Options: ``task_id, link, link_error, chain, chord, group_id, root_id, parent_id, retries, headers, queue,
+        countdown, eta, ...``."""
         ...
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:

@@ -1,8 +1,7 @@
 """What a running task knows about its own message, and which task runs in this thread or coroutine.
 
-Owns ``Context`` (Celery's ``task.request``) and the stack of frames; it is filled by ``execution.run`` and read by ``app.task``.
-The stack is one context variable for all tasks, so it is right in threads and coroutines alike.
-"""
+Owns ``Context`` (Celery's ``task.request``) and the stack of frames; it is filled by ``execution.run`` and read by
+``app.task``. The stack is one context variable for all tasks, so it is right in threads and coroutines alike."""
 
 from __future__ import annotations
 
@@ -14,13 +13,36 @@ __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave"
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
 STANDARD_HEADERS = frozenset(
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr origin "
-    "ignore_result replaced_task_nesting stamped_headers stamps compression celery_beat_task redelivered".split()
+    [
+        "lang",
+        "task",
+        "id",
+        "shadow",
+        "eta",
+        "expires",
+        "group",
+        "group_index",
+        "retries",
+        "timelimit",
+        "root_id",
+        "parent_id",
+        "argsrepr",
+        "kwargsrepr",
+        "origin",
+        "ignore_result",
+        "replaced_task_nesting",
+        "stamped_headers",
+        "stamps",
+        "compression",
+        "celery_beat_task",
+        "redelivered",
+    ]
 )
 
 
 class Context:
-    """The request of one run. Message headers, the user's included, are attributes; what is absent reads as its default."""
+    """The request of one run. Message headers, the user's included, are attributes; what is absent reads as its
+    default."""
 
     id: str | None = None
     task: str | None = None

@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -358,7 +358,13 @@ class ResultBackend(ABC):
 
 
 class Subscription(ABC):
-    """An open ear on some channels."""
+    """An open ear on some channels; a context manager that closes it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     @abstractmethod
     def get(self, timeout: float) -> tuple[str, bytes] | None:

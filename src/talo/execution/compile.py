@@ -1,0 +1,85 @@
+"""Which steps a task needs, chosen once when the app is finalised.
+
+Owns ``Plan`` and the choice; the steps themselves are in ``execution.steps``. A hook that a task does not override, a
+limit it does not have, cost a run nothing. Called by ``worker.child`` and ``execution.eager``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from talo.execution import steps
+from talo.execution.env import Env, TaskLike
+from talo.execution.run import Run
+
+__all__ = ["Plan", "compile_plan"]
+
+Step = Callable[[Run], None]
+
+
+class Plan:
+    """A task with the steps of its runs. Immutable once built."""
+
+    __slots__ = (
+        "after",
+        "before",
+        "env",
+        "function",
+        "is_async",
+        "on_death",
+        "on_failure",
+        "on_retry",
+        "on_success",
+        "task",
+    )
+
+    def __init__(self, task: TaskLike, env: Env) -> None:
+        self.task = task
+        self.env = env
+        self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
+        self.is_async = inspect.iscoroutinefunction(task.run)
+        self.before: tuple[Step, ...] = self._chosen(
+            (True, steps.tell_prerun),
+            (task.track_started, steps.store_started),
+            (_custom(task, "before_start"), steps.hook_before_start),
+        )
+        self.on_success: tuple[Step, ...] = self._chosen(
+            (_custom(task, "on_success"), steps.hook_on_success),
+            (True, steps.tell_success),
+        )
+        self.on_retry: tuple[Step, ...] = self._chosen(
+            (_custom(task, "on_retry"), steps.hook_on_retry),
+            (True, steps.tell_retry),
+        )
+        self.on_failure: tuple[Step, ...] = self._chosen(
+            (_custom(task, "on_failure"), steps.hook_on_failure),
+            (True, steps.tell_failure),
+            (True, steps.call_errbacks),
+        )
+        #: For a task that cannot speak for itself any more: its process is dead. Its hooks died with it.
+        self.on_death: tuple[Step, ...] = (steps.tell_failure,)
+        self.after: tuple[Step, ...] = self._chosen(
+            (_custom(task, "after_return"), steps.hook_after_return),
+            (True, steps.tell_postrun),
+        )
+
+    @staticmethod
+    def _chosen(*choices: tuple[bool, Step]) -> tuple[Step, ...]:
+        return tuple(step for wanted, step in choices if wanted)
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self.task.name}>"
+
+
+def compile_plan(task: TaskLike, env: Env) -> Plan:
+    """Return the plan of a task."""
+    return Plan(task, env)
+
+
+def _custom(task: TaskLike, name: str) -> bool:
+    """Whether the task's class, or the object itself, overrides a method that is marked ``talo_default`` in the base
+    class."""
+    if name != "__call__" and name in vars(task):
+        return True
+    return not getattr(getattr(type(task), name), "talo_default", False)

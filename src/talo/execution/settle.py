@@ -1,0 +1,334 @@
+"""What the outcome of a run means for its message: the settlement.
+
+Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure but for
+the clock. Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
+(``settlement_of_lost``)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+from talo import states
+from talo.canvas.advance import Sending, after_failure, after_success, later_ids
+from talo.errors import EncodeError, Reject, Retry, TaskRevokedError
+from talo.execution.einfo import ExceptionInfo
+from talo.execution.env import Env, TaskLike
+from talo.execution.request import Context
+from talo.execution.retry import Again, backoff
+from talo.execution.run import Outcome, Run
+from talo.execution.steps import takes_failure
+from talo.stores.base import Death, Delivery, ResultMeta, Settlement, Verdict
+from talo.wire.exceptions import exception_to_data
+from talo.wire.message import Message
+from talo.wire.protocol import encode_body
+from talo.wire.results import encode_result
+from talo.wire.serializers import get as get_codec
+
+__all__ = ["settlement_of", "settlement_of_expired", "settlement_of_lost", "settlement_of_malformed", "succession"]
+
+
+def settlement_of(run: Run) -> Settlement:
+    """Return the settlement of a run that has come to an outcome."""
+    delivery = run.delivery
+    assert delivery is not None
+    if run.outcome is Outcome.SUCCESS:
+        try:
+            return _success(run, delivery)
+        except EncodeError as exc:
+            # What a task returns can turn out to be unwritable only here; it has failed by that.
+            run.outcome = Outcome.FAILURE
+            run.exc, run.einfo = exc, ExceptionInfo(exc)
+            for step in run.plan.on_death:
+                step(run)
+    return _ENDINGS[run.outcome](run, delivery)
+
+
+def succession(run: Run) -> list[Sending]:
+    """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a
+    failure."""
+    if run.outcome is Outcome.SUCCESS:
+        call = run.call
+        return after_success(call, run.retval) if call.callbacks or call.chain else []
+    if run.outcome in (Outcome.FAILURE, Outcome.REVOKED):
+        tasks = run.plan.env.tasks
+        return [
+            after_failure(run.call, signature)
+            for signature in run.call.errbacks or ()
+            if (known := tasks.get(signature["task"])) is None or not takes_failure(known)
+        ]
+    return []
+
+
+def _success(run: Run, delivery: Delivery) -> Settlement:
+    settlement = Settlement(lease=delivery.lease)
+    if not run.request.ignore_result:
+        settlement.result = _result(run, states.SUCCESS, run.retval)
+    call = run.call
+    if call.callbacks or call.chain:
+        settlement.follow = _messages(run.plan.env, succession(run))
+    return settlement
+
+
+def _failure(run: Run, delivery: Delivery) -> Settlement:
+    env, task = run.plan.env, run.plan.task
+    settlement = Settlement(lease=delivery.lease)
+    _record_exception(run, settlement, states.FAILURE)
+    settlement.follow = _messages(env, succession(run))
+    wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
+    if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
+        settlement.verdict = Verdict.DEAD
+        settlement.death = _death(run, "failed")
+    return settlement
+
+
+def _retry(run: Run, delivery: Delivery) -> Settlement:
+    assert isinstance(run.exc, Retry)
+    settlement = Settlement(lease=delivery.lease, follow=[_next_attempt(run, run.exc.sig)])
+    if not run.request.ignore_result:
+        reason = run.exc.exc
+        data = exception_to_data(reason) if reason is not None else None
+        settlement.result = _result(run, states.RETRY, data)
+    return settlement
+
+
+def _ignored(_run: Run, delivery: Delivery) -> Settlement:
+    return Settlement(lease=delivery.lease)
+
+
+def _rejected(run: Run, delivery: Delivery) -> Settlement:
+    assert isinstance(run.exc, Reject)
+    if run.exc.requeue:
+        # A second's pause keeps a task that always says no from spinning.
+        return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=1.0)
+    run.einfo = ExceptionInfo(run.exc, skip=1)
+    return Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=_death(run, "rejected"))
+
+
+def _revoked(run: Run, delivery: Delivery) -> Settlement:
+    settlement = Settlement(lease=delivery.lease, follow=_messages(run.plan.env, succession(run)))
+    run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
+    _record_exception(run, settlement, states.REVOKED)
+    return settlement
+
+
+def _back(_run: Run, delivery: Delivery) -> Settlement:
+    return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
+
+
+_ENDINGS = {
+    Outcome.FAILURE: _failure,
+    Outcome.RETRY: _retry,
+    Outcome.IGNORED: _ignored,
+    Outcome.REJECTED: _rejected,
+    Outcome.REVOKED: _revoked,
+    Outcome.BACK: _back,
+}
+
+
+def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[str, Any]) -> Settlement:
+    """Return the settlement of a delivery whose process is gone: recorded as failed with ``exc``, and a dead letter
+    for ``reason``.
+
+    A retry that the task's policy asks for this exception is planned as if the task had raised it.
+    """
+    delivery = run.delivery
+    assert delivery is not None
+    run.fail(exc, skip=0)
+    if run.outcome is not Outcome.FAILURE:
+        return _ENDINGS[run.outcome](run, delivery)
+    settlement = _failure(run, delivery)
+    settlement.follow = [*settlement.follow, *_messages(run.plan.env, _errbacks_of_dead(run))]
+    settlement.verdict = Verdict.DEAD
+    settlement.death = _death(run, reason, detail)
+    return settlement
+
+
+def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: str) -> Settlement:
+    """Return the settlement of a task that must not start any more: ``why`` is ``expired`` or ``revoked``."""
+    settlement = Settlement(lease=delivery.lease)
+    if not request.ignore_result:
+        data = exception_to_data(TaskRevokedError(why))
+        settlement.result = _meta(env, request, states.REVOKED, data, None)
+    return settlement
+
+
+def settlement_of_malformed(
+    delivery: Delivery, env: Env, reason: str, text: str, *, result: ResultMeta | None = None
+) -> Settlement:
+    """Return the settlement of a message that cannot be run: to the dead letters, with the reason."""
+    message = delivery.message
+    return Settlement(
+        lease=delivery.lease,
+        verdict=Verdict.DEAD,
+        result=result,
+        death=Death(
+            reason=reason,
+            text=text[:2000],
+            detail={"worker": env.hostname},
+            task_id=message.id if message else None,
+            task=message.task if message else None,
+            expires=env.dead_letter_expires,
+        ),
+    )
+
+
+def lost_delay(task: TaskLike, deliveries: int) -> float:
+    """Return the seconds to wait before a message whose process died is fetched again: the task's own back-off, if it
+    has one."""
+    return backoff(task, deliveries) if task.retry_backoff else 0.0
+
+
+def _errbacks_of_dead(run: Run) -> list[Sending]:
+    """Error callbacks that take the failure itself cannot be called in place for a dead process; a worker calls them
+    from a message."""
+    tasks = run.plan.env.tasks
+    sendings = []
+    for signature in run.call.errbacks or ():
+        task = tasks.get(signature["task"])
+        if task is not None and takes_failure(task) and run.exc is not None:
+            request = {
+                k: run.request.get(k) for k in ("id", "task", "args", "kwargs", "retries", "root_id", "parent_id")
+            }
+            sendings.append(Sending("talo.errback", [signature, request, exception_to_data(run.exc)], {}, {}))
+    return sendings
+
+
+def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
+    """Store the failure under the task's own id and under those of the chain steps that can never run."""
+    env, request, task = run.plan.env, run.request, run.plan.task
+    assert run.exc is not None
+    traceback = run.einfo.traceback if run.einfo is not None and run.exc.__traceback__ is not None else None
+    data = exception_to_data(run.exc)
+    if not request.ignore_result or task.store_errors_even_if_ignored:
+        settlement.result = _meta(env, request, state, data, traceback)
+    later = later_ids(run.call)
+    if later:
+        settlement.also = [
+            ResultMeta(
+                task_id=task_id,
+                status=state,
+                payload=_payload(env, Context(id=task_id, parent_id=request.id), state, data, traceback),
+                expires=env.result_expires,
+            )
+            for task_id in later
+        ]
+
+
+def _result(run: Run, state: str, value: Any) -> ResultMeta:
+    traceback = run.einfo.traceback if run.einfo is not None else None
+    return _meta(run.plan.env, run.request, state, value, traceback)
+
+
+def _meta(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> ResultMeta:
+    expires = env.result_expires
+    if state == states.FAILURE and env.result_failure_expires is not None:
+        expires = env.result_failure_expires
+    return ResultMeta(
+        task_id=str(request.id), status=state, payload=_payload(env, request, state, value, traceback), expires=expires
+    )
+
+
+def _payload(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> bytes:
+    extended: dict[str, Any] | None = None
+    if env.result_extended:
+        info = request.delivery_info or {}
+        extended = {
+            "name": request.task,
+            "args": request.args,
+            "kwargs": request.kwargs,
+            "worker": request.hostname,
+            "retries": request.retries,
+            "queue": info.get("routing_key"),
+        }
+        if request.stamps:
+            extended = {**extended, "stamped_headers": request.stamped_headers, **request.stamps}
+    return encode_result(
+        str(request.id),
+        state,
+        value,
+        traceback=traceback,
+        children=[child.as_tuple() for child in request.children] if request.children else [],
+        group_id=request.group,
+        parent_id=request.parent_id,
+        extended=extended,
+        codec=env.result_serializer,
+        compression=env.result_compression,
+    )
+
+
+def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death:
+    request = run.request
+    facts: dict[str, Any] = {
+        "worker": run.plan.env.hostname,
+        "retries": request.retries,
+        "exception": repr(run.exc),
+        "traceback": run.einfo.traceback if run.einfo else None,
+        **(detail or {}),
+    }
+    return Death(
+        reason=reason,
+        text=str(run.exc)[:2000] if run.exc is not None else "",
+        detail=facts,
+        task_id=request.id,
+        task=run.plan.task.name,
+        expires=run.plan.env.dead_letter_expires,
+    )
+
+
+def _messages(env: Env, sendings: list[Sending]) -> list[Message]:
+    return [env.prepare(*sending) for sending in sendings]
+
+
+def _next_attempt(run: Run, again: Again) -> Message:
+    """Return the message of the next attempt: the same bytes and headers wherever nothing changes."""
+    assert run.delivery is not None and run.delivery.message is not None
+    call, old = run.call, run.delivery.message
+    message = old
+    if again.options or not old.headers:
+        message = _rerouted(run, again.options or {})
+    due = again.due if again.due > time.time() else None
+    headers = {
+        **message.headers,
+        "retries": again.retries,
+        "eta": dt.datetime.fromtimestamp(again.due, dt.UTC).isoformat(),
+        "parent_id": call.id,
+    }
+    body = message.body
+    if again.args is not None or again.kwargs is not None:
+        body, extra = encode_body(
+            call.args if again.args is None else list(again.args),
+            call.kwargs if again.kwargs is None else dict(again.kwargs),
+            callbacks=call.callbacks,
+            errbacks=call.errbacks,
+            chain=call.chain,
+            chord=call.chord,
+            codec=get_codec(message.content_type),
+            compression=message.headers.get("compression"),
+        )
+        headers.update(extra)
+    properties = {k: v for k, v in message.properties.items() if k != "delivery_tag"}
+    return Message(
+        queue=message.queue,
+        headers=headers,
+        body=body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        properties=properties,
+        priority=message.priority,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        due=due,
+    )
+
+
+def _rerouted(run: Run, options: dict[str, Any]) -> Message:
+    """Return the call as a new message with other options (queue, priority, serializer, ...)."""
+    assert run.delivery is not None and run.delivery.message is not None
+    call, request, old = run.call, run.request, run.delivery.message
+    kept = {k: v for k, v in request.as_execution_options().items() if v is not None}
+    if not {"queue", "exchange", "routing_key"} & options.keys():
+        kept["queue"] = old.queue
+    kept.setdefault("priority", old.priority)
+    return run.plan.env.prepare(call.task, call.args, call.kwargs, {**kept, **options})

@@ -1,0 +1,297 @@
+"""Rows of the table: content, time, logging, events, remote control, security."""
+
+from __future__ import annotations
+
+from talo.settings._kinds import BOOL, INT, SECONDS, STR, STRS, ZONE, choice, either, maybe
+from talo.settings._option import Group, Option, Status
+
+__all__ = ["GROUPS"]
+
+_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+_TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
+_LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SIGNING = "signed messages (the 'auth' serializer) are not there yet"
+_OWN_QUEUES = "Talo's stores keep events and control messages in their own channels; there is no queue to describe"
+
+_GENERAL = (
+    Option(
+        "accept_content",
+        STRS,
+        ("json",),
+        ("CELERY_ACCEPT_CONTENT",),
+        "Content types or serializer names that are read; everything else is refused.",
+    ),
+    Option(
+        "result_accept_content",
+        maybe(STRS),
+        None,
+        ("CELERY_RESULT_ACCEPT_CONTENT", "RESULT_ACCEPT_CONTENT"),
+        "The same for results; None: what accept_content says.",
+    ),
+    Option("enable_utc", BOOL, True, ("CELERY_ENABLE_UTC", "ENABLE_UTC"), "Times in messages are UTC."),
+    Option(
+        "timezone",
+        maybe(ZONE),
+        None,
+        ("CELERY_TIMEZONE",),
+        "The time zone of schedules and of naive times, as an IANA name; None: UTC.",
+    ),
+)
+
+_LOGGING = (
+    Option(
+        "worker_hijack_root_logger",
+        BOOL,
+        True,
+        ("CELERYD_HIJACK_ROOT_LOGGER",),
+        "Remove handlers that stand on the root logger before a worker logs.",
+        celery_default=True,
+    ),
+    Option(
+        "worker_log_color",
+        maybe(BOOL),
+        None,
+        ("CELERYD_LOG_COLOR",),
+        "Coloured log lines; None: when the output is a terminal.",
+    ),
+    Option("worker_log_format", STR, _LOG_FORMAT, ("CELERYD_LOG_FORMAT",), "The form of a worker's log lines."),
+    Option(
+        "worker_task_log_format",
+        STR,
+        _TASK_LOG_FORMAT,
+        ("CELERYD_TASK_LOG_FORMAT",),
+        "The form of log lines that a task writes.",
+    ),
+    Option("worker_redirect_stdouts", BOOL, True, ("CELERY_REDIRECT_STDOUTS",), "What tasks print becomes log lines."),
+    Option(
+        "worker_redirect_stdouts_level",
+        _LEVELS,
+        "WARNING",
+        ("CELERY_REDIRECT_STDOUTS_LEVEL",),
+        "The level of those lines.",
+    ),
+    Option(
+        "worker_log_datefmt", maybe(STR), None, ("CELERYD_LOG_DATEFMT",), "The form of dates in a worker's log lines."
+    ),
+    Option(
+        "worker_task_log_datefmt",
+        maybe(STR),
+        None,
+        ("CELERYD_TASK_LOG_DATEFMT",),
+        "The form of dates in the log lines of tasks.",
+    ),
+)
+
+
+def _daemon(process: str, old: str) -> tuple[Option, ...]:
+    noun = {"worker": "a worker", "beat": "beat", "events": "the event monitor"}[process]
+    return (
+        Option(
+            f"{process}_logfile",
+            maybe(STR),
+            None,
+            (f"{old}_LOG_FILE",),
+            f"Where {noun} writes its log; None: standard error.",
+        ),
+        Option(f"{process}_pidfile", maybe(STR), None, (f"{old}_PID_FILE",), f"Where {noun} writes its process id."),
+        Option(
+            f"{process}_uid",
+            maybe(either(STR, INT)),
+            None,
+            (f"{old}_UID",),
+            f"The user that {noun} becomes when it detaches.",
+        ),
+        Option(
+            f"{process}_gid",
+            maybe(either(STR, INT)),
+            None,
+            (f"{old}_GID",),
+            f"The group that {noun} becomes when it detaches.",
+        ),
+        Option(
+            f"{process}_umask",
+            maybe(either(STR, INT)),
+            None,
+            (f"{old}_UMASK",),
+            f"The file mask of {noun} when it detaches (text is octal).",
+        ),
+        Option(
+            f"{process}_executable",
+            maybe(STR),
+            None,
+            (f"{old}_EXECUTABLE",),
+            f"The Python that {noun} runs under when it detaches.",
+        ),
+    )
+
+
+_DAEMON = (*_daemon("worker", "CELERYD"), *_daemon("beat", "CELERYBEAT"), *_daemon("events", "CELERYEV"))
+
+_EVENTS = (
+    Option(
+        "worker_send_task_events",
+        BOOL,
+        False,
+        ("CELERY_SEND_EVENTS", "CELERY_SEND_TASK_EVENTS"),
+        "A worker tells what happens to its tasks (as -E does).",
+    ),
+    Option(
+        "task_send_sent_event",
+        BOOL,
+        False,
+        ("CELERY_SEND_TASK_SENT_EVENT",),
+        "The sender of a task tells so by an event.",
+    ),
+    Option(
+        "event_queue_ttl",
+        maybe(SECONDS),
+        5.0,
+        ("CELERY_EVENT_QUEUE_TTL",),
+        "How long an event waits for a monitor that does not read, in seconds.",
+    ),
+    Option(
+        "event_queue_expires",
+        maybe(SECONDS),
+        60.0,
+        ("CELERY_EVENT_QUEUE_EXPIRES",),
+        "After how many idle seconds a monitor's queue goes.",
+    ),
+    Option(
+        "event_queue_durable",
+        BOOL,
+        False,
+        ("CELERY_EVENT_QUEUE_DURABLE",),
+        "Event queues outlive the server.",
+        Status.REFUSED,
+        _OWN_QUEUES,
+    ),
+    Option(
+        "event_queue_exclusive",
+        BOOL,
+        True,
+        ("CELERY_EVENT_QUEUE_EXCLUSIVE",),
+        "Only its monitor sees an event queue.",
+        reason=_OWN_QUEUES,
+    ),
+    Option(
+        "event_queue_prefix",
+        STR,
+        "celeryev",
+        ("CELERY_EVENT_QUEUE_PREFIX",),
+        "With what the name of an event queue begins.",
+    ),
+    Option(
+        "event_exchange",
+        STR,
+        "celeryev",
+        ("CELERY_EVENT_EXCHANGE",),
+        "The exchange (on Redis the channel) of the events.",
+    ),
+    Option("event_serializer", STR, "json", ("CELERY_EVENT_SERIALIZER",), "The form of events on the wire."),
+)
+
+_CONTROL = (
+    Option(
+        "worker_enable_remote_control",
+        BOOL,
+        True,
+        ("CELERY_ENABLE_REMOTE_CONTROL",),
+        "Workers listen to control commands.",
+    ),
+    Option(
+        "control_queue_ttl",
+        SECONDS,
+        300.0,
+        ("CELERY_CONTROL_QUEUE_TTL", "CONTROL_QUEUE_TTL"),
+        "How long a control message is good, in seconds.",
+    ),
+    Option(
+        "control_queue_expires",
+        SECONDS,
+        10.0,
+        ("CELERY_CONTROL_QUEUE_EXPIRES", "CONTROL_QUEUE_EXPIRES"),
+        "After how many idle seconds a control queue goes.",
+    ),
+    Option(
+        "control_exchange",
+        STR,
+        "celery",
+        ("CELERY_CONTROL_EXCHANGE", "CONTROL_EXCHANGE"),
+        "The exchange (on Redis the channel) of control messages.",
+    ),
+    Option(
+        "control_queue_durable",
+        BOOL,
+        False,
+        ("CELERY_CONTROL_QUEUE_DURABLE", "CONTROL_QUEUE_DURABLE"),
+        "Control queues outlive the server.",
+        Status.REFUSED,
+        _OWN_QUEUES,
+    ),
+    Option(
+        "control_queue_exclusive",
+        BOOL,
+        True,
+        ("CELERY_CONTROL_QUEUE_EXCLUSIVE", "CONTROL_QUEUE_EXCLUSIVE"),
+        "Only its worker sees a control queue.",
+        reason=_OWN_QUEUES,
+    ),
+)
+
+_SECURITY = (
+    Option(
+        "security_key",
+        maybe(STR),
+        None,
+        ("CELERY_SECURITY_KEY",),
+        "The file of the private key that signs messages.",
+        Status.COMING,
+        _SIGNING,
+    ),
+    Option(
+        "security_key_password",
+        maybe(STR),
+        None,
+        ("CELERY_SECURITY_KEY_PASSWORD",),
+        "The password of that key.",
+        Status.COMING,
+        _SIGNING,
+        secret=True,
+    ),
+    Option(
+        "security_certificate",
+        maybe(STR),
+        None,
+        ("CELERY_SECURITY_CERTIFICATE",),
+        "The file of the certificate that goes with the key.",
+        Status.COMING,
+        _SIGNING,
+    ),
+    Option(
+        "security_cert_store",
+        maybe(STR),
+        None,
+        ("CELERY_SECURITY_CERT_STORE",),
+        "The folder (or glob) of the certificates that are trusted.",
+        Status.COMING,
+        _SIGNING,
+    ),
+    Option(
+        "security_digest",
+        STR,
+        "sha256",
+        ("CELERY_SECURITY_DIGEST",),
+        "The digest of signatures.",
+        Status.COMING,
+        _SIGNING,
+    ),
+)
+
+GROUPS = (
+    Group("Content and time", _GENERAL),
+    Group("Logging", _LOGGING),
+    Group("Daemons", _DAEMON),
+    Group("Events", _EVENTS),
+    Group("Remote control", _CONTROL),
+    Group("Security", _SECURITY),
+)

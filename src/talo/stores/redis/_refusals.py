@@ -1,0 +1,44 @@
+"""Redis' error replies as Talo's errors, by their code word.
+
+Owns the table. Called by ``connection`` and by whoever reads replies of a pipeline.
+"""
+
+from __future__ import annotations
+
+from talo.errors import ImproperlyConfigured, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
+
+__all__ = ["Refusal", "as_error"]
+
+
+class Refusal(Exception):
+    """An error reply as it came: its code word and the whole line."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.code = line.split(" ", 1)[0]
+        self.line = line
+
+
+_FULL = frozenset({"OOM", "MISCONF"})
+_LATER = frozenset({"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED"})
+_LOGIN = {
+    "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
+    "WRONGPASS": "does not accept this user name and password",
+    "NOPERM": "does not let this user do what Talo needs",
+    "DENIED": "is in protected mode: give it a password, or connect from its own machine",
+    "NOPROTO": "does not speak RESP3: Talo needs Redis 6.2 or newer",
+}
+
+
+def as_error(refusal: Refusal, shown: str) -> TaloError:
+    """The error that ``refusal`` means, to be raised from it. ``shown`` names the server without its password."""
+    code = refusal.code
+    if code == "LEASELOST":
+        return LeaseLost(f"owner {refusal.line[len(code) + 1 :]} is not open")
+    if code in _FULL:
+        return StoreFull(f"{shown} has no room: {refusal.line}")
+    if code in _LATER:
+        return StoreUnavailable(f"{shown} cannot do it now: {refusal.line}")
+    if code in _LOGIN:
+        return ImproperlyConfigured(f"{shown} {_LOGIN[code]}")
+    return StoreError(f"{shown} refused: {refusal.line}")

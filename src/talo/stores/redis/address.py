@@ -1,0 +1,154 @@
+"""Where a Redis is and how to speak to it: the URL and its options, checked once.
+
+Owns reading ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``redis+socket://`` and ``unix://`` URLs and
+the TLS context that they ask for. Opens nothing: that is ``connection``. Called by ``store``."""
+
+from __future__ import annotations
+
+import difflib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from talo.errors import ImproperlyConfigured
+
+__all__ = ["Address", "parse_url"]
+
+_PLAIN = frozenset({"redis", "valkey"})
+_TLS = frozenset({"rediss", "valkeys"})
+_SOCKET = frozenset({"redis+socket", "unix"})
+
+#: Options that a URL may carry in its query: Celery's names for what is the address.
+_QUERY = frozenset(
+    {
+        "virtual_host",
+        "db",
+        "username",
+        "password",
+        "ssl_cert_reqs",
+        "ssl_ca_certs",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_check_hostname",
+    }
+)
+_CERT_REQS = {
+    "none": ssl.CERT_NONE,
+    "cert_none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "cert_optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+    "cert_required": ssl.CERT_REQUIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One Redis database. ``path`` is set for a local socket, ``host`` and ``port`` otherwise; ``repr`` shows no
+    password."""
+
+    scheme: str
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What tells two databases apart, whoever logs in and however."""
+        if self.path is not None:
+            return self.path, self.db
+        host = self.host.lower()
+        return f"{'127.0.0.1' if host == 'localhost' else host}:{self.port}", self.db
+
+    @property
+    def shown(self) -> str:
+        """The URL with its password hidden."""
+        login = quote(self.username or "", safe="") + (":**" if self.password else "")
+        at = f"{login}@" if login else ""
+        if self.path is not None:
+            return f"{self.scheme}://{at}{self.path}?virtual_host={self.db}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{at}{host}:{self.port}/{self.db}"
+
+
+def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
+    """The address that ``url`` means. ``tls`` holds ``ssl_*`` options given beside it. Errors:
+    ``ImproperlyConfigured``."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # The reason would quote the URL, password and all.
+        raise ImproperlyConfigured(
+            "the Redis URL cannot be read; it looks like redis://:PASSWORD@HOST:6379/0"
+        ) from None
+    query = _query(parts)
+    options = {**query, **(tls or {})}
+    scheme = parts.scheme.lower()
+    login = {
+        "username": options.get("username") or _unquoted(parts.username),
+        "password": options.get("password") or _unquoted(parts.password),
+    }
+    if scheme in _SOCKET:
+        path = unquote(parts.path)
+        if not path:
+            raise ImproperlyConfigured(f"{scheme}:// names no socket; it looks like {scheme}:///run/redis/redis.sock")
+        db = _database(str(options.get("virtual_host", options.get("db", "0"))))
+        return Address(scheme, path=path, db=db, **login)
+    if scheme not in _PLAIN | _TLS:
+        raise ImproperlyConfigured(f"{scheme}:// is no scheme of Redis")
+    named = str(options.get("virtual_host", options.get("db", ""))) or unquote(parts.path)
+    context = _tls_context(options) if scheme in _TLS or tls else None
+    return Address(
+        scheme, host=parts.hostname or "localhost", port=port or 6379, db=_database(named), tls=context, **login
+    )
+
+
+def _unquoted(text: str | None) -> str | None:
+    return unquote(text) if text else None
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in query:
+        if name not in _QUERY:
+            near = difflib.get_close_matches(name, _QUERY, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(_QUERY))}"
+            raise ImproperlyConfigured(f"{name} is no option of a Redis URL{hint}")
+    return query
+
+
+def _database(text: str) -> int:
+    text = text.strip("/")
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit():
+        raise ImproperlyConfigured(f"a Redis database is a number, not {text!r}")
+    return int(text)
+
+
+def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    wanted = options.get("ssl_cert_reqs", "required")
+    if isinstance(wanted, str):
+        if wanted.lower() not in _CERT_REQS:
+            raise ImproperlyConfigured(f"ssl_cert_reqs is required, optional or none, not {wanted!r}")
+        wanted = _CERT_REQS[wanted.lower()]
+    context = ssl.create_default_context()
+    check = str(options.get("ssl_check_hostname", "true")).lower() not in {"0", "false", "no"}
+    context.check_hostname = check and wanted == ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_NONE if wanted is None else ssl.VerifyMode(wanted)
+    try:
+        if options.get("ssl_ca_certs"):
+            context.load_verify_locations(str(options["ssl_ca_certs"]))
+        if options.get("ssl_certfile"):
+            context.load_cert_chain(str(options["ssl_certfile"]), options.get("ssl_keyfile") or None)
+    except OSError as error:
+        files = [str(options[key]) for key in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if options.get(key)]
+        raise ImproperlyConfigured(f"TLS files {', '.join(files)} cannot be used: {error}") from error
+    return context

@@ -1,0 +1,87 @@
+-- What the scripts share about messages. This text is put in front of every script that says "uses _messages.lua".
+--
+-- ARGV[1]  key prefix of all keys, may be empty.
+--
+-- Words
+--   list     the name of a ready list without the prefix: the queue, and for priority steps 3, 6, 9 the bytes 06 16 and the step.
+--   raw      the envelope of a message as Celery writes it. A message that was charged or is suspect carries these facts in front
+--            of its first member, as {"talo":[deliveries,suspect], ... : a place where other readers see nothing and which travels with
+--            the message through list, lease and delay, so that nothing is left behind when it ends. Bytes that are no object carry
+--            them in front, between two NULs: they make no message for anybody.
+--   value    what stands in a lease hash: "<length of list>:<list><raw>".
+--
+-- Keys
+--   talo:owners           zset  owner -> end of its lease (seconds by this server's clock)
+--   talo:owners:info      hash  owner -> what the owner said of itself
+--   talo:leases:<owner>   hash  token -> value
+--   talo:token            string, counter: tokens, numbers of delayed messages and of dead letters
+--   talo:delayed          zset  "<16 digits>:<list>" -> due time; the digits keep the order of sending among equals
+--   talo:delayed:raw      hash  member of talo:delayed -> raw
+--   talo:delayed:count    hash  list -> how many of it are delayed
+--   <list>                list  raw; LPUSH at the tail, RPOP from the head
+
+local P = ARGV[1]
+local OWNERS, INFO, TOKEN = P .. 'talo:owners', P .. 'talo:owners:info', P .. 'talo:token'
+local DELAYED, DELAYED_RAW, DELAYED_COUNT = P .. 'talo:delayed', P .. 'talo:delayed:raw', P .. 'talo:delayed:count'
+local call = redis.call
+
+local clock = call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+
+local function seconds(number)
+  return string.format('%.6f', number)
+end
+
+local function leases_of(owner)
+  return P .. 'talo:leases:' .. owner
+end
+
+-- The list and the raw of a value.
+local function opened(value)
+  local colon = string.find(value, ':', 1, true)
+  local stop = colon + tonumber(string.sub(value, 1, colon - 1))
+  return string.sub(value, colon + 1, stop), string.sub(value, stop + 1)
+end
+
+-- deliveries (number), suspect (boolean) and the raw without them.
+local function facts(raw)
+  local deliveries, suspect, rest, brace = nil, nil, nil, ''
+  if string.sub(raw, 1, 9) == '{"talo":[' then
+    deliveries, suspect, rest = string.match(raw, '^{"talo":%[(%d+),([01])%],()')
+    brace = '{'
+  elseif string.sub(raw, 1, 6) == '\0talo:' then
+    deliveries, suspect, rest = string.match(raw, '^%ztalo:(%d+),([01])%z()')
+  end
+  if not deliveries then
+    return 0, false, raw
+  end
+  return tonumber(deliveries), suspect == '1', brace .. string.sub(raw, rest)
+end
+
+-- The bare raw with these facts.
+local function with_facts(raw, deliveries, suspect)
+  if deliveries == 0 and not suspect then
+    return raw
+  end
+  local numbers = string.format('%d,%d', deliveries, suspect and 1 or 0)
+  if string.sub(raw, 1, 1) == '{' then
+    return '{"talo":[' .. numbers .. '],' .. string.sub(raw, 2)
+  end
+  return '\0talo:' .. numbers .. '\0' .. raw
+end
+
+local function delay(list, raw, due)
+  local member = string.format('%016d:', call('INCR', TOKEN)) .. list
+  call('ZADD', DELAYED, due, member)
+  call('HSET', DELAYED_RAW, member, raw)
+  call('HINCRBY', DELAYED_COUNT, list, 1)
+end
+
+-- To the tail of its list, or to the delayed ones if due ('' means at once) lies ahead by this server's clock.
+local function send(list, raw, due)
+  if due ~= '' and tonumber(due) > now then
+    delay(list, raw, due)
+  else
+    call('LPUSH', P .. list, raw)
+  end
+end

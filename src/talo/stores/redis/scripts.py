@@ -1,0 +1,67 @@
+"""The Lua scripts, as they are called.
+
+Owns loading ``lua/*.lua`` and putting the shared parts in front. What a script does, its keys, arguments and answer
+are documented at its head. Called by whoever runs one, through ``client``."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+__all__ = [
+    "ACQUIRE",
+    "CLEANUP",
+    "CLOSE_OWNER",
+    "DEAD_GET",
+    "DEAD_LIST",
+    "DEAD_REPLACE",
+    "LEASED",
+    "MARK",
+    "MARKED",
+    "OPEN",
+    "OWNERS",
+    "PURGE",
+    "RELEASE",
+    "RENEW",
+    "SEND",
+    "STATS",
+    "STORE",
+    "TAKE_OVER",
+    "TURN",
+    "Script",
+]
+
+_FOLDER = files(__package__) / "lua"
+
+
+class Script:
+    """One script: its whole text, and the name under which the server remembers it."""
+
+    def __init__(self, name: str, *uses: str) -> None:
+        self.name = name
+        self.text = "\n".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*uses, name)).encode()
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+    def __repr__(self) -> str:
+        return f"<script {self.name}>"
+
+
+TURN = Script("turn", "_messages", "_results")
+SEND = Script("send", "_messages")
+OPEN = Script("open", "_messages")
+RENEW = Script("renew", "_messages")
+OWNERS = Script("owners", "_messages")
+TAKE_OVER = Script("take_over", "_messages")
+CLOSE_OWNER = Script("close_owner", "_messages")
+STATS = Script("stats", "_messages")
+LEASED = Script("leased", "_messages")
+PURGE = Script("purge", "_messages")
+DEAD_LIST = Script("dead_list", "_messages", "_dead")
+DEAD_GET = Script("dead_get", "_messages", "_dead")
+DEAD_REPLACE = Script("dead_replace", "_messages", "_dead")
+CLEANUP = Script("cleanup", "_messages", "_dead")
+STORE = Script("store", "_results")
+ACQUIRE = Script("acquire")
+RELEASE = Script("release")
+MARK = Script("mark")
+MARKED = Script("marked")

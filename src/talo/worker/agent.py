@@ -1,0 +1,233 @@
+"""The agent: all talk with the store that is not tasks.
+
+Renews the leases of its worker's children, buries the dead, relieves children that a long task holds up, reaps
+expired owners of any worker, listens for revocations, and watches that work is being fetched. It never forks and runs
+no task. See ``docs/internals/boot.md``."""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from talo.errors import OperationalError, StoreError
+from talo.worker.lines import AgentLine, Death, Running, Stop
+from talo.worker.settler import new_owner
+from talo.worker.share import Common, Share
+from talo.worker.undertaker import Undertaker
+from talo.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+    from talo.worker.options import WorkerOptions
+
+__all__ = ["Agent", "agent_main"]
+
+log = logging.getLogger("talo.worker")
+
+TICK = 0.1
+#: A task that has run for so long holds up what was fetched behind it.
+LONG = 0.15
+#: Seconds between two looks for expired results, locks and dead letters.
+CLEANUP_EVERY = 60.0
+
+
+def agent_main(app: Talo, options: WorkerOptions, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+    """Be the agent of a worker, in a process of its own; return the exit code."""
+    for share in shares:
+        share.keep_as_stranger()
+    return Agent(app, options, shares, common, line).run()
+
+
+class Agent:
+    """One worker's agent."""
+
+    def __init__(
+        self, app: Talo, options: WorkerOptions, shares: Sequence[Share], common: Common, line: AgentLine
+    ) -> None:
+        self._app = app
+        self._options = options
+        self._shares = shares
+        self._common = common
+        self._line = line
+        self._deaths: list[Death] = []
+        self._stopping = False
+        self._orphaned = False
+        self._ended = threading.Event()
+        #: What each share's relief was for: the token that held it up.
+        self._relieved: dict[int, int] = {}
+        self._next_reap = 0.0
+        self._next_cleanup = time.monotonic() + CLEANUP_EVERY
+
+    def run(self) -> int:
+        """Live until told to stop, or until the supervisor and all its children are gone."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        orders = self._line.keep_as_agent()
+        store = self._app.store
+        self._broker = store.broker
+        self._owner = new_owner(self._options.hostname, "agent")
+        self._undertaker = Undertaker(self._app, self._options, self._owner)
+        self._watchdog = Watchdog(self._broker, self._options, self._shares)
+        threads = [
+            threading.Thread(target=self._renew_forever, name="talo-renew", daemon=True),
+            threading.Thread(target=self._listen_forever, name="talo-listen", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        while not (self._stopping and not self._deaths):
+            select.select([orders] if not self._orphaned else [], [], [], TICK)
+            self._obey()
+            self._try(self._work)
+            if self._orphaned and not self._deaths and not self._children_alive():
+                break
+        self._ended.set()
+        self._try(lambda: self._broker.close_owner(self._owner))
+        self._app.close_stores()
+        return 0
+
+    def _try(self, work: object) -> None:
+        """Do something that needs the store; when the store is away the next tick tries again."""
+        assert callable(work)
+        try:
+            work()
+        except OperationalError as exc:
+            log.debug("The store is away: %s", exc)
+            self._ended.wait(random.uniform(0.1, 0.5))
+        except StoreError:
+            log.exception("The store refuses")
+            self._ended.wait(1.0)
+
+    def _obey(self) -> None:
+        if self._orphaned:
+            return
+        orders = self._line.orders()
+        if orders is None:
+            log.error("The supervisor is gone; staying until its children have ended", extra={"action": "orphaned"})
+            self._orphaned = True
+            return
+        for order in orders:
+            if isinstance(order, Stop):
+                self._stopping = True
+            else:
+                self._deaths.append(order)
+
+    def _work(self) -> None:
+        now = time.monotonic()
+        self._bury()
+        for share in self._shares:
+            self._relieve(share, now)
+        if now >= self._next_reap:
+            # With jitter, so that a fleet's agents do not look at the same moments.
+            self._next_reap = now + self._options.lease / 3 * random.uniform(0.8, 1.2)
+            self._undertaker.reap()
+            for number in self._watchdog.stuck(now):
+                self._line.report("stuck", number)
+        if now >= self._next_cleanup:
+            self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
+            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
+                store.results.cleanup(1000)
+
+    # -- the dead ----------------------------------------------------------------------------------------------------
+
+    def _bury(self) -> None:
+        while self._deaths:
+            death = self._deaths[0]
+            self._undertaker.bury(death, self._shares[death.share].ring)
+            self._relieved.pop(death.share, None)
+            self._deaths.pop(0)
+            self._line.report("buried", death.share)
+
+    def _children_alive(self) -> bool:
+        """Without a supervisor nobody waits for the children: look whether they are there, and bury them ourselves."""
+        alive = False
+        for share in self._shares:
+            pid, owner = share.board.pid, share.board.owner
+            if not pid or not owner:
+                continue
+            if _is_alive(pid):
+                alive = True
+                continue
+            running = [Running(e.token, time.monotonic() - e.started, e.hard) for e in share.board.running()]
+            self._deaths.append(
+                Death(
+                    share=share.number,
+                    pid=pid,
+                    owner=owner,
+                    status="unknown",
+                    exit_code=1,
+                    peak_kib=0,
+                    running=running,
+                    over_limit=0,
+                    deliberate=False,
+                )
+            )
+            share.board.wipe()
+        return alive
+
+    # -- the held up -------------------------------------------------------------------------------------------------
+
+    def _relieve(self, share: Share, now: float) -> None:
+        """Give back what waits behind long tasks of a child, and settle what it has finished and cannot bring
+        itself."""
+        board = share.board
+        running = board.running()
+        if len(running) < board.slots or any(now - entry.started < LONG for entry in running):
+            return
+        single = board.slots == 1
+        if single and self._relieved.get(share.number) == running[0].token:
+            return
+        if not single and not board.unstarted:
+            return
+        self._undertaker.relieve(board.owner, share.take_tokens(), share.ring.read() if single else [])
+        if single:
+            self._relieved[share.number] = running[0].token
+
+    # -- threads -----------------------------------------------------------------------------------------------------
+
+    def _renew_forever(self) -> None:
+        """Keep the leases. Nothing else is done in this thread, so nothing else can hold it up."""
+        lease = self._options.lease
+        pause = 0.0
+        opened = False
+        while not self._ended.wait(pause):
+            try:
+                if not opened:
+                    self._broker.open(self._owner, worker=self._options.hostname, slots=0, lease=lease)
+                    opened = True
+                owners = [self._owner, *(owner for share in self._shares if (owner := share.board.owner))]
+                lost = self._broker.renew(owners, lease)
+                opened = self._owner not in lost
+                pause = lease / 3 if opened else 0.1
+            except OperationalError:
+                pause = min(lease / 6, 1.0) * random.uniform(0.5, 1.0)
+            except StoreError:
+                log.exception("Leases cannot be renewed")
+                pause = 1.0
+
+    def _listen_forever(self) -> None:
+        """Hear of revoked tasks."""
+        while not self._ended.is_set():
+            try:
+                with self._app.store.bus.subscribe(["talo.revoked"]) as ear:
+                    # What was revoked while nobody listened counts too.
+                    self._common.note_revocation()
+                    while not self._ended.is_set():
+                        if ear.get(5.0) is not None:
+                            self._common.note_revocation()
+            except OperationalError:
+                self._ended.wait(random.uniform(0.2, 1.0))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[0] != b"Z"
+    except OSError:
+        return False

@@ -1,0 +1,292 @@
+"""A child: fetch, run, settle, over its own connection, until it is told to stop.
+
+Owns the loop and the signals of a child process; how many tasks run at a time, and where, is its pool's
+(``worker.pools``). It is forked by the supervisor, and talks to it through its ``Share`` only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from talo import signals
+from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
+from talo.execution.limits import HandedBack
+from talo.stores.base import Delivery, Settlement, Verdict
+from talo.util.process import Stopwatch, resident_kib
+from talo.worker.batch import BatchSize
+from talo.worker.intake import Intake
+from talo.worker.pools import make_pool
+from talo.worker.settler import Settler
+from talo.worker.share import Command, Share
+from talo.worker.split import split_of
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+    from talo.worker.options import WorkerOptions
+
+__all__ = ["RECYCLE", "STORE_LOST", "Child", "child_main"]
+
+log = logging.getLogger("talo.worker")
+
+#: Exit codes by which the supervisor knows why a child ended.
+RECYCLE = 64
+STORE_LOST = 65
+
+#: With no work, a child looks again after so many seconds, whatever the store's wake-up promises.
+IDLE_LOOK = 30.0
+
+
+def child_main(app: Talo, options: WorkerOptions, share: Share) -> int:
+    """Run a child in this process and return its exit code."""
+    return Child(app, options, share).run()
+
+
+class Child:
+    """One child process. ``run`` returns when it has drained."""
+
+    def __init__(self, app: Talo, options: WorkerOptions, share: Share) -> None:
+        self._app = app
+        self._options = options
+        self._share = share
+        self._board = share.board
+        self._draining = False
+        self._paused = False
+        self._exit_code = 0
+        self._revocations = -1
+        self._revoked: set[str] = set()
+        self._trouble = 0
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
+        self._watch = Stopwatch(options.max_tasks_per_child)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Live: returns the exit code."""
+        self._install_signals()
+        app, options = self._app, self._options
+        store = app.store
+        self.settler = Settler(
+            store,
+            split_of(store, app.result_store),
+            self._share.ring,
+            hostname=options.hostname,
+            role=f"child-{self._share.number}",
+            slots=options.slots,
+            lease=options.lease,
+            opened=lambda owner: self._board.introduce(os.getpid(), owner),
+        )
+        self._broker = store.broker
+        self._locks = store.locks
+        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience)
+        self._pool = make_pool(self)
+        signals.worker_process_init.send(sender=None)
+        self._board.note_ready()
+        try:
+            self._loop()
+        finally:
+            self._pool.stop()
+            signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=self._exit_code)
+            app.close_stores()
+        return self._exit_code
+
+    def _loop(self) -> None:
+        pool, settler = self._pool, self.settler
+        while True:
+            if self._draining:
+                self._give_back()
+                if pool.running == 0 and not settler.pending:
+                    if self._farewell():
+                        return
+                    continue
+            limit = 0 if self._draining or self._paused else min(pool.room, self._batch.limit())
+            if limit == 0 and not settler.pending:
+                self._sleep(1.0)
+                continue
+            deliveries = self._turn(limit)
+            if deliveries:
+                pool.feed(deliveries)
+                self._after_batch()
+            elif deliveries is not None and not settler.pending and not self._draining and limit:
+                self._wait()
+
+    def _turn(self, limit: int) -> list[Delivery] | None:
+        """Turn; None when the store is away (after a pause)."""
+        self._board.note_fetching(time.monotonic())
+        try:
+            deliveries = self.settler.turn(self._options.queues, limit)
+        except OperationalError as exc:
+            self._store_away(exc)
+            return None
+        except StoreError as exc:
+            log.critical("The store refuses: %s", exc, extra={"action": "store_refused"})
+            self._store_away(exc)
+            return None
+        if self._trouble:
+            log.info("The store is back", extra={"action": "store_back"})
+            self._trouble = 0
+        return deliveries
+
+    def _wait(self) -> None:
+        """Sleep until there may be work, a pool has something to settle, or a command has come."""
+        due = self.settler.next_due
+        timeout = IDLE_LOOK if due is None else min(IDLE_LOOK, max(0.0, due - time.time()))
+        self._pool.idle = True
+        try:
+            # What a pool finished before it saw the flag has to be settled first.
+            if self.settler.pending or self._draining:
+                return
+            self._broker.wait(self._options.queues, timeout, (self._wake_read,))
+        except OperationalError as exc:
+            self._store_away(exc)
+        finally:
+            self._pool.idle = False
+            self._drain_wake()
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep without looking at the store, until something happens here."""
+        self._board.note_fetching(0.0)
+        self._pool.idle = True
+        try:
+            if not self.settler.pending:
+                select.select([self._wake_read], [], [], seconds)
+        finally:
+            self._pool.idle = False
+            self._drain_wake()
+
+    def _store_away(self, exc: BaseException) -> None:
+        """Back off with jitter: a fleet that lost its store must not return in one moment."""
+        self._trouble += 1
+        pause = min(2.0, 0.05 * 2 ** min(self._trouble, 6)) * random.uniform(0.5, 1.0)
+        if self._trouble == 1:
+            log.warning("The store is away: %s; trying again", exc, extra={"action": "store_away"})
+        if self._draining and self._trouble > 8:
+            # What is finished stands in the ring; the agent goes on trying.
+            self._exit_code = STORE_LOST
+            raise SystemExit(STORE_LOST)
+        with contextlib.suppress(InterruptedError):
+            select.select([self._wake_read], [], [], pause)
+        self._drain_wake()
+
+    def _after_batch(self) -> None:
+        options = self._options
+        if self._watch.over(self._board.counts[0]):
+            log.info("Child %d has run %s tasks and is replaced", os.getpid(), options.max_tasks_per_child)
+            self._recycle()
+        elif options.max_memory_per_child is not None and resident_kib() > options.max_memory_per_child:
+            log.warning(
+                "Child %d uses %d KiB, more than %d, and is replaced",
+                os.getpid(),
+                resident_kib(),
+                options.max_memory_per_child,
+            )
+            self._recycle()
+
+    def _recycle(self) -> None:
+        self._exit_code = RECYCLE
+        self._draining = True
+
+    def _give_back(self) -> None:
+        """Return what was fetched and has not started."""
+        for token in self._share.take_tokens():
+            self.settler.add(Settlement(lease=self._pool.forget(token), verdict=Verdict.AGAIN))
+        self._board.note_unstarted(0)
+
+    def _farewell(self) -> bool:
+        """Stop being an owner; False when something came up instead."""
+        try:
+            self.settler.close()
+        except OperationalError:
+            return True
+        return True
+
+    # -- what pools use ----------------------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> Talo:
+        return self._app
+
+    @property
+    def options(self) -> WorkerOptions:
+        return self._options
+
+    @property
+    def share(self) -> Share:
+        return self._share
+
+    @property
+    def batch(self) -> BatchSize:
+        return self._batch
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new may start."""
+        return self._draining or self._paused
+
+    def flush(self) -> None:
+        """Settle what is pending, now; when the store is away it stays pending."""
+        while self.settler.pending and self._turn(0) is None:
+            if self._draining:
+                return
+
+    def wake(self) -> None:
+        """End the loop's sleep, from any thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"w")
+
+    def recycle_needed(self) -> bool:
+        """Whether this child has run its number of tasks: the rest of the batch is another's."""
+        return self._watch.over(self._board.counts[0])
+
+    # -- revoked tasks -----------------------------------------------------------------------------------------------
+
+    def _is_revoked(self, task_id: str) -> bool:
+        epoch = self._share.common.revocations
+        if epoch != self._revocations:
+            try:
+                self._revoked = self._locks.all_marked("revoked")
+                self._revocations = epoch
+            except OperationalError:
+                # The next task asks again; the settlement of this one has to wait for the store anyway.
+                return task_id in self._revoked
+        return task_id in self._revoked
+
+    # -- signals -----------------------------------------------------------------------------------------------------
+
+    def _install_signals(self) -> None:
+        """The group's signals are the supervisor's to answer; ours is USR2, and every signal wakes the loop."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, self._on_bell)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+
+    def _on_bell(self, _signum: int, _frame: Any) -> None:
+        """Obey. Runs in the main thread between two bytecodes; may raise into the task that runs there."""
+        for command, token in self._share.commands():
+            if command is Command.DRAIN:
+                self._draining = True
+            elif command is Command.PAUSE:
+                self._paused = True
+            elif command is Command.RESUME:
+                self._paused = False
+            elif command is Command.BACK:
+                self._draining = True
+                self._pool.interrupt(0, HandedBack())
+            elif command is Command.SOFT:
+                self._pool.interrupt(token, SoftTimeLimitExceeded())
+            elif command is Command.HARD:
+                self._pool.interrupt(token, TimeLimitExceeded())
+            elif command is Command.CANCEL:
+                self._pool.interrupt(token, Terminated("terminated"))
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 512):
+                pass

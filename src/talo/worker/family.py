@@ -1,0 +1,52 @@
+"""The supervisor's processes: who is alive, on which share, and what has been done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from talo.worker.share import Share
+
+__all__ = ["Family", "Member"]
+
+
+class Member:
+    """One process of a worker."""
+
+    __slots__ = ("deadline", "killed", "over_limit", "pid", "share", "started", "warned")
+
+    def __init__(self, pid: int, share: Share | None, started: float) -> None:
+        self.pid = pid
+        self.share = share
+        self.started = started
+        #: We killed it on purpose.
+        self.killed = False
+        #: The token for whose hard limit it was killed.
+        self.over_limit = 0
+        #: (token, command) it has been told already.
+        self.warned: set[tuple[int, int]] = set()
+        self.deadline = 0.0
+
+
+class Family:
+    """The living children, by pid."""
+
+    def __init__(self) -> None:
+        self._members: dict[int, Member] = {}
+
+    def add(self, member: Member) -> None:
+        """One is born."""
+        self._members[member.pid] = member
+
+    def pop(self, pid: int) -> Member | None:
+        """One has died."""
+        return self._members.pop(pid, None)
+
+    def of_share(self, number: int) -> Member | None:
+        """The child that a share serves."""
+        return next((m for m in self if m.share is not None and m.share.number == number), None)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    def __len__(self) -> int:
+        return len(self._members)

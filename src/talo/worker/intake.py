@@ -1,0 +1,198 @@
+"""From a delivery to a run: decode, find the task, and see whether it may start.
+
+What may not (malformed, unknown, expired, too early, revoked, too often delivered) comes out as a settlement instead.
+Called by the pools just before the start."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from talo import signals, states
+from talo.errors import MalformedMessage, NotRegistered
+from talo.execution.compile import Plan, compile_plan
+from talo.execution.env import Env
+from talo.execution.request import Context
+from talo.execution.run import Run
+from talo.execution.settle import settlement_of_expired, settlement_of_malformed
+from talo.stores.base import Delivery, ResultMeta, Settlement, Verdict
+from talo.wire.exceptions import exception_to_data
+from talo.wire.message import Message
+from talo.wire.protocol import Call, decode
+from talo.wire.results import encode_result
+
+__all__ = ["Intake"]
+
+log = logging.getLogger("talo.worker")
+
+#: Since when a message has been looking for a worker that knows its task (epoch seconds).
+UNKNOWN_SINCE = "talo-unknown-since"
+#: Seconds between two looks.
+UNKNOWN_PAUSE = 5.0
+
+
+class Intake:
+    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked."""
+
+    def __init__(self, env: Env, revoked: Callable[[str], bool], unknown_patience: float) -> None:
+        self._env = env
+        self._revoked = revoked
+        self._patience = unknown_patience
+        self._plans: dict[str, Plan] = {}
+
+    def plan(self, name: str) -> Plan | None:
+        """Return the compiled plan of a task, or None if no such task is registered."""
+        plan = self._plans.get(name)
+        if plan is None:
+            task = self._env.tasks.get(name)
+            if task is None:
+                return None
+            plan = self._plans[name] = compile_plan(task, self._env)
+        return plan
+
+    def admit(self, delivery: Delivery) -> Run | Settlement:
+        """Return the run of a delivery, or the settlement of one that does not run."""
+        env = self._env
+        message = delivery.message
+        if message is None:
+            return self._malformed(delivery, "malformed", delivery.fault or "the bytes make no message")
+        try:
+            call = decode(message, env.accept, env.timezone)
+        except MalformedMessage as fault:
+            return self._malformed(delivery, fault.reason, fault.text)
+        plan = self._plans.get(call.task) or self.plan(call.task)
+        if plan is None:
+            return self._unknown(delivery, call)
+        request = context_of(call, message, plan, env)
+        if call.eta is not None or call.expires is not None:
+            refusal = self._untimely(delivery, call, request)
+            if refusal is not None:
+                return refusal
+        if self._revoked(call.id):
+            return self._cancelled(delivery, call, request, "revoked")
+        if signals.task_received.receivers:
+            signals.task_received.send(sender=plan.task, request=request)
+        if log.isEnabledFor(logging.INFO):
+            name = request.shadow or call.task
+            fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
+            log.info("Task %s[%s] received", name, call.id, extra=fields)
+        return Run(plan, call, request, delivery)
+
+    def recall(self, delivery: Delivery) -> Run | None:
+        """Return the run of a delivery whose process died, without any check; None if it makes none."""
+        message = delivery.message
+        if message is None:
+            return None
+        try:
+            call = decode(message, self._env.accept, self._env.timezone)
+        except MalformedMessage:
+            return None
+        plan = self.plan(call.task)
+        return Run(plan, call, context_of(call, message, plan, self._env), delivery) if plan is not None else None
+
+    def _malformed(self, delivery: Delivery, reason: str, text: str) -> Settlement:
+        fields = {"action": "malformed", "queue": delivery.queue, "reason": reason}
+        log.error(
+            "Message in queue %s makes no task (%s): %s; kept as a dead letter",
+            delivery.queue,
+            reason,
+            text,
+            extra=fields,
+        )
+        if signals.task_rejected.receivers:
+            signals.task_rejected.send(sender=None, message=delivery.message, exc=MalformedMessage(reason, text))
+        return settlement_of_malformed(delivery, self._env, reason, text)
+
+    def _unknown(self, delivery: Delivery, call: Call) -> Settlement:
+        """Another worker may know the task (a deploy is under way): the message waits for it, uncharged, and is kept
+        when none comes."""
+        message = delivery.message
+        assert message is not None
+        exc = NotRegistered(call.task)
+        if signals.task_unknown.receivers:
+            signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
+        since = message.headers.get(UNKNOWN_SINCE)
+        now = time.time()
+        fields = {"action": "unknown", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
+        if not isinstance(since, int | float):
+            log.error(
+                "Received unregistered task of type %r (id %s): it waits %.0f s for a worker that has it. "
+                "Is its module imported (include=, autodiscover_tasks)?",
+                call.task, call.id, self._patience, extra=fields,
+            )  # fmt: skip
+            since = now
+        if now - since < self._patience:
+            return Settlement(lease=delivery.lease, follow=[_waiting(message, since, now + UNKNOWN_PAUSE)])
+        log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
+        payload = encode_result(call.id, states.FAILURE, exception_to_data(exc), codec=self._env.result_serializer)
+        result = ResultMeta(task_id=call.id, status=states.FAILURE, payload=payload, expires=self._env.result_expires)
+        return settlement_of_malformed(
+            delivery, self._env, "unregistered", f"no worker knows task {call.task!r}", result=result
+        )
+
+    def _untimely(self, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+        now = time.time()
+        if call.expires is not None and call.expires <= now:
+            return self._cancelled(delivery, call, request, "expired")
+        if call.eta is not None and call.eta > now:
+            # A foreign producer leaves the waiting to the worker; Talo's store does it.
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=call.eta - now)
+        return None
+
+    def _cancelled(self, delivery: Delivery, call: Call, request: Context, why: str) -> Settlement:
+        fields = {"action": why, "task_id": call.id, "task_name": call.task}
+        log.info("Discarding %s task: %s[%s]", why, call.task, call.id, extra=fields)
+        if signals.task_revoked.receivers:
+            task = self._env.tasks[call.task]
+            signals.task_revoked.send(
+                sender=task, request=request, terminated=False, signum=None, expired=why == "expired"
+            )
+        return settlement_of_expired(request, delivery, self._env, why)
+
+
+def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:
+    """Return the request of a call."""
+    headers = call.headers
+    properties = message.properties
+    fields = {
+        **headers,
+        "args": call.args,
+        "kwargs": call.kwargs,
+        "callbacks": call.callbacks,
+        "errbacks": call.errbacks,
+        "chain": call.chain,
+        "chord": call.chord,
+        "called_directly": False,
+        "hostname": env.hostname,
+        "message_headers": headers,
+        "properties": properties,
+        "correlation_id": properties.get("correlation_id"),
+        "reply_to": properties.get("reply_to"),
+        "delivery_info": {
+            "exchange": message.exchange,
+            "routing_key": message.routing_key or message.queue,
+            "priority": message.priority,
+            "redelivered": bool(headers.get("redelivered")),
+        },
+    }
+    if fields.get("ignore_result") is None:
+        fields["ignore_result"] = plan.task.ignore_result
+    return Context.of(fields)
+
+
+def _waiting(message: Message, since: float, due: float) -> Message:
+    headers = {**message.headers, UNKNOWN_SINCE: since}
+    properties = {k: v for k, v in message.properties.items() if k != "delivery_tag"}
+    return Message(
+        queue=message.queue,
+        headers=headers,
+        body=message.body,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        properties=properties,
+        priority=message.priority,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        due=due,
+    )

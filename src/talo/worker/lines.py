@@ -1,0 +1,135 @@
+"""What supervisor and agent tell each other, over two pipes: one JSON object a line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import msgspec
+
+__all__ = ["AgentLine", "Death", "Running", "Stop"]
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A task that ran when its process died."""
+
+    token: int
+    #: Seconds since its start.
+    seconds: float
+    #: Its hard deadline (monotonic); 0: none.
+    hard: float
+
+
+class Death(msgspec.Struct, tag="death", frozen=True, kw_only=True):
+    """A child has ended, with the facts of its board."""
+
+    share: int
+    pid: int
+    owner: str
+    status: str
+    exit_code: int
+    peak_kib: int
+    running: list[Running]
+    #: The token for whose hard limit we killed it; 0: none.
+    over_limit: int
+    #: We killed it: what ran did nothing wrong.
+    deliberate: bool
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """Finish and end."""
+
+
+_decoder = msgspec.json.Decoder(Death | Stop)
+
+
+class AgentLine:
+    """Both pipes. Opened anew for each agent; each side closes what is the other's."""
+
+    def __init__(self) -> None:
+        self._to_agent = (-1, -1)
+        self._to_supervisor = (-1, -1)
+        self._rest = b""
+
+    def open(self) -> None:
+        """Make the pipes, before the fork."""
+        self._to_agent = os.pipe2(os.O_CLOEXEC)
+        self._to_supervisor = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._rest = b""
+
+    def keep_as_supervisor(self) -> None:
+        """Close the agent's ends."""
+        os.close(self._to_agent[0])
+        os.close(self._to_supervisor[1])
+        self._to_agent = (-1, self._to_agent[1])
+        self._to_supervisor = (self._to_supervisor[0], -1)
+        os.set_blocking(self._to_agent[1], False)
+
+    def keep_as_agent(self) -> int:
+        """Close the supervisor's ends and return the descriptor to read from."""
+        os.close(self._to_agent[1])
+        os.close(self._to_supervisor[0])
+        self._to_agent = (self._to_agent[0], -1)
+        self._to_supervisor = (-1, self._to_supervisor[1])
+        os.set_blocking(self._to_agent[0], False)
+        return self._to_agent[0]
+
+    def keep_as_stranger(self) -> None:
+        """Close everything, in a child."""
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        for fd in (*self._to_agent, *self._to_supervisor):
+            if fd >= 0:
+                os.close(fd)
+        self._to_agent = self._to_supervisor = (-1, -1)
+
+    # -- supervisor --------------------------------------------------------------------------------------------------
+
+    @property
+    def readable(self) -> list[int]:
+        """What the supervisor waits on."""
+        return [self._to_supervisor[0]] if self._to_supervisor[0] >= 0 else []
+
+    def tell(self, death: Death) -> None:
+        """Tell of a death. If the agent is dying too, its successor is told again."""
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._to_agent[1], msgspec.json.encode(death) + b"\n")
+
+    def tell_stop(self) -> None:
+        """Tell the agent to end."""
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._to_agent[1], msgspec.json.encode(Stop()) + b"\n")
+
+    def hear(self) -> list[tuple[str, int]]:
+        """Return (``buried`` or ``stuck``, share number) as they have come."""
+        if self._to_supervisor[0] < 0:
+            return []
+        lines = self._lines(self._to_supervisor[0])
+        return [(word, int(number)) for word, number in (line.decode().split() for line in lines or ())]
+
+    # -- agent -------------------------------------------------------------------------------------------------------
+
+    def orders(self) -> list[Death | Stop] | None:
+        """Return what the supervisor has said; None when it is dead."""
+        lines = self._lines(self._to_agent[0])
+        return None if lines is None else [_decoder.decode(line) for line in lines]
+
+    def report(self, word: str, number: int) -> None:
+        """Say ``buried`` or ``stuck`` about a share."""
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._to_supervisor[1], f"{word} {number}\n".encode())
+
+    def _lines(self, fd: int) -> list[bytes] | None:
+        data = self._rest
+        while True:
+            try:
+                chunk = os.read(fd, 65536)
+            except BlockingIOError:
+                break
+            if not chunk:
+                return None
+            data += chunk
+        *lines, self._rest = data.split(b"\n")
+        return lines

@@ -1,0 +1,152 @@
+"""The worker's entrance: from app and options to a running supervisor.
+
+Owns the joining of settings and command line into ``WorkerOptions`` and the checks that must pass before anything is
+forked. Called by ``cli.worker``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from talo import signals
+from talo.errors import ImproperlyConfigured
+from talo.util.cpu import available_cpus
+from talo.util.process import resident_kib
+from talo.worker.banner import banner
+from talo.worker.logs import set_up_logging
+from talo.worker.options import POOLS, WorkerOptions
+from talo.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+
+__all__ = ["WorkerArguments", "node_name", "plan_worker", "run_worker"]
+
+log = logging.getLogger("talo.worker")
+
+
+class WorkerArguments(TypedDict, total=False):
+    """What the command line may say; absent or None: as configured."""
+
+    hostname: str | None
+    queues: str | None
+    exclude_queues: str | None
+    pool: str | None
+    concurrency: int | None
+    prefetch_multiplier: int | None
+    disable_prefetch: bool | None
+    time_limit: float | None
+    soft_time_limit: float | None
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    start_method: str | None
+    grace: float | None
+    loglevel: int
+    logfile: str | None
+    quiet: bool
+
+
+def node_name(template: str | None) -> str:
+    """Return the node name of a template: ``%h`` host, ``%n`` its first part, ``%d`` its domain, ``%%``; default
+    ``celery@%h``."""
+    host = socket.gethostname()
+    short, _, domain = host.partition(".")
+    name = template or "celery@%h"
+    if "@" not in name:
+        name = f"{name}@%h"
+    for escape, value in (("%%", "\0"), ("%h", host), ("%n", short), ("%d", domain), ("\0", "%")):
+        name = name.replace(escape, value)
+    return name
+
+
+def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOptions:
+    """Join settings and arguments; raises ``ImproperlyConfigured`` for what cannot work."""
+    conf = app.conf
+
+    def chosen(name: str, setting: str) -> Any:
+        value = arguments.get(name)
+        return value if value is not None else conf[setting]
+
+    pool = chosen("pool", "worker_pool")
+    if pool not in POOLS:
+        known = ", ".join(sorted(POOLS))
+        raise ImproperlyConfigured(f"pool {pool!r} is not one that Talo has: choose one of {known}")
+    pool = POOLS[pool]
+    concurrency = int(chosen("concurrency", "worker_concurrency") or 0) or (
+        available_cpus() if pool != "asyncio" else 100
+    )
+    if concurrency < 1:
+        raise ImproperlyConfigured(f"concurrency must be at least 1, not {concurrency}")
+    if pool == "solo":
+        concurrency = 1
+    hard, soft = chosen("time_limit", "task_time_limit"), chosen("soft_time_limit", "task_soft_time_limit")
+    if hard and soft and soft > hard:
+        raise ImproperlyConfigured(f"the soft time limit ({soft}s) is longer than the hard one ({hard}s)")
+    _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
+    prefetch = arguments.get("prefetch_multiplier")
+    if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":
+        prefetch = conf.worker_prefetch_multiplier
+    if arguments.get("disable_prefetch") or conf.worker_disable_prefetch:
+        prefetch = 1
+    return WorkerOptions(
+        hostname=node_name(arguments.get("hostname")),
+        queues=tuple(app.queues.consume_from),
+        pool=pool,
+        concurrency=concurrency,
+        start_method=chosen("start_method", "worker_pool_start_method"),
+        lease=conf.worker_lease,
+        batch_time=conf.worker_batch_time,
+        prefetch=prefetch or None,
+        max_tasks_per_child=chosen("max_tasks_per_child", "worker_max_tasks_per_child"),
+        max_memory_per_child=_memory(chosen("max_memory_per_child", "worker_max_memory_per_child")),
+        time_limit=hard,
+        soft_time_limit=soft,
+        grace=chosen("grace", "worker_grace"),
+        soft_shutdown=conf.worker_soft_shutdown_timeout,
+        watchdog=conf.worker_watchdog or 30.0,
+        max_deliveries=conf.task_max_deliveries or 3,
+    )
+
+
+def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> None:
+    if selected:
+        app.select_queues(selected)
+    if excluded:
+        app.queues.deselect(excluded)
+    if not app.queues.consume_from:
+        raise ImproperlyConfigured("no queue is left to consume from: see -Q and -X")
+
+
+def _memory(limit: int | None) -> int | None:
+    if limit is not None and limit <= resident_kib():
+        raise ImproperlyConfigured(
+            f"max_memory_per_child is {limit} KiB, but a child uses {resident_kib()} KiB before its first task: "
+            "every child would be replaced for ever"
+        )
+    return limit
+
+
+def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
+    """Run a worker until it is told to stop; return its exit code."""
+    level = arguments.get("loglevel", logging.WARNING)
+    app.import_default_modules()
+    app.finalize()
+    options = plan_worker(app, **arguments)
+    signals.celeryd_init.send(sender=options.hostname, instance=None, conf=app.conf, options=dict(arguments))
+    set_up_logging(app, level, arguments.get("logfile"))
+    supervisor = Supervisor(app, options)
+    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
+    signals.worker_init.send(sender=supervisor)
+    app.env.hostname = options.hostname
+    app.conf.freeze()
+    if not arguments.get("quiet"):
+        print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
+    if os.geteuid() == 0:
+        log.warning(
+            "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
+        )
+    app.store.ping(app.conf.store_timeout)
+    app.close_stores()
+    return supervisor.run()

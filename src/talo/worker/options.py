@@ -1,0 +1,62 @@
+"""What a worker was asked to do, after configuration and command line are joined: one frozen record that every
+process of it reads."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["POOLS", "WorkerOptions"]
+
+#: Pool names and their aliases, as Celery's users write them.
+POOLS = {
+    "processes": "processes",
+    "prefork": "processes",
+    "threads": "threads",
+    "asyncio": "asyncio",
+    "aio": "asyncio",
+    "solo": "solo",
+}
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's plan. Times are in seconds."""
+
+    #: Node name, ``celery@host``.
+    hostname: str
+    #: Queues that it consumes, in order.
+    queues: tuple[str, ...]
+    pool: str = "processes"
+    #: Tasks at a time.
+    concurrency: int = 1
+    start_method: str = "fork"
+    lease: float = 30.0
+    #: How much work a child fetches at once, by the measured run time.
+    batch_time: float = 0.1
+    #: At most so many fetched tasks per slot; None: as many as fit into ``batch_time``.
+    prefetch: int | None = None
+    max_tasks_per_child: int | None = None
+    #: KiB.
+    max_memory_per_child: int | None = None
+    #: For tasks that have none of their own.
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    #: After TERM, how long running tasks may go on; None: until they end.
+    grace: float | None = None
+    #: Before QUIT interrupts tasks, how long they may go on.
+    soft_shutdown: float = 0.0
+    #: A child that has free slots and ready work but fetches nothing for so long is replaced.
+    watchdog: float = 30.0
+    #: Charges after which a message is a dead letter.
+    max_deliveries: int = 3
+    #: How long a message of an unknown task waits for a worker that knows it.
+    unknown_patience: float = 300.0
+
+    @property
+    def processes(self) -> int:
+        """How many children it has."""
+        return self.concurrency if self.pool == "processes" else 1
+
+    @property
+    def slots(self) -> int:
+        """How many tasks one child runs at a time."""
+        return self.concurrency if self.pool in ("threads", "asyncio") else 1

@@ -1,0 +1,133 @@
+"""What the loop of a child expects of a pool, and what a pool may use of the child.
+
+A pool claims each task from the share before it starts it, notes it on the board while it runs, and hands its
+settlement to the settler. It never talks to the store."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+from talo.errors import TimeLimitExceeded
+from talo.execution.limits import limits_of
+from talo.execution.run import Outcome, Run
+from talo.execution.settle import settlement_of
+from talo.stores.base import Delivery, Lease, Settlement, Verdict
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+    from talo.worker.batch import BatchSize
+    from talo.worker.intake import Intake
+    from talo.worker.options import WorkerOptions
+    from talo.worker.settler import Settler
+    from talo.worker.share import Share
+
+__all__ = ["Host", "Pool"]
+
+
+class Host(Protocol):
+    """The child, as a pool sees it."""
+
+    settler: Settler
+    intake: Intake
+
+    @property
+    def app(self) -> Talo: ...
+    @property
+    def options(self) -> WorkerOptions: ...
+    @property
+    def share(self) -> Share: ...
+    @property
+    def batch(self) -> BatchSize: ...
+    @property
+    def stopping(self) -> bool: ...
+    def flush(self) -> None: ...
+    def wake(self) -> None: ...
+    def recycle_needed(self) -> bool: ...
+
+
+class Pool(ABC):
+    """Runs deliveries in ``slots`` places at a time."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.share = host.share
+        self.board = host.share.board
+        self.settler = host.settler
+        self.intake = host.intake
+        self.slots = host.options.slots
+        #: The loop sleeps and wants to be woken when there is something to settle.
+        self.idle = False
+        #: Fetched and not started, by token.
+        self.waiting: dict[int, Delivery] = {}
+        self.finished = 0
+        self.failed = 0
+
+    @property
+    @abstractmethod
+    def running(self) -> int:
+        """How many tasks run now."""
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """How many deliveries it takes now."""
+
+    @abstractmethod
+    def feed(self, deliveries: list[Delivery]) -> None:
+        """Run these, now or soon."""
+
+    @abstractmethod
+    def interrupt(self, token: int, exc: BaseException) -> None:
+        """Raise ``exc`` in the task of this token if it still runs; token 0: in every task. Called from a signal
+        handler."""
+
+    def stop(self) -> None:
+        """Nothing runs any more; end threads and loops."""
+
+    def forget(self, token: int) -> Lease:
+        """Return the lease of a delivery that is not started after all."""
+        self.waiting.pop(token, None)
+        return Lease(owner=self.settler.owner, token=token)
+
+    def return_unclaimed(self) -> None:
+        """The agent took the rest out of the pipe, to give it back. It may have died over that; a second time is
+        refused."""
+        for token in [*self.share.take_tokens(), *self.waiting]:
+            self.settler.add(Settlement(lease=self.forget(token), verdict=Verdict.AGAIN))
+
+    # -- shared by all pools -----------------------------------------------------------------------------------------
+
+    def admit(self, delivery: Delivery) -> Run | None:
+        """Return the run of a delivery; one that does not run is settled here."""
+        admitted = self.intake.admit(delivery)
+        if isinstance(admitted, Settlement):
+            self.settler.add(admitted)
+            return None
+        return admitted
+
+    def note_start(self, slot: int, run: Run) -> None:
+        """Put a run on the board."""
+        now = time.monotonic()
+        options = self.host.options
+        hard, soft = limits_of(run.plan.task, run.call.timelimit)
+        hard = hard or options.time_limit
+        soft = soft or options.soft_time_limit
+        assert run.delivery is not None
+        self.board.start(slot, run.delivery.lease.token, now, now + soft if soft else 0.0, now + hard if hard else 0.0)
+
+    def note_end(self, slot: int, run: Run) -> bool:
+        """Settle a run and take it off the board; False when the ring is full."""
+        if run.outcome is Outcome.FAILURE:
+            self.failed += 1
+            if isinstance(run.exc, TimeLimitExceeded) and not run.exc.args:
+                hard, _ = limits_of(run.plan.task, run.call.timelimit)
+                run.exc.args = (hard or self.host.options.time_limit,)
+        kept = self.settler.add(settlement_of(run))
+        # First settled, then off the board: a death in between finds the settlement in the ring.
+        self.board.end(slot)
+        if run.outcome is not Outcome.BACK:
+            self.finished += 1
+            self.board.note_counts(self.finished, self.failed)
+        return kept

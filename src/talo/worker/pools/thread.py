@@ -1,0 +1,124 @@
+"""Many tasks at a time, each in a thread of the child.
+
+The loop of the child feeds; each thread claims its next task by itself. A limit is an exception raised asynchronously
+in the thread, which arrives at its next bytecode; a thread that is stuck in C is ended by the supervisor together
+with its process."""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import threading
+import time
+
+from talo.execution.aio import call_blocking, close_loop
+from talo.execution.run import Run, call_sync
+from talo.stores.base import Delivery
+from talo.worker.pools.base import Host, Pool
+
+__all__ = ["ThreadPool", "raise_in_thread"]
+
+
+class ThreadPool(Pool):
+    """``slots`` threads, started as they are needed."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        #: One item for each fed delivery: threads sleep here. False ends a thread.
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        #: Slot to (token, thread id) of what runs. Guarded by the lock, so that an interruption hits the task it was
+        #: meant for.
+        self._running: dict[int, tuple[int, int]] = {}
+        self._lock = threading.RLock()
+        self._seconds = 0.0
+        self._runs = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def room(self) -> int:
+        batch = max(self.slots, self.host.batch.limit())
+        return max(0, batch - len(self._running) - len(self.waiting))
+
+    def feed(self, deliveries: list[Delivery]) -> None:
+        self.host.batch.note(self._runs, self._seconds)
+        self._runs, self._seconds = 0, 0.0
+        self.waiting.update((delivery.lease.token, delivery) for delivery in deliveries)
+        self.share.put_tokens([delivery.lease.token for delivery in deliveries])
+        self.board.note_unstarted(len(self.waiting))
+        for _ in deliveries:
+            self._bell.put(True)
+        missing = min(self.slots, len(self._running) + len(self.waiting)) - len(self._threads)
+        for _ in range(missing):
+            slot = len(self._threads)
+            thread = threading.Thread(target=self._serve, args=(slot,), name=f"talo-{slot}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, slot: int) -> None:
+        while self._bell.get():
+            token = 0 if self.host.stopping else self.share.claim()
+            # Nothing to claim: the agent, or the end of the worker, has given it back.
+            if token:
+                delivery = self.waiting.pop(token, None)
+                if delivery is not None:
+                    self._run(slot, delivery)
+            elif not self.host.stopping:
+                self._forget_given_back()
+            self.board.note_unstarted(len(self.waiting))
+        close_loop()
+
+    def _forget_given_back(self) -> None:
+        """What the agent took out of the pipe is nobody's here any more."""
+        with self._lock:
+            if not self._bell.qsize() and not self.host.stopping:
+                self.return_unclaimed()
+
+    def _run(self, slot: int, delivery: Delivery) -> None:
+        run = self.admit(delivery)
+        if run is not None:
+            began = time.monotonic()
+            self.note_start(slot, run)
+            try:
+                with self._lock:
+                    self._running[slot] = (delivery.lease.token, threading.get_ident())
+                self._call(run)
+            except BaseException as exc:  # noqa: BLE001  an interruption that came just before or after the run
+                run.disturb(exc)
+            finally:
+                with self._lock:
+                    self._running.pop(slot, None)
+            with self._lock:
+                self.note_end(slot, run)
+                self._runs += 1
+                self._seconds += time.monotonic() - began
+        if self.idle:
+            self.host.wake()
+
+    def _call(self, run: Run) -> None:
+        if run.plan.is_async:
+            call_blocking(run)
+        else:
+            call_sync(run)
+
+    def interrupt(self, token: int, exc: BaseException) -> None:
+        # In a signal handler of the main thread, which may hold the lock itself (it is re-entrant) but never waits
+        # while it does.
+        with self._lock:
+            for running, thread in list(self._running.values()):
+                if token in (0, running):
+                    raise_in_thread(thread, type(exc))
+
+    def stop(self) -> None:
+        for _ in self._threads:
+            self._bell.put(False)
+        for thread in self._threads:
+            thread.join(1.0)
+
+
+def raise_in_thread(ident: int, kind: type[BaseException]) -> None:
+    """Raise an exception of this class in another thread, at its next bytecode."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))

@@ -1,0 +1,150 @@
+"""What supervisor, agent and one child have in common: board, ring, the tokens of unstarted tasks, the bell.
+
+Made by the supervisor before it forks; inherited. A share serves one child at a time and is used again for another
+when the agent has settled what the first one left.
+
+Tokens. Fetched tasks that have not started stand in a pipe, eight bytes each. Whoever reads a token has the task: the
+child to start it, or the agent to give it back while a long task runs before it. The kernel serialises the reads, so
+there is no lock to die with.
+
+Bell. Commands stand in another pipe (child reads, supervisor writes); signal USR2 tells a child that is inside a task
+to look."""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+import signal
+import struct
+from collections.abc import Sequence
+
+from talo.worker.board import Board
+from talo.worker.ring import Ring
+
+__all__ = ["Command", "Common", "Share"]
+
+#: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at
+#: once.
+RING_SIZE = 1 << 20
+
+_TOKEN = struct.Struct("<Q")
+_COMMAND = struct.Struct("<cQ")
+
+
+class Command(enum.Enum):
+    """What the supervisor tells a child; the argument is a token or 0."""
+
+    #: Fetch no more, give back what has not started, finish what runs, end.
+    DRAIN = b"D"
+    #: Hand back what runs, too.
+    BACK = b"B"
+    #: Soft limit passed for the token.
+    SOFT = b"S"
+    #: Hard limit passed for the token.
+    HARD = b"H"
+    #: Stop the token: it is revoked.
+    CANCEL = b"C"
+    #: Start nothing new for a while, or go on.
+    PAUSE = b"P"
+    RESUME = b"R"
+
+
+class Common:
+    """What all processes of a worker share: how often the set of revoked tasks has changed. The agent writes."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    @property
+    def revocations(self) -> int:
+        """A number that changes whenever the revoked tasks should be read anew."""
+        return int.from_bytes(self._memory[:8], "little")
+
+    def note_revocation(self) -> None:
+        """The set has changed."""
+        self._memory[:8] = (self.revocations + 1).to_bytes(8, "little")
+
+
+class Share:
+    """One child's shared memory and pipes."""
+
+    def __init__(self, number: int, slots: int, common: Common) -> None:
+        self.number = number
+        self.common = common
+        self.slots = slots
+        self._fd = os.memfd_create(f"talo-{number}")
+        size = Board.size(slots) + RING_SIZE
+        os.ftruncate(self._fd, size)
+        self._open(mmap.mmap(self._fd, size))
+        self.tokens_read, self.tokens_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.bell_read, self.bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _open(self, memory: mmap.mmap) -> None:
+        self.board = Board(memory, 0, self.slots)
+        self.ring = Ring(memory, Board.size(self.slots), RING_SIZE)
+
+    def reset(self) -> None:
+        """Make it ready for a new child."""
+        self.board.wipe()
+        self.ring.wipe()
+        self.take_tokens()
+        for fd in (self.bell_read, self.bell_write):
+            os.close(fd)
+        self.bell_read, self.bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    # -- tokens ------------------------------------------------------------------------------------------------------
+
+    def put_tokens(self, tokens: Sequence[int]) -> None:
+        """Let these tasks be claimed, in this order. At most 500 at a time: a pipe takes 4096 bytes in one piece."""
+        if tokens:
+            os.write(self.tokens_write, struct.pack(f"<{len(tokens)}Q", *tokens))
+
+    def claim(self) -> int:
+        """Take the next unstarted token; 0 when none is left."""
+        try:
+            return int.from_bytes(os.read(self.tokens_read, 8), "little")
+        except BlockingIOError:
+            return 0
+
+    def take_tokens(self) -> list[int]:
+        """Take every unstarted token."""
+        tokens = []
+        while token := self.claim():
+            tokens.append(token)
+        return tokens
+
+    # -- bell --------------------------------------------------------------------------------------------------------
+
+    def ring_bell(self, pid: int, command: Command, token: int = 0) -> None:
+        """Tell the child something."""
+        try:
+            os.write(self.bell_write, _COMMAND.pack(command.value, token))
+            os.kill(pid, signal.SIGUSR2)
+        except (BrokenPipeError, BlockingIOError, ProcessLookupError):
+            # It is dead or dying; the supervisor learns that from its exit.
+            return
+
+    def commands(self) -> list[tuple[Command, int]]:
+        """Return the commands that have come. When the supervisor is gone, that is a command to drain."""
+        found: list[tuple[Command, int]] = []
+        while True:
+            try:
+                data = os.read(self.bell_read, _COMMAND.size)
+            except BlockingIOError:
+                return found
+            if not data:
+                return [*found, (Command.DRAIN, 0)]
+            op, token = _COMMAND.unpack(data)
+            found.append((Command(op), token))
+
+    # -- after the fork ----------------------------------------------------------------------------------------------
+
+    def keep_as_child(self) -> None:
+        """Close what only the supervisor holds, so that its death can be heard."""
+        os.close(self.bell_write)
+
+    def keep_as_stranger(self) -> None:
+        """The same in a process that this share does not serve."""
+        for fd in (self.bell_read, self.bell_write):
+            os.close(fd)

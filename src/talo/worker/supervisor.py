@@ -1,0 +1,354 @@
+"""The supervisor: forks agent and children, waits, enforces limits, and stops them in order.
+
+No sockets, no threads, no store: it cannot hang. It reads the boards and the ends of its processes; everything that
+needs the store it tells the agent. See ``docs/internals/boot.md`` and ``stopping.md``."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from talo import signals
+from talo.util.process import describe_status, peak_kib
+from talo.worker.agent import agent_main
+from talo.worker.child import RECYCLE, child_main
+from talo.worker.family import Family, Member
+from talo.worker.ladder import Ladder, Rung
+from talo.worker.lines import AgentLine, Death, Running
+from talo.worker.share import Command, Common, Share
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+    from talo.worker.options import WorkerOptions
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger("talo.worker")
+
+#: How often boards are read: a limit is enforced that much late at most.
+TICK = 0.1
+#: A pool that can interrupt its tasks gets so long for it before its process is killed.
+INTERRUPT_GRACE = 1.0
+#: Deaths in quick succession, each within ``QUICK`` seconds of the start, after which the worker gives up.
+BUDGET = 5
+QUICK = 1.0
+
+
+class Supervisor:
+    """One worker. ``run`` returns its exit code."""
+
+    def __init__(self, app: Talo, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+        self._common = Common()
+        self._shares: list[Share] = []
+        self._family = Family()
+        self._agent: Member | None = None
+        self._line = AgentLine()
+        self._unburied: dict[int, Death] = {}
+        self._ladder = Ladder(options.grace, options.soft_shutdown)
+        self._quick_deaths = 0
+        self._agent_told_to_stop = False
+        self._restart = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Start everything, watch until told to stop, and return the exit code."""
+        count = self._options.processes
+        spare = count // 2 + 1
+        self._shares = [Share(number, self._options.slots, self._common) for number in range(count + spare)]
+        self._install_signals()
+        gc.collect()
+        gc.freeze()
+        self._start_agent()
+        for _ in range(count):
+            self._start_child()
+        signals.worker_ready.send(sender=self)
+        log.info("%s ready.", self._options.hostname, extra={"action": "ready"})
+        while self._family or self._agent is not None:
+            self._sleep()
+            self._bury_children()
+            self._hear_agent()
+            now = time.monotonic()
+            self._enforce_limits(now)
+            self._climb(now)
+        signals.worker_shutdown.send(sender=self)
+        if self._restart:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        return self._ladder.exit_code
+
+    def _sleep(self) -> None:
+        try:
+            select.select([self._wake_read, *self._line.readable], [], [], TICK)
+            while os.read(self._wake_read, 512):
+                pass
+        except (BlockingIOError, InterruptedError):
+            return
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def _start_agent(self) -> None:
+        self._line.open()
+        pid = self._fork(lambda: agent_main(self._app, self._options, self._shares, self._common, self._line))
+        self._line.keep_as_supervisor()
+        self._agent = Member(pid, None, time.monotonic())
+        for death in self._unburied.values():
+            self._line.tell(death)
+
+    def _start_child(self) -> None:
+        share = self._free_share()
+        if share is None:
+            # Every spare one waits for the agent to settle what its last child left; the next tick looks again.
+            return
+        share.reset()
+        signals.worker_before_create_process.send(sender=self)
+        pid = self._fork(lambda: self._be_child(share))
+        self._family.add(Member(pid, share, time.monotonic()))
+
+    def _be_child(self, share: Share) -> int:
+        self._line.keep_as_stranger()
+        for other in self._shares:
+            if other is share:
+                other.keep_as_child()
+            else:
+                other.keep_as_stranger()
+        return child_main(self._app, self._options, share)
+
+    def _free_share(self) -> Share | None:
+        taken = {member.share.number for member in self._family if member.share is not None} | self._unburied.keys()
+        return next((share for share in self._shares if share.number not in taken), None)
+
+    def _fork(self, main: Any) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+        pid = os.fork()
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in _OURS:
+                signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            code = main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            log.critical("Unrecoverable error in process %d", os.getpid(), exc_info=True)
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _bury_children(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if self._agent is not None and pid == self._agent.pid:
+                self._agent_died(status)
+                continue
+            member = self._family.pop(pid)
+            if member is None or member.share is None:
+                continue
+            self._child_died(member, status, peak_kib(usage))
+
+    def _child_died(self, member: Member, status: int, peak: int) -> None:
+        share = member.share
+        assert share is not None
+        code = os.waitstatus_to_exitcode(status)
+        running = [
+            Running(entry.token, time.monotonic() - entry.started, entry.hard) for entry in share.board.running()
+        ]
+        death = Death(
+            share=share.number,
+            pid=member.pid,
+            owner=share.board.owner,
+            status=describe_status(status),
+            exit_code=code,
+            peak_kib=peak,
+            running=running,
+            over_limit=member.over_limit,
+            deliberate=member.killed,
+        )
+        self._unburied[share.number] = death
+        self._line.tell(death)
+        if code not in (0, RECYCLE) and not member.killed:
+            log.error(
+                "Process 'child-%d' pid:%d exited with '%s'", share.number, member.pid, death.status,
+                extra={"action": "child_died", "pid": member.pid},
+            )  # fmt: skip
+            quick = not share.board.ready or (time.monotonic() - member.started < QUICK and not running)
+            self._quick_deaths = self._quick_deaths + 1 if quick else 0
+            if self._quick_deaths >= BUDGET and not self._ladder.stopping:
+                log.critical("Children die as soon as they start (last: %s); giving up", death.status)
+                self._ladder.stop(Rung.DRAIN, exit_code=1)
+        elif member.killed:
+            self._quick_deaths = 0
+        self._replace()
+
+    def _replace(self) -> None:
+        if self._ladder.stopping:
+            return
+        for _ in range(self._options.processes - len(self._family)):
+            self._start_child()
+
+    def _agent_died(self, status: int) -> None:
+        self._agent = None
+        self._line.close()
+        if self._agent_told_to_stop:
+            return
+        log.error("Agent exited with '%s'; starting a new one", describe_status(status), extra={"action": "agent_died"})
+        self._start_agent()
+
+    def _hear_agent(self) -> None:
+        for word, number in self._line.hear():
+            if word == "buried":
+                self._unburied.pop(number, None)
+                self._replace()
+            elif word == "stuck":
+                member = self._family.of_share(number)
+                if member is not None:
+                    log.error(
+                        "Child %d does not fetch although there is work; replacing it",
+                        member.pid,
+                        extra={"action": "stuck"},
+                    )
+                    self._kill(member)
+
+    # -- limits ------------------------------------------------------------------------------------------------------
+
+    def _enforce_limits(self, now: float) -> None:
+        patient = INTERRUPT_GRACE if self._options.slots > 1 else 0.0
+        for member in self._family:
+            assert member.share is not None
+            for entry in member.share.board.running():
+                if entry.hard and now > entry.hard + patient:
+                    self._kill_over_limit(member, entry.token)
+                    break
+                if entry.hard and patient and now > entry.hard:
+                    self._warn(member, entry.token, Command.HARD)
+                elif entry.soft and now > entry.soft:
+                    self._warn(member, entry.token, Command.SOFT)
+
+    def _warn(self, member: Member, token: int, command: Command) -> None:
+        """Tell the child once that a task is over a limit."""
+        key = (token, command.value[0])
+        if key not in member.warned:
+            member.warned.add(key)
+            assert member.share is not None
+            log.warning("%s time limit exceeded in child %d", "Soft" if command is Command.SOFT else "Hard", member.pid)
+            member.share.ring_bell(member.pid, command, token)
+
+    def _kill_over_limit(self, member: Member, token: int) -> None:
+        """Kill a child whose task is over its hard limit; first stop it and look again, so that never the next task
+        is hit."""
+        assert member.share is not None
+        os.kill(member.pid, signal.SIGSTOP)
+        if not _wait_stopped(member.pid):
+            return
+        now = time.monotonic()
+        if any(entry.token == token and now > entry.hard for entry in member.share.board.running()):
+            member.over_limit = token
+            self._kill(member)
+        else:
+            os.kill(member.pid, signal.SIGCONT)
+
+    def _kill(self, member: Member) -> None:
+        member.killed = True
+        os.kill(member.pid, signal.SIGKILL)
+
+    # -- stopping ----------------------------------------------------------------------------------------------------
+
+    def _climb(self, now: float) -> None:
+        """Take the next rung of the ladder when it is time."""
+        rung = self._ladder.climb(now, alone=not self._family)
+        if rung is Rung.DRAIN:
+            for member in self._family:
+                self._ring(member, Command.DRAIN)
+        elif rung is Rung.SOFT:
+            for member in self._family:
+                self._ring(member, Command.BACK)
+        elif rung is Rung.KILL:
+            for member in self._family:
+                self._kill(member)
+        if not self._ladder.stopping or self._family or self._agent is None:
+            return
+        if not self._agent_told_to_stop:
+            self._agent_told_to_stop = True
+            self._line.tell_stop()
+            self._agent.deadline = now + max(5.0, self._options.grace or 0.0)
+        elif now > self._agent.deadline:
+            os.kill(self._agent.pid, signal.SIGKILL)
+
+    def _ring(self, member: Member, command: Command) -> None:
+        assert member.share is not None
+        member.share.ring_bell(member.pid, command)
+
+    # -- signals -----------------------------------------------------------------------------------------------------
+
+    def _install_signals(self) -> None:
+        """A handler only notes the signal; the loop answers."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _note)
+        remap = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
+        signal.signal(signal.SIGTERM, self._on_quit if remap else self._on_term)
+        signal.signal(signal.SIGINT, self._on_int)
+        signal.signal(signal.SIGQUIT, self._on_quit)
+        if not sys.stdin or not sys.stdin.isatty():
+            signal.signal(signal.SIGHUP, self._on_hup)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+    def _on_term(self, _signum: int, _frame: Any) -> None:
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown")
+
+    def _on_int(self, _signum: int, _frame: Any) -> None:
+        if self._ladder.stopping:
+            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown")
+        else:
+            self._ladder.stop(
+                Rung.DRAIN, exit_code=1, says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown"
+            )
+
+    def _on_quit(self, _signum: int, _frame: Any) -> None:
+        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown")
+
+    def _on_hup(self, _signum: int, _frame: Any) -> None:
+        self._restart = True
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting")
+
+
+_OURS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+
+
+def _note(_signum: int, _frame: Any) -> None:
+    """The wake-up descriptor has been written to; that is all."""
+
+
+def _wait_stopped(pid: int) -> bool:
+    """Wait until a process of ours has stopped; False if it ended instead (its status is left to be collected)."""
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        found = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is not None:
+            return bool(found.si_code == os.CLD_STOPPED)
+        select.select([], [], [], 0.001)
+    return False

@@ -1,0 +1,161 @@
+"""What becomes of deliveries whose holder is gone: settled from the ring, given back, charged, or kept as dead letters.
+
+Taking a lease over makes the agent its owner; then it settles like anyone else. Called by the agent only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from talo.errors import TimeLimitExceeded, WorkerLostError
+from talo.execution.limits import limits_of
+from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
+from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
+from talo.worker.intake import Intake
+from talo.worker.lines import Death
+from talo.worker.ring import Ring
+from talo.worker.split import split_of
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+    from talo.worker.options import WorkerOptions
+
+__all__ = ["Undertaker"]
+
+log = logging.getLogger("talo.worker")
+
+#: So many leases are taken over at a time.
+BITE = 200
+
+
+class Undertaker:
+    """Settles for the dead. ``owner`` is the agent's own owner id."""
+
+    def __init__(self, app: Talo, options: WorkerOptions, owner: str) -> None:
+        self._env = app.env
+        self._broker = app.store.broker
+        self._split = split_of(app.store, app.result_store)
+        self._options = options
+        self._owner = owner
+        self._intake = Intake(app.env, lambda _task_id: False, options.unknown_patience)
+
+    def bury(self, death: Death, ring: Ring) -> None:
+        """Settle everything that a dead child of this worker held. May be repeated after a failure in the middle."""
+        if not death.owner:
+            return
+        self._settle(ring.read())
+        charged = {running.token for running in death.running}
+
+        def judge(delivery: Delivery) -> Settlement:
+            if delivery.former not in charged:
+                return _again(delivery)
+            if death.over_limit and delivery.former == death.over_limit:
+                return self._over_limit(delivery, death)
+            if death.deliberate:
+                return _again(delivery)
+            return self._lost(
+                delivery, death.status, {"exit_code": death.exit_code, "peak_kib": death.peak_kib, "pid": death.pid}
+            )
+
+        self._take_over(death.owner, judge, expired=False)
+
+    def reap(self) -> None:
+        """Take over what expired owners of any worker hold."""
+        for info in self._broker.owners():
+            if info.remaining >= 0:
+                # They come in the order of their ends.
+                return
+            if info.owner != self._owner:
+                self._reap_owner(info)
+
+    def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
+        """Settle for a living child what it has finished, and give back what it has not started."""
+        back = [Settlement(lease=Lease(owner=owner, token=t), verdict=Verdict.AGAIN) for t in reversed(tokens)]
+        if finished or back:
+            self._settle([*finished, *back])
+
+    def _reap_owner(self, info: OwnerInfo) -> None:
+        left = info.slots
+
+        def judge(delivery: Delivery) -> Settlement:
+            nonlocal left
+            suspected = left > 0
+            left -= 1
+            run = self._intake.recall(delivery)
+            if run is not None and run.plan.task.at_most_once:
+                # Nobody knows whether it began; it must not begin twice.
+                return self._lost(delivery, "machine lost", {})
+            if suspected:
+                settlement = self._lost(delivery, "machine lost", {})
+                settlement.suspect = settlement.verdict is Verdict.AGAIN
+                return settlement
+            return _again(delivery, suspect=True)
+
+        taken = self._take_over(info.owner, judge, expired=True)
+        if taken:
+            log.warning(
+                "Took over %d deliveries of %s, whose lease was over", taken, info.owner, extra={"action": "reaped"}
+            )
+
+    def _take_over(self, owner: str, judge: Callable[[Delivery], Settlement], *, expired: bool) -> int:
+        taken = 0
+        while True:
+            deliveries = self._broker.take_over(owner, self._owner, BITE, expired=expired)
+            if not deliveries:
+                return taken
+            taken += len(deliveries)
+            # The first of them is to be the first again: what is given back goes to the head, so the last goes first.
+            settlements = [judge(delivery) for delivery in deliveries]
+            self._settle(settlements[::-1])
+
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
+        if settlements:
+            self._broker.settle(self._split(settlements))
+
+    def _over_limit(self, delivery: Delivery, death: Death) -> Settlement:
+        run = self._intake.recall(delivery)
+        if run is None:
+            return _again(delivery)
+        hard, _ = limits_of(run.plan.task, run.call.timelimit)
+        limit = hard or self._options.time_limit
+        log.error(
+            "Hard time limit (%ss) exceeded for %s[%s]",
+            limit,
+            run.call.task,
+            run.call.id,
+            extra={"action": "hard_limit"},
+        )
+        return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
+
+    def _lost(self, delivery: Delivery, status: str, detail: dict[str, Any]) -> Settlement:
+        """The process of a running task died: once more, or never again."""
+        run = self._intake.recall(delivery)
+        count = delivery.deliveries + 1
+        detail = {"deliveries": count, "status": status, **detail}
+        text = f"worker_lost: {status} (delivery {count})"
+        if run is None:
+            if count >= self._options.max_deliveries:
+                return settlement_of_malformed(delivery, self._env, "worker_lost", text)
+            return _again(delivery, charge=True)
+        task = run.plan.task
+        limit = task.max_deliveries or self._options.max_deliveries
+        if count < limit and not task.at_most_once and task.reject_on_worker_lost is not False:
+            settlement = _again(delivery, charge=True)
+            settlement.delay = lost_delay(task, delivery.deliveries)
+            return settlement
+        log.error(
+            "Task %s[%s] lost its process %d times (last: %s)",
+            task.name,
+            run.call.id,
+            count,
+            status,
+            extra={"action": "worker_lost"},
+        )
+        exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {count} times.")
+        return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})
+
+
+def _again(delivery: Delivery, *, charge: bool = False, suspect: bool = False) -> Settlement:
+    return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, charge=charge, suspect=suspect or delivery.suspect)

@@ -27,7 +27,6 @@ class TaskLike(Protocol):
     """What execution reads of a task."""
 
     name: str
-    run: Callable[..., Any]
     max_retries: int | None
     default_retry_delay: float
     ignore_result: bool
@@ -53,6 +52,8 @@ class TaskLike(Protocol):
     retry_backoff_max: float
     retry_jitter: bool
 
+    @property
+    def run(self) -> Callable[..., Any]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None: ...
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None: ...

@@ -226,6 +226,10 @@ def test_a_lazy_object_is_loaded_when_a_value_is_first_read_and_fails_at_each_re
     module.task_serializer = "yaml"
     assert conf.task_serializer == "yaml"
 
+    with pytest.raises(ImportError):
+        conf.load_object("no_such_module_here")
+    assert conf.task_serializer == "yaml"
+
     conf.load_object("no_such_module_here", lazy=True)
     for _ in range(2):
         with pytest.raises(ImportError):
@@ -254,7 +258,9 @@ def test_a_frozen_app_refuses_changes_and_names_the_setting():
     ):
         with pytest.raises(ImproperlyConfigured, match="task_acks_late cannot change: the settings were frozen"):
             change()
-        conf._pending.clear()
+    for later in (lambda: conf.add_defaults({}), lambda: conf.load_object({}, lazy=True)):
+        with pytest.raises(ImproperlyConfigured, match="frozen"):
+            later()
     assert conf.task_acks_late is True
     conf.thaw()
     conf.task_acks_late = False

@@ -39,7 +39,7 @@ SAMPLES: list[Any] = [
 
 
 def another_value(option: Option) -> Any:
-    """Return a value that the setting's type takes and that is not its default, nor Celery's if there is a third one."""
+    """Return a value that the setting's type takes and that is not its default, nor Celery's if it can be."""
     fitting = []
     for sample in SAMPLES:
         try:

@@ -28,6 +28,8 @@ __all__ = ["Call", "TimeLimit", "decode"]
 TimeLimit = tuple[float | None, float | None]
 
 _NO_LIMIT: Final[TimeLimit] = (None, None)
+#: What a list may come as: pickled bodies are tuples.
+_ARRAYS = (list, tuple)
 #: Longer limits (thirty years) are mistakes, and more than timers take.
 _LONGEST_LIMIT = 1e9
 
@@ -91,7 +93,7 @@ def decode(message: Message, accept: frozenset[str], tz: dt.tzinfo = dt.UTC) -> 
     if type(headers) is not dict:
         raise malformed(Fault.BAD_HEADERS, f"headers of type {type(headers).__name__}")
     body = _read_body(message, headers, accept)
-    if isinstance(body, list | tuple) and len(body) == 3 and "task" in headers:
+    if type(body) in _ARRAYS and len(body) == 3 and "task" in headers:
         args, kwargs, embed = body
     else:
         headers, args, kwargs, embed = _other_protocol(headers, body)
@@ -226,7 +228,7 @@ def _read_time(text: str, tz: dt.tzinfo, fault: Fault) -> float:
 
 
 def _as_args(args: Any) -> list[Any]:
-    if isinstance(args, list | tuple):
+    if type(args) in _ARRAYS:
         return list(args)
     raise malformed(Fault.BAD_ARGS, f"args is no list: {saferepr(args, 200)}")
 
@@ -257,7 +259,7 @@ def _read_embed(embed: Any) -> tuple[Any, Any, Any, Any]:
 
 def _signatures(name: str, value: Any) -> list[dict[str, Any]]:
     # A single signature stands for a list of one.
-    signatures = list(value) if isinstance(value, list | tuple) else [value]
+    signatures = list(value) if type(value) in _ARRAYS else [value]
     for signature in signatures:
         _check_signature(name, signature)
     return signatures

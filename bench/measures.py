@@ -1,0 +1,197 @@
+"""What is measured, and how. Each measure is one function of the lab and a peer, and returns its figures by name.
+
+Drain: everything is queued before the workers start, and the rate is the slope between 5 % and 95 % done, so that
+neither the start nor the last stragglers count. What each figure means, and which way is better, stands in
+``MEASURES``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from bench.lab import Lab, Trouble, Workers
+from bench.peers import Peer
+
+#: Seconds without a task done after which a measurement is given up.
+STALL = 30.0
+#: Seconds over which an idle worker is watched.
+IDLE = 8.0
+#: Delayed tasks fall due evenly over so many seconds.
+SPAN = 4.0
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a measure, as tables show it."""
+
+    key: str
+    title: str
+    unit: str
+    more_is_better: bool
+    #: It is compared with the peers' in the README.
+    headline: bool = True
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure with its figures."""
+
+    name: str
+    title: str
+    run: Callable[[Lab, Peer], Figures]
+    figures: tuple[Figure, ...]
+
+
+def _watch(lab: Lab, workers: Workers, n: int) -> Figures:
+    """Follow the counter to ``n``; the rate between 5 % and 95 %, and what a task cost."""
+    low, high = n * 0.05, n * 0.95
+    seen: list[tuple[float, int, float, float]] = []
+    moved, last = time.monotonic(), 0
+    while last < n:
+        time.sleep(0.002)
+        total, now = lab.counter.total(), time.monotonic()
+        if total > last:
+            moved, last = now, total
+        elif now - moved > STALL:
+            workers.check()
+            raise Trouble(f"no task done for {STALL:.0f} s, {total:,} of {n:,} done")
+        if (total >= low and not seen) or (total >= high and len(seen) == 1):
+            seen.append((time.monotonic(), lab.counter.total(), workers.cpu(), lab.redis_cpu()))
+    if len(seen) < 2 or seen[1][0] == seen[0][0]:
+        raise Trouble(f"{n:,} tasks were through at once: too few to measure")
+    (t0, c0, w0, r0), (t1, c1, w1, r1) = seen
+    return {
+        "rate": (c1 - c0) / (t1 - t0),
+        "worker_us": (w1 - w0) / (c1 - c0) * 1e6,
+        "redis_us": (r1 - r0) / (c1 - c0) * 1e6,
+    }
+
+
+def _drain(measure: str, fill: str = "fill") -> Callable[[Lab, Peer], Figures]:
+    def run(lab: Lab, peer: Peer) -> Figures:
+        n = peer.sizes[measure]
+        lab.drive(peer, measure, fill, n)
+        before = lab.redis_commands()
+        with lab.workers(peer, measure) as workers:
+            figures = _watch(lab, workers, n)
+            # Whoever runs a task twice does it here; one who has run each once stands still.
+            time.sleep(0.3)
+        extra = lab.counter.total() - n
+        return {**figures, "redis_commands": (lab.redis_commands() - before) / n, "doubled": extra}
+
+    return run
+
+
+def _produce(measure: str, verb: str) -> Callable[[Lab, Peer], Figures]:
+    def run(lab: Lab, peer: Peer) -> Figures:
+        return {"rate": lab.drive(peer, measure, verb, peer.sizes[measure])["rate"]}
+
+    return run
+
+
+def latency(lab: Lab, peer: Peer) -> Figures:
+    """Call, wait for the result, pause, call again; the worker is idle each time."""
+    with lab.workers(peer, "latency") as workers:
+        report = lab.drive(peer, "latency", "latency", peer.sizes["latency"], 8.0)
+        workers.check()
+    starts, results = quantiles(report["starts"], n=100), quantiles(report["results"], n=100)
+    return {"start_p50": starts[49], "start_p99": starts[98], "result_p50": results[49], "result_p99": results[98]}
+
+
+def footprint(lab: Lab, peer: Peer) -> Figures:
+    """From the command to the first task run; then memory, and what an idle worker costs."""
+    lab.drive(peer, "footprint", "fill", 1)
+    began = time.monotonic()
+    with lab.workers(peer, "footprint") as workers:
+        lab.wait_for(lambda: lab.counter.total() > 0, 20, "its first task did not run within 20 s", 0.001)
+        start = time.monotonic() - began
+        time.sleep(3)
+        workers.check()
+        pss, cpu, commands, began = workers.pss(), workers.cpu(), lab.redis_commands(), time.monotonic()
+        time.sleep(IDLE)
+        span = time.monotonic() - began
+        idle, rounds = (workers.cpu() - cpu) / span * 100, (lab.redis_commands() - commands) / span
+        processes = len(workers.pids())
+    return {"start": start, "pss": pss, "idle": idle, "idle_commands": rounds, "processes": processes}
+
+
+def delayed(lab: Lab, peer: Peer) -> Figures:
+    """Send tasks for a moment to come, to a running worker; how late they begin, and how much it grows meanwhile."""
+    n = peer.sizes["delayed"]
+    with lab.workers(peer, "delayed") as workers:
+        lab.drive(peer, "delayed", "fill", 1)
+        lab.wait_for(lambda: lab.counter.total() > 0, 20, "its first task did not run within 20 s")
+        time.sleep(1)
+        before = workers.pss()
+        first = time.time() + peer.lead
+        with lab.driving(peer, "delayed", "due", n, first, SPAN) as report:
+            time.sleep(max(0.0, first - time.time() - 0.5))
+            growth = workers.pss() - before
+            spare = report()["spare"]
+        lab.wait_for(lambda: lab.counter.total() > n, SPAN + 60, "not all delayed tasks ran")
+        workers.check()
+    if spare < 0:
+        raise Trouble(f"sending took {-spare:.1f} s too long; give it a longer lead")
+    late = [(lab.counter.moment(index) - (first + SPAN * index / n)) * 1000 for index in range(n)]
+    early = sum(lateness < -1 for lateness in late)
+    return {"late_p50": median(late), "late_p99": quantiles(late, n=100)[98], "growth": growth, "early": early}
+
+
+RATE = Figure("rate", "", "tasks/s", True)
+DRAIN = (
+    RATE,
+    Figure("worker_us", "worker CPU a task", "µs", False, headline=False),
+    Figure("redis_us", "Redis CPU a task", "µs", False, headline=False),
+    Figure("redis_commands", "Redis commands a task", "", False, headline=False),
+    Figure("doubled", "ran again", "", False, headline=False),
+)
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure("drain", "Drain of queued no-op tasks, no results", _drain("drain"), DRAIN),
+        Measure("drain-results", "The same with results stored", _drain("drain-results"), DRAIN),
+        Measure("enqueue", "`delay()` one by one", _produce("enqueue", "produce"), (RATE,)),
+        Measure("bulk", "Bulk send", _produce("bulk", "bulk"), (RATE,)),
+        Measure(
+            "latency",
+            "Idle worker",
+            latency,
+            (
+                Figure("start_p50", "call → first line of the task, p50", "µs", False),
+                Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
+                Figure("result_p50", "call → result in the caller, p50", "µs", False),
+                Figure("result_p99", "call → result, p99", "µs", False, headline=False),
+            ),
+        ),
+        Measure("sleep", "Tasks that sleep 10 ms, 100 slots", _drain("sleep", "naps"), (RATE, *DRAIN[1:2])),
+        Measure(
+            "footprint",
+            "Two worker processes",
+            footprint,
+            (
+                Figure("start", "command → first task run", "s", False),
+                Figure("pss", "memory (PSS)", "MB", False),
+                Figure("idle", "idle CPU", "%", False),
+                Figure("idle_commands", "idle Redis commands", "/s", False, headline=False),
+                Figure("processes", "processes", "", False, headline=False),
+            ),
+        ),
+        Measure(
+            "delayed",
+            "10,000 tasks due over 4 s",
+            delayed,
+            (
+                Figure("late_p50", "lateness p50", "ms", False, headline=False),
+                Figure("late_p99", "lateness p99", "ms", False),
+                Figure("growth", "growth of the worker", "MB", False),
+                Figure("early", "ran early", "", False, headline=False),
+            ),
+        ),
+        Measure("sqlite", "Embedded SQLite, drain of no-op tasks", _drain("sqlite"), (RATE, *DRAIN[1:2])),
+    )
+}

@@ -1,0 +1,87 @@
+"""The libraries that are compared, one module each: its app, its tasks, and the same verbs.
+
+A module imports its library, builds its app from the environment that the lab sets, and ends with ``peer = ...``.
+Workers import the same module. Sizes are chosen so that a measurement takes a few seconds; they do not enter the
+result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Mapping, Sequence
+from importlib.metadata import version
+
+__all__ = ["NAMES", "Peer", "load", "results_wanted", "sqlite_path", "url"]
+
+#: In the order in which tables show them.
+NAMES = ("talo", "celery", "dramatiq", "huey", "taskiq", "streaq")
+
+
+def url() -> str:
+    """The Redis of this run."""
+    return os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
+
+
+def sqlite_path() -> str:
+    """The database file of this run, empty when it runs on Redis."""
+    return os.environ.get("BENCH_SQLITE", "")
+
+
+def results_wanted() -> bool:
+    """Whether this run stores results."""
+    return os.environ.get("BENCH_RESULTS") == "1"
+
+
+class Peer(ABC):
+    """One library in its own best configuration. Verbs that send may be coroutines; a run has one event loop."""
+
+    #: As in the command line of the bench.
+    name: str
+    #: As in the tables.
+    title: str
+    #: On PyPI.
+    distribution: str
+    #: Measure -> how many tasks; it takes part in these.
+    sizes: Mapping[str, int]
+    #: Seconds that it needs to send the delayed tasks before the first falls due.
+    lead: float = 6.0
+
+    @abstractmethod
+    def worker(self, measure: str) -> Sequence[Sequence[str]]:
+        """The commands that start its workers for ``measure``: two processes, WARNING logging."""
+
+    @abstractmethod
+    def produce(self, n: int) -> Awaitable[None] | None:
+        """Send ``n`` no-op tasks one by one."""
+
+    @abstractmethod
+    def produce_bulk(self, n: int) -> Awaitable[None] | None:
+        """Send ``n`` no-op tasks in the fastest way there is."""
+
+    def produce_naps(self, n: int) -> Awaitable[None] | None:
+        """Send ``n`` tasks that sleep 10 ms."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
+    def produce_due(self, dues: Sequence[float]) -> Awaitable[None] | None:
+        """Send one ``mark(i)`` per moment (epoch seconds) in ``dues``, to run then."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
+    def call(self, index: int) -> Awaitable[None] | None:
+        """Send ``mark(index)`` and wait for its result."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
+    def environment(self, measure: str) -> Mapping[str, str]:
+        """What its workers want in their environment."""
+        return {}
+
+    def version(self) -> str:
+        """Its version, as installed."""
+        return version(self.distribution)
+
+
+def load(name: str) -> Peer:
+    """Import a peer; ImportError when its library is not installed."""
+    peer: Peer = importlib.import_module(f"bench.peers.{name}").peer
+    return peer

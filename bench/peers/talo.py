@@ -1,0 +1,78 @@
+"""Talo: ``worker -c 2``, defaults; a hundred slots of asyncio for tasks that sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from bench.counter import counter
+from bench.peers import Peer, results_wanted, sqlite_path, url
+from talo import Talo
+
+count = counter()
+store = f"sqlite:///{sqlite_path()}" if sqlite_path() else url()
+app = Talo("bench", broker=store, backend=store)
+app.conf.task_ignore_result = not results_wanted()
+
+
+@app.task
+def noop() -> int:
+    count.hit()
+    return 1
+
+
+@app.task
+def mark(index: int) -> int:
+    count.mark(index)
+    return 1
+
+
+@app.task
+async def nap() -> int:
+    await asyncio.sleep(0.01)
+    count.hit()
+    return 1
+
+
+class TaloPeer(Peer):
+    name = "talo"
+    title = "Talo"
+    distribution = "talo"
+    lead = 4.0
+    sizes: Mapping[str, int] = {
+        "drain": 200_000,
+        "drain-results": 100_000,
+        "enqueue": 10_000,
+        "bulk": 100_000,
+        "latency": 300,
+        "sleep": 20_000,
+        "footprint": 1,
+        "delayed": 10_000,
+        "sqlite": 60_000,
+    }
+
+    def worker(self, measure: str) -> Sequence[Sequence[str]]:
+        command = ["talo", "-A", "bench.peers.talo", "worker", "-l", "WARNING"]
+        pool = ["-P", "asyncio", "-c", "100"] if measure == "sleep" else ["-c", "2"]
+        return [[*command, *pool]]
+
+    def produce(self, n: int) -> None:
+        for _ in range(n):
+            noop.delay()
+
+    def produce_bulk(self, n: int) -> None:
+        app.send_many((noop, (), {}, {}) for _ in range(n))
+
+    def produce_naps(self, n: int) -> None:
+        app.send_many((nap, (), {}, {}) for _ in range(n))
+
+    def produce_due(self, dues: Sequence[float]) -> None:
+        for index, due in enumerate(dues):
+            mark.apply_async((index,), countdown=due - time.time())
+
+    def call(self, index: int) -> None:
+        mark.delay(index).get(timeout=10)
+
+
+peer = TaloPeer()

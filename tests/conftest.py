@@ -1,0 +1,51 @@
+"""What holds for the whole suite: ``--no-servers``, and order by cost (the quick suites speak first)."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+SERVERS = "tests.servers"
+#: Cheap news first; folders that are not named here come last.
+ORDER = ("architecture", "typing", "unit", "property", "contract", "integration", "acceptance", "chaos")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-servers", action="store_true", help="leave out the tests that start a server")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_cost)
+    if config.getoption("--no-servers"):
+        out = [item for item in items if _needs_server(item)]
+        if out:
+            config.hook.pytest_deselected(items=out)
+            items[:] = [item for item in items if item not in set(out)]
+
+
+def _cost(item: pytest.Item) -> int:
+    parts = (
+        item.path.relative_to(item.config.rootpath / "tests").parts
+        if item.path.is_relative_to(item.config.rootpath / "tests")
+        else ()
+    )
+    return ORDER.index(parts[0]) if parts and parts[0] in ORDER else len(ORDER)
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    """Whether its module takes something from tests.servers, or one of its fixtures does."""
+    if not isinstance(item, pytest.Function):
+        return False
+    if _uses_servers(item.module):
+        return True
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.func.__module__.startswith(SERVERS) for group in definitions for definition in group)
+
+
+def _uses_servers(module: ModuleType) -> bool:
+    names = (
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+        for value in vars(module).values()
+    )
+    return any(str(name).startswith(SERVERS) for name in names)

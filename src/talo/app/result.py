@@ -173,7 +173,10 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         return doc
 
     def _end_get(
-        self, propagate: bool, callback: Callable[[str, R], Any] | None, on_message: Callable[[dict[str, Any]], Any] | None
+        self,
+        propagate: bool,
+        callback: Callable[[str, R], Any] | None,
+        on_message: Callable[[dict[str, Any]], Any] | None,
     ) -> R:
         if self.ignored:
             return None  # type: ignore[return-value]

@@ -415,9 +415,7 @@ class _Plan:
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
-        self.check: Callable[[Any, Any], None] | None = (
-            ArgumentCheck(task.run, task.__name__) if task.typing else None
-        )
+        self.check: Callable[[Any, Any], None] | None = ArgumentCheck(task.run, task.__name__) if task.typing else None
         self.options: dict[str, Any] = explicit_options(task, EXECUTION_OPTIONS)
         overridden = type(task).shadow_name is not Task.shadow_name
         self.shadow: Callable[[Any, Any, Any], str | None] | None = task.shadow_name if overridden else None

@@ -1,7 +1,7 @@
 """The types of all settings, for type checkers and editors.
 
-Rendered from the table by ``python -m talo.settings.render``; change the table, not this file. The values are
-``conf``'s."""
+Rendered from the table by ``python -m talo.settings.render``; change the table, not this file.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Fields:
     task_default_exchange: str
     task_default_exchange_type: str
     task_default_routing_key: str
-    task_default_delivery_mode: int | str
+    task_default_delivery_mode: int
     broker_url: str
     broker_read_url: str
     broker_write_url: str
@@ -180,21 +180,21 @@ class Fields:
     worker_task_log_datefmt: str | None
     worker_logfile: str | None
     worker_pidfile: str | None
-    worker_uid: int | str | None
-    worker_gid: int | str | None
-    worker_umask: int | str | None
+    worker_uid: str | int | None
+    worker_gid: str | int | None
+    worker_umask: str | int | None
     worker_executable: str | None
     beat_logfile: str | None
     beat_pidfile: str | None
-    beat_uid: int | str | None
-    beat_gid: int | str | None
-    beat_umask: int | str | None
+    beat_uid: str | int | None
+    beat_gid: str | int | None
+    beat_umask: str | int | None
     beat_executable: str | None
     events_logfile: str | None
     events_pidfile: str | None
-    events_uid: int | str | None
-    events_gid: int | str | None
-    events_umask: int | str | None
+    events_uid: str | int | None
+    events_gid: str | int | None
+    events_umask: str | int | None
     events_executable: str | None
     worker_send_task_events: bool
     task_send_sent_event: bool

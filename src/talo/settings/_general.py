@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, INT, PATH, SECONDS, STR, STRS, choice, either, maybe
+from talo.settings._kinds import BOOL, INT, SECONDS, STR, STRS, ZONE, choice, either, maybe
 from talo.settings._option import Group, Option, Status
 
 __all__ = ["GROUPS"]
@@ -31,7 +31,7 @@ _GENERAL = (
     Option("enable_utc", BOOL, True, ("CELERY_ENABLE_UTC", "ENABLE_UTC"), "Times in messages are UTC."),
     Option(
         "timezone",
-        maybe(either(STR, PATH)),
+        maybe(ZONE),
         None,
         ("CELERY_TIMEZONE",),
         "The time zone of schedules and of naive times, as an IANA name; None: UTC.",
@@ -96,21 +96,21 @@ def _daemon(process: str, old: str) -> tuple[Option, ...]:
         Option(f"{process}_pidfile", maybe(STR), None, (f"{old}_PID_FILE",), f"Where {noun} writes its process id."),
         Option(
             f"{process}_uid",
-            maybe(either(INT, STR)),
+            maybe(either(STR, INT)),
             None,
             (f"{old}_UID",),
             f"The user that {noun} becomes when it detaches.",
         ),
         Option(
             f"{process}_gid",
-            maybe(either(INT, STR)),
+            maybe(either(STR, INT)),
             None,
             (f"{old}_GID",),
             f"The group that {noun} becomes when it detaches.",
         ),
         Option(
             f"{process}_umask",
-            maybe(either(INT, STR)),
+            maybe(either(STR, INT)),
             None,
             (f"{old}_UMASK",),
             f"The file mask of {noun} when it detaches (text is octal).",

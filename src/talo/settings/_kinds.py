@@ -1,13 +1,14 @@
 """The types of settings: what each accepts and what comes out.
 
 Owns checking and converting of single values, from code as well as from text (environment, command line). It knows no
-setting by name; ``options`` picks a kind for each, ``load`` turns a mismatch into a line that names setting and
-value."""
+setting by name; ``options`` picks a kind for each, ``load`` turns a mismatch into a line that names setting and value.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from talo.wire.queues import as_queue
 __all__ = [
     "ANY",
     "BOOL",
+    "DELIVERY_MODE",
     "DICT",
     "FLOAT",
     "INT",
@@ -28,6 +30,7 @@ __all__ = [
     "STR",
     "STRS",
     "URL",
+    "ZONE",
     "Kind",
     "choice",
     "either",
@@ -78,6 +81,13 @@ def _float(value: Any) -> float:
 
 
 def _seconds(value: Any) -> float:
+    seconds = _as_seconds(value)
+    if not seconds >= 0:
+        raise ValueError
+    return seconds
+
+
+def _as_seconds(value: Any) -> float:
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
     if isinstance(value, str):
@@ -111,6 +121,24 @@ def _dict(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise TypeError
     return value
+
+
+def _zone(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (KeyError, OSError) as error:
+            raise ValueError from error
+    elif not isinstance(value, dt.tzinfo):
+        raise TypeError
+    return value
+
+
+def _delivery_mode(value: Any) -> int:
+    modes = {1: 1, "1": 1, "transient": 1, 2: 2, "2": 2, "persistent": 2}
+    if isinstance(value, bool) or value not in modes:
+        raise ValueError
+    return modes[value]
 
 
 def _url(value: Any) -> str:
@@ -158,6 +186,8 @@ URL = Kind("a URL", "str", _url)
 PATH = Kind("a callable or the dotted path of one", "Any", _path)
 QUEUES = Kind("a list of queues (Queue objects or names) or a dictionary of them", "Any", _queues)
 RULES = Kind("a dictionary, a list, a callable or the dotted path of one", "Any", _rules)
+ZONE = Kind("the name of an IANA time zone, or a tzinfo", "Any", _zone)
+DELIVERY_MODE = Kind("1 (transient) or 2 (persistent)", "int", _delivery_mode)
 ANY = Kind("anything", "Any", lambda value: value)
 
 

@@ -70,8 +70,7 @@ class Option:
         return bool(self.celery_default != self.default)
 
     def default_for(self, celery: bool) -> Any:
-        """Return the default under Talo's own rules or under Celery's (a ``Same`` where it depends on another
-        setting)."""
+        """Return the default under Talo's own rules or under Celery's (a ``Same``: another setting's)."""
         return self.celery_default if celery and self.follows else self.default
 
     def is_default(self, value: Any) -> bool:

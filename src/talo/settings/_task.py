@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, DICT, INT, QUEUES, RULES, SECONDS, STR, choice, either, maybe
+from talo.settings._kinds import BOOL, DELIVERY_MODE, DICT, INT, QUEUES, RULES, SECONDS, STR, choice, either, maybe
 from talo.settings._option import Group, Option, Same, Status
 
 __all__ = ["GROUPS"]
@@ -177,7 +177,7 @@ _EXECUTION = (
         maybe(BOOL),
         True,
         ("CELERY_REJECT_ON_WORKER_LOST",),
-        "With late acknowledgement: a task whose process died runs again, up to task_max_deliveries; False: it has failed.",
+        "A task with late acknowledgement whose process died runs again, up to task_max_deliveries; False: it failed.",
         celery_default=None,
     ),
     Option(
@@ -325,7 +325,7 @@ _ROUTING = (
     ),
     Option(
         "task_default_delivery_mode",
-        either(choice(1, 2), choice("transient", "persistent")),
+        DELIVERY_MODE,
         2,
         ("CELERY_DEFAULT_DELIVERY_MODE",),
         "2: messages are written to disk where the broker can; 1: they are not.",

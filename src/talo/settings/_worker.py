@@ -20,7 +20,7 @@ _WORKER = (
         _POOLS,
         "processes",
         ("CELERYD_POOL",),
-        "How tasks run beside each other; 'prefork' means processes. There is no eventlet and no gevent: take threads or asyncio.",
+        "How tasks run beside each other; 'prefork' means processes. For eventlet or gevent take threads or asyncio.",
         celery_default="prefork",
         follows=False,
     ),
@@ -204,7 +204,7 @@ _WORKER = (
         SECONDS,
         30.0,
         (),
-        "Seconds after which what a silent worker holds is handed to others. It has nothing to do with how long tasks run.",
+        "Seconds after which others get what a silent worker holds. It has nothing to do with how long tasks run.",
         own=True,
     ),
     Option(
@@ -212,7 +212,7 @@ _WORKER = (
         maybe(SECONDS),
         None,
         (),
-        "Seconds that running tasks get when a worker is asked to stop (TERM); what is left is handed back. None: until they end.",
+        "Seconds that running tasks get when a worker is told to stop; what is left is handed back. None: no limit.",
         own=True,
     ),
     Option(
@@ -228,7 +228,7 @@ _WORKER = (
         maybe(SECONDS),
         30.0,
         (),
-        "Seconds after which a worker that fetches nothing although slots are free and work is ready makes new connections; None: never.",
+        "Seconds without a fetch, while slots are free and work is ready, after which connections are made anew.",
         own=True,
     ),
 )

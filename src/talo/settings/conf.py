@@ -5,7 +5,8 @@ defaults over the table's. Reading sources is ``load``'s, the table ``options``'
 worker freezes it when it starts.
 
 A value that was read once is an ordinary attribute of the instance, so reading costs nothing; any change drops those
-attributes."""
+attributes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,6 @@ from talo.settings import load
 from talo.settings._fields import Fields
 from talo.settings.options import OPTIONS, Option, Same, Status, add_option, real_name
 from talo.settings.secret import hide
-from talo.util.names import nearest
 
 __all__ = ["Layer", "Settings", "register_option"]
 
@@ -40,7 +40,8 @@ class Settings(Fields, MutableMapping[str, Any]):
     """All settings of one app, as attributes and as items, under new and old names.
 
     ``celery`` takes Celery's defaults wherever they change effects; ``strict`` makes unknown names errors (default:
-    unless ``celery``)."""
+    unless ``celery``).
+    """
 
     def __init__(
         self, values: Mapping[str, Any] | None = None, *, celery: bool = False, strict: bool | None = None
@@ -53,8 +54,9 @@ class Settings(Fields, MutableMapping[str, Any]):
         self._copies: dict[str, Any] = {}
         self._namespaces: tuple[str, ...] = ("CELERY_", "TALO_")
         self._pending: list[Callable[[], None]] = []
-        # Reentrant, because a configuration module may read the settings while it is imported.
+        #: Held while pending sources are loaded, so that no other thread reads half of them.
         self._lock = threading.RLock()
+        self._settling = False
         self._frozen = False
         if values:
             self.update(values)
@@ -88,8 +90,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         return None
 
     def find_value_for_key(self, name: str, namespace: str = "celery") -> Any:
-        """Return the value of ``<namespace>_<name>``, or of ``name`` itself. Raises KeyError when neither is a
-        setting."""
+        """Return the value of ``<namespace>_<name>``, else of ``name``. Raises KeyError when neither is a setting."""
         joined = f"{namespace}_{name}".lower()
         return self[joined] if joined in self else self[name]
 
@@ -110,10 +111,9 @@ class Settings(Fields, MutableMapping[str, Any]):
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def origin(self, name: str) -> str:
-        """Return where the value came from: ``default``, ``app defaults``, ``object X``, ``code``, ``environment
-        variable X``, ``command line``.
+        """Return where the value came from. Raises KeyError for an unknown name.
 
-        Raises KeyError for an unknown name.
+        ``default``, ``app defaults``, ``object X``, ``code``, ``environment variable X`` or ``command line``.
         """
         real = self._known(name)
         if real is None:
@@ -122,6 +122,8 @@ class Settings(Fields, MutableMapping[str, Any]):
             if real in self._layers[layer]:
                 return self._origins[layer][real]
         default = OPTIONS[real].default_for(self._celery)
+        if real in self._copies and self._copies[real] != default:
+            return "code (changed in place)"
         return f"default (same as {default.name})" if isinstance(default, Same) else "default"
 
     @property
@@ -141,8 +143,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         return self.changes
 
     def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
-        """Return the settings by name, only those that were set unless ``with_defaults``; secrets hidden if
-        ``censored``."""
+        """Return settings by name: those that were set, or all ``with_defaults``; secrets hidden if ``censored``."""
         values = dict(self) if with_defaults else self.changes
         return {name: self._shown(name, value) if censored else value for name, value in values.items()}
 
@@ -155,13 +156,12 @@ class Settings(Fields, MutableMapping[str, Any]):
         return [(name, repr(value), self.origin(name)) for name, value in self.table(with_defaults).items()]
 
     def notes(self) -> list[str]:
-        """Return what a worker should say about its settings at start: those without effect yet, and probable
-        misspellings."""
+        """Return what a worker should say at start: settings without effect yet, and probable misspellings."""
         lines = []
         for name, value in self.changes.items():
             option = OPTIONS.get(name)
             if option is None:
-                guess = nearest(name, OPTIONS)
+                guess = load.near_miss(name)
                 if guess is not None:
                     lines.append(f"{name} is not a setting; did you mean {guess}?")
             elif option.status is Status.COMING and not option.is_default(value):
@@ -183,7 +183,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         del self[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._apply(load.Source({self._known(key) or key: value}, "code"), Layer.CODE)
+        self._apply(load.Source({real_name(key, self._namespaces) or key: value}, "code"), Layer.CODE)
 
     def __delitem__(self, key: str) -> None:
         name = self._known(key)
@@ -195,7 +195,7 @@ class Settings(Fields, MutableMapping[str, Any]):
             del self._origins[Layer.CODE][name]
             self._forget_read(also=(name,))
 
-    def update(self, other: Any = (), /, **values: Any) -> None:  # type: ignore[override]
+    def update(self, other: Any = (), /, **values: Any) -> None:
         """Set several at once; all problems come in one error, and then nothing was set."""
         given = {str(name): value for name, value in {**dict(other), **values}.items()}
         self._apply(load.Source(given, "code"), Layer.CODE)
@@ -206,8 +206,7 @@ class Settings(Fields, MutableMapping[str, Any]):
             del self[name]
 
     def add_defaults(self, defaults: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
-        """Put values between the table's defaults and everything else; a function is called when a value is first
-        read."""
+        """Put values above the table's defaults and below all else; a function is called at the first reading."""
 
         def apply() -> None:
             values = defaults() if callable(defaults) else defaults
@@ -221,7 +220,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         """Take the values of an object, module, dictionary or dotted path, in place of those of an object before.
 
         ``lazy`` waits until a value is read. Raises ImportError unless ``silent``, and ImproperlyConfigured for what
-        cannot be used."""
+        cannot be used.
+        """
 
         def apply() -> None:
             try:
@@ -283,12 +283,11 @@ class Settings(Fields, MutableMapping[str, Any]):
     def _refuse_if_frozen(self, names: Any) -> None:
         if self._frozen and names:
             raise ImproperlyConfigured(
-                f"{', '.join(sorted(names))} cannot change any more: the settings were frozen when the worker started; set it before"
+                f"{', '.join(sorted(names))} cannot change: the settings were frozen when the worker started; set it before"
             )
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:
-        """Drop values that were read; those of unknown names, which have no field on the class, are put in place at
-        once."""
+        """Drop values that were read; unknown names, which have no field on the class, are put in place at once."""
         read = self.__dict__
         for name in [name for name in read if name in OPTIONS]:
             del read[name]
@@ -307,15 +306,18 @@ class Settings(Fields, MutableMapping[str, Any]):
 
     def _settle(self) -> None:
         """Load what waits to be loaded. What fails stays waiting, so that the next reader is told too."""
-        while self._pending:
-            with self._lock:
-                waiting, self._pending = self._pending, []
-                for done, apply in enumerate(waiting):
-                    try:
-                        apply()
-                    except BaseException:
-                        self._pending[:0] = waiting[done:]
-                        raise
+        if not self._pending:
+            return
+        with self._lock:
+            if self._settling:
+                return  # A configuration module that reads settings while it is imported: it sees what there is so far.
+            self._settling = True
+            try:
+                while self._pending:
+                    self._pending[0]()
+                    self._pending.pop(0)
+            finally:
+                self._settling = False
 
     def _read(self, option: Option) -> Any:
         """Return the value of a setting from the highest layer that has it."""
@@ -332,8 +334,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         return default
 
     def _known(self, key: str) -> str | None:
-        """Return today's name for a key, or the name of an unknown setting that was kept; None when there is no such
-        thing."""
+        """Return today's name for a key, or that of an unknown setting that was kept; None when there is none."""
         self._settle()
         name = real_name(key, self._namespaces)
         if name is not None:

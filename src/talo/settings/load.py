@@ -1,7 +1,8 @@
 """Reading settings from where they stand, and checking them as a whole.
 
 Owns the sources (object, module, dotted path, dictionary, namespace, environment, command line) and ``check``, which
-tells every problem of a source in one error. What wins over what is ``conf``'s. Called by ``conf.Settings``."""
+tells every problem of a source in one error. What wins over what is ``conf``'s. Called by ``conf.Settings``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "check",
     "convert",
+    "near_miss",
     "read_command_line",
     "read_environment",
     "read_object",
@@ -54,9 +56,10 @@ class Checked(NamedTuple):
 def read_object(source: Any, namespace: str | None = None) -> Source:
     """Return what a dictionary, module, class, object or the dotted path of one says.
 
-    With a namespace, names behind it count (and old names, as in Celery); without, every name that is a setting or
-    was meant as one. Raises ImportError for a path that leads nowhere, ImproperlyConfigured when new and old names
-    are mixed."""
+    With a namespace, names behind it count (and old names, as in Celery); without, every name that is a setting or was
+    meant as one. Raises ImportError for a path that leads nowhere, ImproperlyConfigured when new and old names are
+    mixed.
+    """
     origin = f"object {source if isinstance(source, str) else _describe(source)}"
     target = import_path(source) if isinstance(source, str) else source
     prefix = _with_underscore(namespace)
@@ -104,15 +107,19 @@ def _attributes(target: Any, prefix: str) -> dict[str, Any]:
 
 
 def _was_meant(name: str) -> bool:
-    """Return whether an unknown name in somebody's module was meant as a setting: it begins like one, or is a slip or
-    two away."""
+    """Return whether an unknown name was meant as a setting: it begins like one, or is a slip or two away."""
     if name.isupper():
         if name.startswith(_OLD_FAMILIES):
             return True
     elif name.partition("_")[0] in FAMILIES and "_" in name:
         return True
+    return near_miss(name) is not None
+
+
+def near_miss(name: str) -> str | None:
+    """Return the setting that is at most two slips away from an unknown name, None if there is none."""
     guess = nearest(name, known_names(name))
-    return guess is not None and distance(name, guess, _SLIPS + 1) <= _SLIPS
+    return guess if guess is not None and distance(name, guess, _SLIPS + 1) <= _SLIPS else None
 
 
 def _refuse_mixed_names(values: Iterable[str], origin: str) -> None:
@@ -124,13 +131,15 @@ def _refuse_mixed_names(values: Iterable[str], origin: str) -> None:
     lines = "".join(f"\n  {name} -> {real_name(name)}" for name in old)
     more = f" and {count(len(new) - 3, 'other')}" if len(new) > 3 else ""
     raise ImproperlyConfigured(
-        f"{origin} mixes new and old names of settings: beside {', '.join(new[:3])}{more} please write the new names of{lines}"
+        f"{origin} mixes new and old names of settings: beside {', '.join(new[:3])}{more} write the new names of{lines}"
     )
 
 
 def read_environment(environ: Mapping[str, str], *, strict: bool = True) -> Source:
-    """Return what the variables say: Celery's four, and ``TALO_<SETTING>`` for every setting, which wins. Empty ones
-    say nothing."""
+    """Return what the variables say: Celery's four, and ``TALO_<SETTING>`` for every setting, which wins.
+
+    Empty ones say nothing.
+    """
     values = {name: environ[name] for name in _CELERY_VARIABLES if environ.get(name)}
     for name, value in environ.items():
         if not name.startswith(_PREFIX) or not value:
@@ -141,8 +150,10 @@ def read_environment(environ: Mapping[str, str], *, strict: bool = True) -> Sour
 
 
 def read_command_line(arguments: Sequence[str]) -> Source:
-    """Return what ``name=value`` arguments say (``worker.concurrency=4`` too). Raises ImproperlyConfigured for one
-    without ``=``."""
+    """Return what ``name=value`` arguments say (``worker.concurrency=4`` too).
+
+    Raises ImproperlyConfigured for one without ``=``.
+    """
     values = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -207,8 +218,10 @@ def unknown_name(written: str, namespace: str = "") -> str:
 
 
 def convert(option: Option, value: Any, written: str = "") -> Any:
-    """Return the value as the setting keeps it. Raises ImproperlyConfigured for one of a wrong type and for a refused
-    setting."""
+    """Return the value as the setting keeps it.
+
+    Raises ImproperlyConfigured for one of a wrong type and for a refused setting.
+    """
     name = written or option.name
     try:
         converted = option.type.convert(value)

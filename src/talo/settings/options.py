@@ -2,7 +2,8 @@
 
 Owns the joined table and the names by which a setting may be called. The rows stand by theme in ``_general``,
 ``_task``, ``_result``, ``_broker``, ``_worker`` and ``_foreign``; values are ``conf``'s, reading and checking them
-``load``'s. Nothing else in Talo lists settings."""
+``load``'s. Nothing else in Talo lists settings.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ GROUPS: tuple[Group, ...] = (
 OPTIONS: dict[str, Option] = {}
 #: Every name from before Celery 4.0, to the name of today.
 OLD_NAMES: dict[str, str] = {}
-#: What names of settings begin with, up to the first underscore; decides whether an unknown name in a module was
-#: meant as a setting.
+#: What names of settings begin with, up to the first underscore; decides whether an unknown name in a module was meant
+#: as a setting.
 FAMILIES: set[str] = set()
 
 
@@ -59,8 +60,7 @@ def add_option(option: Option) -> None:
 
 
 def real_name(name: str, namespaces: tuple[str, ...] = ("CELERY_", "TALO_")) -> str | None:
-    """Return today's name of a setting from today's, an old one, or one behind a namespace
-    (``CELERY_TASK_SERIALIZER``); None if unknown."""
+    """Return today's name for today's, an old one, or one behind a namespace (``CELERY_IMPORTS``); None if unknown."""
     if name in OPTIONS:
         return name
     if name in OLD_NAMES:
@@ -75,8 +75,7 @@ def real_name(name: str, namespaces: tuple[str, ...] = ("CELERY_", "TALO_")) -> 
 
 
 def known_names(like: str = "", namespace: str = "") -> list[str]:
-    """Return the names that may be suggested to somebody who wrote ``like``: in the same case, behind the same
-    namespace."""
+    """Return the names to suggest to somebody who wrote ``like``: in the same case, behind the same namespace."""
     if namespace and like.startswith(namespace):
         upper = like.isupper()
         return [namespace + (name.upper() if upper else name) for name in OPTIONS]

@@ -1,7 +1,8 @@
 """Text made from the table: the reference page and the typed fields of ``Settings``.
 
 Owns both renderings; ``python -m talo.settings.render`` in the project's root writes them, and a test says when they
-are stale."""
+are stale.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +22,18 @@ FIELDS_PATH = "src/talo/settings/_fields.py"
 _INTRODUCTION = """\
 # Settings
 
-<!-- Rendered from the table in src/talo/settings by `python -m talo.settings.render`; change the table, not this page. -->
+<!-- Rendered by `python -m talo.settings.render` from the table in src/talo/settings; change that. -->
 
-Every setting may be written in lower case, behind a namespace (`CELERY_TASK_SERIALIZER` with `namespace="CELERY"`), under its name
-from before Celery 4.0, as an environment variable (`TALO_TASK_SERIALIZER`), or on the command line (`task_serializer=json`). Command line
-wins over environment, environment over code, code over the configuration object, that over the app's defaults, those over the ones below.
-`talo.Talo()` has the defaults of the first line; an app made through `celery` has Celery's wherever they change what happens.
+Every setting may be written in lower case, behind a namespace (`CELERY_TASK_SERIALIZER` with `namespace="CELERY"`),
+under its name from before Celery 4.0, as an environment variable (`TALO_TASK_SERIALIZER`), or on the command line
+(`task_serializer=json`). The command line wins over the environment, the environment over code, code over the
+configuration object, that over the app's defaults, and those over the defaults below. `talo.Talo()` has Talo's; an app
+made through `celery` has Celery's wherever they change what happens.
 
-An **effective** setting does what it says. A **coming** one is accepted and kept, and a worker says at start that it has no effect yet.
-A **refused** one is an error as soon as it is set to anything but its default. Unknown names are errors that name the nearest one.
+An **effective** setting does what it says. A **coming** one is accepted and kept, and a worker says at start that it
+has no effect yet. A **refused** one is an error as soon as it is set to anything but its default. Unknown names are
+errors that name the nearest one.
+
 Durations are seconds; a `timedelta` or text such as `90s`, `5m`, `1h`, `2d` is taken as well.
 """
 
@@ -52,6 +56,8 @@ def _entry(option: Option) -> str:
     facts = [f"Default {_value(option, option.default)}"]
     if option.own:
         facts.append("Talo's own")
+    if option.own and option.differs:
+        facts.append(f"through `celery` {_value(option, option.celery_default)}")
     elif option.differs:
         facts.append(
             f"Celery: {_value(option, option.celery_default)}" + ("" if option.follows else " (not taken over)")
@@ -81,7 +87,7 @@ def fields() -> str:
     lines = [
         '"""The types of all settings, for type checkers and editors.',
         "",
-        "Rendered from the table by ``python -m talo.settings.render``; change the table, not this file. The values are ``conf``'s.",
+        "Rendered from the table by ``python -m talo.settings.render``; change the table, not this file.",
         '"""',
         "",
         "from __future__ import annotations",

@@ -2,7 +2,8 @@
 
 Owns the forms in which a URL, an option bag or a value may be shown to people. It protects no storage: the settings
 hold plain values, because clients need them; whoever prints one goes through here. Called by ``settings`` and by the
-stores for their log lines."""
+stores for their log lines.
+"""
 
 from __future__ import annotations
 

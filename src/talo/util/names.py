@@ -1,7 +1,8 @@
 """Names: the object behind a dotted path, and the name that somebody probably meant.
 
 Owns both lookups and nothing about what the names stand for. Called by ``settings`` (misspelt settings, paths to
-modules), by ``app`` (task and queue names) and by the command line."""
+modules), by ``app`` (task and queue names) and by the command line.
+"""
 
 from __future__ import annotations
 

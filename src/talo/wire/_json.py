@@ -43,8 +43,11 @@ def plain(value: Any) -> bool:
         return bool(value - value == 0.0)
     elif kind is not list and kind is not tuple:
         return False
-    # One pass in C settles the common flat case.
-    return _SCALARS.issuperset(map(type, value)) or all(map(plain, value))
+    # Scalars are settled here, without a call; this loop is most of the cost of sending small arguments.
+    for item in value:  # noqa: SIM110  all() with a generator costs twice as much
+        if type(item) not in _SCALARS and not plain(item):
+            return False
+    return True
 
 
 def dumps(value: Any) -> bytes:

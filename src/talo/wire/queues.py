@@ -2,7 +2,8 @@
 
 Owns the descriptions with the constructor arguments that applications know from Celery's messaging library; declaring
 them on a server is the store's, choosing among them the routes'. ``as_queue`` takes every form in which settings name
-a queue, a foreign object included."""
+a queue, a foreign object included.
+"""
 
 from __future__ import annotations
 
@@ -118,8 +119,9 @@ class Binding:
 class Queue:
     """Where messages wait; equal to another one with the same fields.
 
-    ``expires`` and ``message_ttl`` are seconds. An exchange or routing key that is not given is empty: the routes
-    fill in the defaults."""
+    ``expires`` and ``message_ttl`` are seconds. An exchange or routing key that is not given is empty: the routes fill
+    in the defaults.
+    """
 
     __slots__ = _QUEUE_FIELDS
 
@@ -170,8 +172,10 @@ class Queue:
 
     @classmethod
     def from_dict(cls, queue: str, **options: Any) -> Queue:
-        """Return the queue that one entry of a ``task_queues`` dictionary describes. Raises TypeError for an unknown
-        field."""
+        """Return the queue that an entry of a ``task_queues`` dictionary describes.
+
+        Raises TypeError for unknown fields.
+        """
         return _from_mapping({**options, "name": queue})
 
     def as_dict(self, recurse: bool = False) -> dict[str, Any]:
@@ -194,8 +198,7 @@ class Queue:
 
 
 class Broadcast(Queue):
-    """A queue of this reader alone, bound to a fan-out exchange: every worker that has it gets its own copy of a
-    message."""
+    """A queue of one reader, bound to a fan-out exchange: every worker that has it gets its own copy of a message."""
 
     __slots__ = ()
 
@@ -221,8 +224,7 @@ class Broadcast(Queue):
 
 
 def as_exchange(value: Any) -> Exchange:
-    """Return an exchange from an Exchange, a name, a dictionary, None (the default exchange) or an object with such
-    attributes."""
+    """Return an exchange from an Exchange, a name, a dictionary, None (the default one) or an object like one."""
     if isinstance(value, Exchange):
         return value
     if value is None or isinstance(value, str):

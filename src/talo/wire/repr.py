@@ -16,8 +16,7 @@ _SHORT = 120
 
 
 def saferepr(value: Any, maxlen: int = 1024, maxlevels: int = 3) -> str:
-    """Return ``repr(value)`` cut to ``maxlen`` characters; containers nested deeper than ``maxlevels`` become
-    ``...``."""
+    """Return ``repr(value)`` cut to ``maxlen`` characters; containers below ``maxlevels`` become ``...``."""
     text = _quick(value)
     if text is None:
         writer = _Writer(maxlen, maxlevels)

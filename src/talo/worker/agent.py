@@ -131,7 +131,8 @@ class Agent:
                 self._line.report("stuck", number)
         if now >= self._next_cleanup:
             self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
-            self._app.result_store.results.cleanup(1000)
+            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
+                store.results.cleanup(1000)
 
     # -- the dead ----------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from talo.worker.intake import Intake
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
 from talo.worker.share import Command, Share
+from talo.worker.split import split_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -73,7 +74,7 @@ class Child:
         store = app.store
         self.settler = Settler(
             store,
-            app.result_store,
+            split_of(store, app.result_store),
             self._share.ring,
             hostname=options.hostname,
             role=f"child-{self._share.number}",

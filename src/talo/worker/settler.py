@@ -12,13 +12,12 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from talo.errors import LeaseLost, OperationalError
-from talo.stores.base import Delivery, ResultBackend, Settlement, Store
+from talo.stores.base import Delivery, Settlement, Store
 from talo.worker.ring import Ring
+from talo.worker.split import Split
 
-__all__ = ["Settler", "new_owner", "results_apart"]
+__all__ = ["Settler", "new_owner"]
 
 log = logging.getLogger("talo.worker")
 
@@ -31,13 +30,13 @@ def new_owner(hostname: str, role: str) -> str:
 class Settler:
     """Settles and fetches for one child.
 
-    ``opened`` is called with each new owner id before it is used, so that the agent renews it.
-    """
+    ``split`` takes care of results that live elsewhere. ``opened`` is called with each new owner id before it is
+    used, so that the agent renews it."""
 
     def __init__(
         self,
         store: Store,
-        results: Store | None,
+        split: Split,
         ring: Ring,
         *,
         hostname: str,
@@ -47,8 +46,7 @@ class Settler:
         opened: Callable[[str], None],
     ) -> None:
         self._broker = store.broker
-        #: Where results go when they live elsewhere; then they are stored before the lease ends.
-        self._results = results.results if results is not None and not store.same_as(results) else None
+        self._split = split
         self._ring = ring
         self._hostname = hostname
         self._role = role
@@ -126,7 +124,7 @@ class Settler:
             self.owner = ""
 
     def _turn(self, pending: list[Settlement], queues: Sequence[str], limit: int) -> list[Delivery]:
-        answer = self._broker.turn(self._apart(pending), self.owner, queues, limit)
+        answer = self._broker.turn(self._split(pending), self.owner, queues, limit)
         if answer.refused:
             # The agent was quicker (it settles from the ring while a long task runs here), or this owner was stopped
             # for long.
@@ -139,7 +137,7 @@ class Settler:
     def _resolve(self, pending: list[Settlement]) -> list[Delivery]:
         """Find out what the lost turn did: settle again (refused where it had worked), adopt what it leased to us."""
         if pending:
-            self._broker.settle(self._apart(pending))
+            self._broker.settle(self._split(pending))
         settled = {settlement.lease.token for settlement in pending}
         held = self._broker.held(self.owner)
         self._broker.open(self.owner, worker=self._hostname, slots=self._slots, lease=self._lease)
@@ -153,23 +151,7 @@ class Settler:
             "Lease of %s was lost (stopped for longer than %.0f s?); going on as a new owner", self.owner, self._lease
         )
         if pending:
-            self._broker.settle(self._apart(pending))
+            self._broker.settle(self._split(pending))
         self._outstanding.clear()
         self._doubt = False
         self.open()
-
-    def _apart(self, pending: list[Settlement]) -> list[Settlement]:
-        return results_apart(self._results, pending) if self._results is not None else pending
-
-
-def results_apart(results: ResultBackend, settlements: Sequence[Settlement]) -> list[Settlement]:
-    """Store the results where they live, which is not where the leases are, and return the settlements without them.
-
-    Results first: a crash in between repeats and loses nothing.
-    """
-    metas = [meta for s in settlements for meta in ((s.result, *s.also) if s.result is not None else s.also)]
-    if metas:
-        results.store(metas)
-    return [
-        msgspec.structs.replace(s, result=None, also=()) if s.result is not None or s.also else s for s in settlements
-    ]

@@ -16,7 +16,7 @@ from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
 from talo.worker.intake import Intake
 from talo.worker.lines import Death
 from talo.worker.ring import Ring
-from talo.worker.settler import results_apart
+from talo.worker.split import split_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -36,8 +36,7 @@ class Undertaker:
     def __init__(self, app: Talo, options: WorkerOptions, owner: str) -> None:
         self._env = app.env
         self._broker = app.store.broker
-        apart = not app.store.same_as(app.result_store)
-        self._results = app.result_store.results if apart else None
+        self._split = split_of(app.store, app.result_store)
         self._options = options
         self._owner = owner
         self._intake = Intake(app.env, lambda _task_id: False, options.unknown_patience)
@@ -113,7 +112,7 @@ class Undertaker:
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
         if settlements:
-            self._broker.settle(results_apart(self._results, settlements) if self._results is not None else settlements)
+            self._broker.settle(self._split(settlements))
 
     def _over_limit(self, delivery: Delivery, death: Death) -> Settlement:
         run = self._intake.recall(delivery)

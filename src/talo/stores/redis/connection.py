@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtra("redis", "redis") from error
 
-__all__ = ["Connection", "DeadlinePassed", "Part", "pack", "set_name_lookup"]
+__all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
 
 #: What a command is made of.
 Part = bytes | str | int | float
@@ -291,11 +291,15 @@ class Connection:
             return []
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return [sock.fileno()]
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        for descriptor in also:
-            poller.register(descriptor, select.POLLIN)
-        return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
+        return poll((sock.fileno(), *also), timeout)
+
+
+def poll(descriptors: Sequence[int], timeout: float) -> list[int]:
+    """Those of ``descriptors`` that are readable, after at most ``timeout`` seconds."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
 
 
 def _ignore(_push: Sequence[Any]) -> None:

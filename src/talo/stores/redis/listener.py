@@ -1,0 +1,368 @@
+"""One connection on which any number of threads of a process wait for results.
+
+A thread that waits subscribes to the channels of its results and asks for what is there, in one write. Whoever finds nobody reading becomes the
+*leader*: it reads the socket for all, until its own wish is fulfilled, and hands the lead over. So a single waiting thread talks to the socket
+itself, without a second thread in between, and a crowd still needs one connection.
+
+Owns the subscriptions, who wants what, and the lead. Called by ``results``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from time import monotonic
+from typing import Any
+
+from talo.errors import StoreUnavailable, TaloError
+from talo.stores.redis._refusals import Refusal
+from talo.stores.redis.client import Client
+from talo.stores.redis.connection import Connection, pack
+from talo.stores.redis.peek import is_ready
+
+__all__ = ["Listener", "Want"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds of silence after which the leader asks whether the server is still there.
+_PULSE = 5.0
+#: Channels that nobody wants any more are kept this long, because a caller that waits for many comes back for the rest; and so many at most.
+_LINGER, _LINGERING = 10.0, 20_000
+#: Channels per command.
+_STEP = 1000
+#: A thread that served watches stays this long for the next.
+_IDLE = 1.0
+
+
+class Want:
+    """What one caller waits for. It is fulfilled when something is found, a watch when nothing is left to find."""
+
+    __slots__ = ("error", "found", "ids", "signal", "tell")
+
+    def __init__(self, ids: Collection[str], tell: Callable[[str, bytes], None] | None = None) -> None:
+        self.ids = set(ids)
+        self.found: dict[str, bytes] = {}
+        self.tell = tell
+        self.error: TaloError | None = None
+        #: Held while there is nothing to do for its thread; released to wake it.
+        self.signal = threading.Lock()
+        self.signal.acquire()
+
+    def wake(self) -> None:
+        """Let its thread look around."""
+        try:
+            self.signal.release()
+        except RuntimeError:
+            return  # it has been woken and has not looked yet
+
+
+class _Channel:
+    """A subscription, and what is known of its result."""
+
+    __slots__ = ("idle_since", "known", "payload", "task_id", "wants")
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        self.wants: list[Want] = []
+        self.payload: bytes | None = None
+        #: Whether the first question has been answered; from then on nothing can be missed.
+        self.known = False
+        self.idle_since = 0.0
+
+
+class Listener:
+    """The waiting of one process. Everything but the lead is guarded by ``_guard``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._guard = threading.RLock()
+        self._leading = threading.Lock()
+        self._connection: Connection | None = None
+        self._channels: dict[bytes, _Channel] = {}
+        self._idle: dict[bytes, None] = {}
+        self._wants: dict[Want, None] = {}
+        #: Keys of each question under way, in the order of asking; None: a pulse.
+        self._asked: deque[Sequence[bytes] | None] = deque()
+        self._thread: threading.Thread | None = None
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def wait(self, want: Want, deadline: float) -> dict[str, bytes]:
+        """What has been found for ``want``: something, or nothing when the deadline (monotonic) passed. ``StoreUnavailable``."""
+        if self._pid != os.getpid():
+            self._reset()
+        try:
+            self._join(want)
+            while not want.found and want.error is None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+                if self._leading.acquire(blocking=False):
+                    try:
+                        self._lead(want, deadline)
+                    finally:
+                        self._leading.release()
+                else:
+                    want.signal.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+        finally:
+            self._leave(want)
+            self._hand_over()
+        if want.error is not None and not want.found:
+            raise want.error
+        return want.found
+
+    def watch(self, want: Want) -> None:
+        """Tell ``want`` of each of its results from a thread of ours; that thread sees to the connection, too."""
+        if self._pid != os.getpid():
+            self._reset()
+        with self._guard:
+            self._wants[want] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="talo-redis-results", daemon=True)
+                self._thread.start()
+        try:
+            self._join(want)
+        except StoreUnavailable:
+            log.warning("results cannot be watched now, trying again", extra={"action": "watch"})
+        self._call_back()
+        want.wake()
+
+    def cancel(self, want: Want) -> None:
+        """End a watch."""
+        with self._guard:
+            want.ids.clear()
+            self._leave(want)
+
+    def forget(self, keys: Collection[bytes]) -> None:
+        """What was found of these is no longer true."""
+        with self._guard:
+            for key in keys:
+                channel = self._channels.get(key)
+                if channel is not None:
+                    channel.payload = None
+
+    def close(self) -> None:
+        """End every wait with ``StoreUnavailable``, and the connection."""
+        if self._pid != os.getpid():
+            self._reset()
+            return
+        with self._guard:
+            for want in [want for want in self._wants if want.tell]:
+                self.cancel(want)
+            self._break(StoreUnavailable("the store was closed"))
+
+    # -- joining and leaving --------------------------------------------------------------------------------------
+
+    def _join(self, want: Want) -> None:
+        """Enter ``want``; subscribe to what is new and ask for it, in one write; take what is known already."""
+        with self._guard:
+            self._wants[want] = None
+            connection = self._connected()
+            new: list[bytes] = []
+            keys = self._client.keys
+            for task_id in tuple(want.ids):
+                key = keys.result(task_id)
+                channel = self._channels.get(key)
+                if channel is None:
+                    channel = self._channels[key] = _Channel(task_id)
+                    new.append(key)
+                elif want in channel.wants:
+                    continue
+                channel.wants.append(want)
+                self._idle.pop(key, None)
+                if channel.payload is not None:
+                    self._fulfil(channel, key)
+            if new or len(self._idle) > _LINGERING:
+                self._write(connection, self._unsubscribed() + self._subscribed(new))
+
+    def _subscribed(self, keys: Sequence[bytes]) -> bytes:
+        commands = []
+        for at in range(0, len(keys), _STEP):
+            step = keys[at : at + _STEP]
+            commands += (pack(b"SUBSCRIBE", *step), pack(b"MGET", *step))
+            self._asked.append(step)
+        return b"".join(commands)
+
+    def _unsubscribed(self) -> bytes:
+        """The command that ends subscriptions which nobody came back for."""
+        now, ended = monotonic(), []
+        for key in self._idle:
+            if len(self._idle) - len(ended) <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
+                break
+            ended.append(key)
+        for key in ended:
+            del self._idle[key], self._channels[key]
+        return pack(b"UNSUBSCRIBE", *ended) if ended else b""
+
+    def _leave(self, want: Want) -> None:
+        with self._guard:
+            self._wants.pop(want, None)
+            keys = self._client.keys
+            now = monotonic()
+            for task_id in (*want.ids, *want.found):
+                key = keys.result(task_id)
+                channel = self._channels.get(key)
+                if channel is None or want not in channel.wants:
+                    continue
+                channel.wants.remove(want)
+                if not channel.wants:
+                    channel.idle_since = now
+                    self._idle[key] = None
+
+    # -- the lead -------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """See that somebody reads, if anybody waits."""
+        if not self._wants or self._leading.locked():
+            return
+        with self._guard:
+            heir = next((want for want in self._wants if want.tell is None), None)
+            if heir is not None:
+                heir.wake()
+
+    def _lead(self, want: Want | None, deadline: float) -> None:
+        """Read for all, until ``want`` is fulfilled or the deadline passes."""
+        silent = 0
+        while want is None or not (want.found or want.error):
+            connection = self._connection
+            left = deadline - monotonic()
+            if connection is None or left <= 0:
+                return
+            ready = connection.poll(min(left, _PULSE))
+            with self._guard:
+                if connection is not self._connection:
+                    connection.close()
+                    continue
+                try:
+                    if ready:
+                        silent = 0
+                        self._answers(connection.drain())
+                    elif left > _PULSE:
+                        silent += 1
+                        self._feel_pulse(connection, silent)
+                except StoreUnavailable as error:
+                    self._break(error)
+            if ready:
+                self._call_back()
+
+    def _feel_pulse(self, connection: Connection, silent: int) -> None:
+        if silent > 1:
+            raise StoreUnavailable(f"{self._client.address.shown} does not answer")
+        self._asked.append(None)
+        connection.write(pack(b"PING"), self._client.deadline())
+
+    def _answers(self, replies: Sequence[Any]) -> None:
+        for reply in replies:
+            keys = self._asked.popleft()
+            if isinstance(reply, Refusal):
+                raise StoreUnavailable(f"{self._client.address.shown} refused: {reply.line}")
+            if keys is None:
+                continue
+            for key, payload in zip(keys, reply, strict=True):
+                channel = self._channels.get(key)
+                if channel is None:
+                    continue
+                channel.known = True
+                if payload is not None and channel.payload is None and is_ready(payload):
+                    channel.payload = payload
+                    self._fulfil(channel, key)
+
+    def _hear(self, push: Sequence[Any]) -> None:
+        if push[0] != b"message":
+            return
+        channel = self._channels.get(push[1])
+        if channel is not None and is_ready(push[2]):
+            channel.payload = push[2]
+            self._fulfil(channel, push[1])
+
+    def _fulfil(self, channel: _Channel, key: bytes) -> None:
+        payload = channel.payload
+        assert payload is not None
+        for want in channel.wants:
+            want.ids.discard(channel.task_id)
+            want.found[channel.task_id] = payload
+            want.wake()
+        channel.wants.clear()
+        channel.idle_since = monotonic()
+        self._idle[key] = None
+
+    # -- watches --------------------------------------------------------------------------------------------------
+
+    def _call_back(self) -> None:
+        """Tell the watches what has been found for them, outside the guard: they may call us."""
+        while True:
+            with self._guard:
+                due = next((want for want in self._wants if want.tell is not None and want.found), None)
+                if due is None:
+                    return
+                task_id, payload = due.found.popitem()
+                tell = due.tell
+                if not due.ids and not due.found:
+                    self._wants.pop(due, None)
+            assert tell is not None
+            try:
+                tell(task_id, payload)
+            except Exception:  # noqa: BLE001  a caller's fault must not end the waiting of others
+                log.exception("a watcher of results failed", extra={"action": "watch", "task_id": task_id})
+
+    def _serve(self) -> None:
+        """Lead as long as there are watches; connect again when the connection breaks."""
+        pause = 0.1
+        while True:
+            with self._guard:
+                watches = [want for want in self._wants if want.tell is not None]
+                if not watches:
+                    self._thread = None
+                    break
+            try:
+                for want in watches:
+                    self._join(want)
+                self._call_back()
+                with self._leading:
+                    pause = 0.1
+                    self._lead(None, monotonic() + _IDLE)
+            except TaloError as error:
+                log.warning("watching results: %s", error, extra={"action": "watch"})
+                threading.Event().wait(pause)
+                pause = min(pause * 2, 5.0)
+            self._hand_over()
+
+    # -- the connection -------------------------------------------------------------------------------------------
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            connection = self._client.connection()
+            connection.connect(self._client.deadline())
+            connection.on_push = self._hear
+            self._connection = connection
+        return self._connection
+
+    def _write(self, connection: Connection, data: bytes) -> None:
+        try:
+            connection.write(data, self._client.deadline())
+        except StoreUnavailable as error:
+            self._break(error)
+            raise
+
+    def _break(self, error: StoreUnavailable) -> None:
+        """The connection is no good: whoever waits is told, watches are joined again by their thread."""
+        connection, self._connection = self._connection, None
+        self._channels.clear()
+        self._idle.clear()
+        self._asked.clear()
+        for want in self._wants:
+            if want.tell is None:
+                want.error = error
+                want.wake()
+        if connection is not None:
+            if self._leading.locked():
+                connection.shutdown()
+            else:
+                connection.close()

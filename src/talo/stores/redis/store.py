@@ -1,0 +1,92 @@
+"""The Redis store: one address, four roles.
+
+Owns the options and putting the roles together; each role has its own module. Called by ``stores.url``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from talo.errors import ImproperlyConfigured
+from talo.stores.base import Features, Store
+from talo.stores.redis.address import parse_url
+from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
+from talo.stores.redis.bus import RedisBus
+from talo.stores.redis.client import Client
+from talo.stores.redis.connection import pack
+from talo.stores.redis.keys import Keys
+from talo.stores.redis.locks import RedisLocks
+from talo.stores.redis.results import RedisResults
+
+__all__ = ["RedisStore"]
+
+_TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
+
+
+class RedisStore(Store):
+    """Broker, results, bus and locks in one Redis (or Valkey) database.
+
+    ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first`` (0 is, as in Celery on
+    Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the connections of one process, those that listen for
+    results or on the bus aside. ``ssl_*``: as in redis-py, for ``rediss://``.
+    """
+
+    broker: RedisBroker
+    results: RedisResults
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        priority_order: Literal["high-first", "low-first"] = "high-first",
+        keyprefix: str = "",
+        max_connections: int = 3,
+        **options: Any,
+    ) -> None:
+        _check(options)
+        if priority_order not in ("high-first", "low-first"):
+            raise ImproperlyConfigured(f"priority_order is high-first or low-first, not {priority_order!r}")
+        if not timeout > 0:
+            raise ImproperlyConfigured(f"timeout is a number of seconds above 0, not {timeout!r}")
+        if max_connections < 2:
+            raise ImproperlyConfigured("max_connections is at least 2: one may wait for work while another sends")
+        self._address = parse_url(url, options)
+        keys = Keys(keyprefix, high_first=priority_order == "high-first")
+        self._client = Client(self._address, keys, timeout, max_connections)
+        self.features = Features(name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE)
+        self.broker = RedisBroker(self._client)
+        self.results = RedisResults(self._client, self.broker.cleanup)
+        self.bus = RedisBus(self._client)
+        self.locks = RedisLocks(self._client)
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {self.url}>"
+
+    @property
+    def url(self) -> str:
+        return self._address.shown
+
+    def ping(self, timeout: float) -> None:
+        self._client.call_packed(pack("PING"), self._client.deadline(timeout))
+
+    def same_as(self, other: Store) -> bool:
+        if not isinstance(other, RedisStore):
+            return False
+        mine, theirs = self._client, other._client
+        return mine.address.place == theirs.address.place and mine.keys.text == theirs.keys.text
+
+    def close(self) -> None:
+        self.results.close()
+        self.broker.close()
+        self._client.pool.close()
+
+
+def _check(options: dict[str, Any]) -> None:
+    for name in options:
+        if name not in _TLS_OPTIONS:
+            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", "max_connections"]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ImproperlyConfigured(f"{name} is no option of the Redis store{hint}")

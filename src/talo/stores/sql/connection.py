@@ -1,0 +1,269 @@
+"""The way to one SQLite database: opening, transactions, deadlines, errors.
+
+Owns the one connection that a process has to a database, the lock around it, the schema's migrations and the
+translation of sqlite3's errors. It knows no table's meaning. Callers: the roles of the SQL store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from talo.errors import ImproperlyConfigured, OperationalError, StoreFull, StoreUnavailable, TaloError
+from talo.stores.sql.dialect import Dialect, dialect
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+#: RETURNING came with this release.
+_OLDEST = (3, 35, 0)
+#: Seconds between two attempts to become the writer. SQLite's own busy handler sleeps ever longer, so whoever has
+#: waited longest loses against newcomers; attempts at short random distances give everyone the same chance.
+_PATIENCE = (0.0001, 0.001)
+#: Pages in the write-ahead log after which it is folded back (4 KiB each).
+_CHECKPOINT = 4000
+
+
+class Database:
+    """One SQLite database, a file or (``path`` None) memory of this process.
+
+    Reads and writes are functions of a connection; any thread may call them, one runs at a time. A connection never
+    outlives a fork: a file is opened anew, memory is refused.
+    """
+
+    def __init__(self, path: Path | None, *, synchronous: str = "FULL", timeout: float = 5.0) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.dialect: Dialect = dialect("sqlite")
+        self.name = str(path) if path else "memory://"
+        self._synchronous = synchronous
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._left_behind: sqlite3.Connection | None = None
+
+    def read(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
+        """Return what ``work`` returns; it must only read, and may be called again if the database was busy."""
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline) as connection:
+            while True:
+                try:
+                    return work(connection)
+                except sqlite3.Error as error:
+                    if not self._again(error, deadline):
+                        raise self._translated(error) from error
+
+    def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        timeout: float | None = None,
+        late: type[OperationalError] = StoreUnavailable,
+    ) -> T:
+        """Run ``work`` in one transaction that is committed when it returns and undone when it raises.
+
+        ``late`` is raised when the lock did not become free within ``timeout`` seconds (default: the operation
+        timeout).
+        """
+        deadline = self._deadline(timeout)
+        with self._exclusive(deadline, late) as connection:
+            try:
+                self._begin(connection, deadline)
+                answer = work(connection)
+                connection.execute("COMMIT")
+                return answer
+            except sqlite3.Error as error:
+                self._undo(connection)
+                raise self._translated(error, late) from error
+            except BaseException:
+                self._undo(connection)
+                raise
+
+    def close(self) -> None:
+        """Close the connection; memory is kept as long as somebody has this object. Idempotent."""
+        if self.path is None or self._pid != os.getpid():
+            return
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def another(self) -> sqlite3.Connection:
+        """Return a new connection to the same file, for one who only watches it change."""
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    @contextlib.contextmanager
+    def _exclusive(
+        self, deadline: float, late: type[OperationalError] = StoreUnavailable
+    ) -> Iterator[sqlite3.Connection]:
+        if self._pid != os.getpid():
+            self._after_fork()
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise late(f"{self.name} is in use by other threads of this process for longer than {self.timeout:g} s")
+        try:
+            if self._connection is None:
+                self._connection = self._open(deadline, late)
+            yield self._connection
+        finally:
+            self._lock.release()
+
+    def _after_fork(self) -> None:
+        if self.path is None:
+            raise StoreUnavailable(f"memory:// lives in process {self._pid}: in a child use sqlite:///<file> instead")
+        # The parent's connection is left alone: closing it here would drop locks that the parent's file has.
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._left_behind, self._connection = self._connection, None
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def _begin(self, connection: sqlite3.Connection, deadline: float) -> None:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not self._again(error, deadline):
+                    raise
+
+    def _again(self, error: sqlite3.Error, deadline: float) -> bool:
+        if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() >= deadline:
+            return False
+        time.sleep(random.uniform(*_PATIENCE))
+        return True
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        """Roll back; a connection that cannot is thrown away, unless it is the memory itself."""
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            if self.path is not None:
+                self._connection = None
+                connection.close()
+
+    def _open(self, deadline: float, late: type[OperationalError]) -> sqlite3.Connection:
+        while True:
+            try:
+                connection = self._connect()
+                try:
+                    self._migrate(connection, deadline)
+                except BaseException:
+                    connection.close()
+                    raise
+                return connection
+            except sqlite3.Error as error:
+                if not self._again(error, deadline):
+                    raise self._translated(error, late) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise ImproperlyConfigured(f"SQLite {sqlite3.sqlite_version} is too old: Talo needs 3.35 or newer")
+        if self.path is None:
+            return sqlite3.connect(":memory:", timeout=0, isolation_level=None, check_same_thread=False)
+        self._create()
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+            connection.execute("PRAGMA cache_size = -16384")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _create(self) -> None:
+        """Make the file with mode 0600; SQLite gives its companions the same."""
+        assert self.path is not None
+        if not self.path.parent.is_dir():
+            raise ImproperlyConfigured(f"the directory of {self.path} does not exist: create it, or name another file")
+        try:
+            # Never open a file that exists: closing it again would drop the locks that this process has on it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError as error:
+            if self.path.is_dir():
+                raise ImproperlyConfigured(f"{self.path} is a directory: name a file in it") from error
+            if not os.access(self.path, os.R_OK | os.W_OK):
+                raise self._forbidden() from error
+        except PermissionError as error:
+            raise self._forbidden() from error
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _migrate(self, connection: sqlite3.Connection, deadline: float) -> None:
+        known = self.dialect.migrations[-1].number
+        if self._version(connection) == known:
+            return
+        self._begin(connection, deadline)
+        try:
+            # Another process may have been quicker; and only now do we have the lock.
+            at = self._version(connection)
+            if at > known:
+                raise ImproperlyConfigured(
+                    f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})"
+                )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS talo_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+            )
+            for step in self.dialect.migrations:
+                if step.number > at:
+                    for statement in step.statements:
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO talo_migration VALUES (?, ?)", (step.number, step.name))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'talo_migration'").fetchone():
+            return 0
+        return int(connection.execute("SELECT coalesce(max(number), 0) FROM talo_migration").fetchone()[0])
+
+    def _forbidden(self) -> ImproperlyConfigured:
+        return ImproperlyConfigured(
+            f"{self.name} cannot be written by this user: change its permissions or its directory's"
+        )
+
+    def _full(self, error: OSError) -> TaloError:
+        return (
+            StoreFull(f"{self.name}: {error.strerror}")
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else StoreUnavailable(f"{self.name}: {error.strerror}")
+        )
+
+    def _translated(self, error: sqlite3.Error, late: type[OperationalError] = StoreUnavailable) -> TaloError:
+        """Return our error for sqlite3's, told by its code."""
+        code = _code(error)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return late(f"{self.name} is locked by another process for longer than {self.timeout:g} s")
+        if code == sqlite3.SQLITE_FULL:
+            return StoreFull(f"no room for {self.name}: free some space on its disk")
+        if code == sqlite3.SQLITE_NOTADB:
+            return ImproperlyConfigured(f"{self.name} is not an SQLite database: name another file or remove it")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+            return self._forbidden()
+        if code == sqlite3.SQLITE_CORRUPT:
+            return StoreUnavailable(f"{self.name} is damaged: restore it from a copy ({error})")
+        return StoreUnavailable(f"{self.name}: {error}")
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """Return the primary result code; the extended ones carry it in their low byte."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,0 +1,223 @@
+-- Every statement of the SQL store in SQLite's dialect. A list of values is one parameter, a JSON array.
+
+-- name: draw
+-- Draw ?1 numbers; the answer is the last of them.
+UPDATE talo_serial SET value = value + ?1 RETURNING value;
+
+-- name: drawn
+SELECT value FROM talo_serial;
+
+-- name: add_message
+INSERT INTO talo_message (id, queue, priority, task_id, task, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: add_ready
+-- Make the messages ?1 to ?2 ready, in the order in which they were sent.
+INSERT INTO talo_ready (queue, priority, place, message)
+SELECT queue, priority, id, id FROM talo_message WHERE id BETWEEN ?1 AND ?2;
+
+-- name: add_delayed
+INSERT INTO talo_delayed (due, message, queue, priority) VALUES (?1, ?2, ?3, ?4);
+
+-- name: glance
+-- What a turn of owner ?1 over the queues ?2 would find, without taking a lock.
+SELECT
+    (SELECT id FROM talo_owner WHERE owner = ?1),
+    (SELECT due FROM talo_delayed ORDER BY due LIMIT 1),
+    EXISTS (SELECT 1 FROM json_each(?2) AS wanted CROSS JOIN talo_ready AS ready ON ready.queue = wanted.value);
+
+-- name: holder
+SELECT id, ends FROM talo_owner WHERE owner = ?1;
+
+-- name: next_due
+SELECT due FROM talo_delayed ORDER BY due LIMIT 1;
+
+-- name: due
+SELECT due, message, queue, priority FROM talo_delayed WHERE due <= ?1 ORDER BY due, message LIMIT ?2;
+
+-- name: leave_delayed
+DELETE FROM talo_delayed WHERE (due, message) <= (?1, ?2);
+
+-- name: place_ready
+INSERT INTO talo_ready (queue, priority, place, message) VALUES (?1, ?2, ?3, ?4);
+
+-- name: most_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1;
+
+-- name: most_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1;
+
+-- name: less_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1 AND priority < ?2;
+
+-- name: less_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1 AND priority > ?2;
+
+-- name: ready
+SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, r.place
+FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT ?3;
+
+-- name: leave_ready
+DELETE FROM talo_ready WHERE queue = ?1 AND priority = ?2 AND (place, message) <= (?3, ?4);
+
+-- name: add_lease
+INSERT INTO talo_lease (holder, token, message) VALUES (?1, ?2, ?3);
+
+-- name: end_leases
+DELETE FROM talo_lease WHERE holder = ?1 AND token IN (SELECT value FROM json_each(?2)) RETURNING token, message;
+
+-- name: delete_messages
+DELETE FROM talo_message WHERE id IN (SELECT value FROM json_each(?1));
+
+-- name: charge
+UPDATE talo_message SET deliveries = deliveries + ?2, suspect = max(suspect, ?3) WHERE id = ?1;
+
+-- name: to_head
+INSERT INTO talo_ready (queue, priority, place, message)
+SELECT m.queue, m.priority, min(0, coalesce((
+    SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
+), 0)) - 1, m.id
+FROM talo_message AS m WHERE m.id = ?1 RETURNING queue;
+
+-- name: to_delayed
+INSERT INTO talo_delayed (due, message, queue, priority)
+SELECT ?2, id, queue, priority FROM talo_message WHERE id = ?1 RETURNING queue;
+
+-- name: to_dead
+INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
+SELECT ?2, queue, priority, coalesce(?3, task_id), coalesce(?4, task), head, body, deliveries, ?5, ?6, ?7
+FROM talo_message WHERE id = ?1;
+
+-- name: open_owner
+INSERT INTO talo_owner (id, owner, worker, slots, ends) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (owner) DO UPDATE SET worker = excluded.worker, slots = excluded.slots, ends = excluded.ends;
+
+-- name: renew
+UPDATE talo_owner SET ends = ?2 WHERE owner IN (SELECT value FROM json_each(?1)) RETURNING owner;
+
+-- name: owners
+SELECT owner, worker, slots, ends - ?1, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
+FROM talo_owner ORDER BY ends, id;
+
+-- name: held
+SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, l.token
+FROM talo_lease AS l CROSS JOIN talo_message AS m ON m.id = l.message
+WHERE l.holder = ?1 ORDER BY l.token LIMIT ?2;
+
+-- name: leave_leases
+DELETE FROM talo_lease WHERE holder = ?1 AND token <= ?2;
+
+-- name: close_owner
+DELETE FROM talo_owner WHERE owner = ?1 AND NOT EXISTS (SELECT 1 FROM talo_lease WHERE holder = talo_owner.id);
+
+-- name: count_ready
+SELECT queue, count(*) FROM talo_ready GROUP BY queue;
+
+-- name: count_delayed
+SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
+
+-- name: count_leased
+SELECT m.queue, count(*) FROM talo_lease AS l CROSS JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
+
+-- name: purge_messages
+DELETE FROM talo_message WHERE id IN (
+    SELECT message FROM talo_ready WHERE queue IN (SELECT value FROM json_each(?1))
+    UNION ALL
+    SELECT message FROM talo_delayed WHERE queue IN (SELECT value FROM json_each(?1))
+);
+
+-- name: purge_ready
+DELETE FROM talo_ready WHERE queue IN (SELECT value FROM json_each(?1));
+
+-- name: purge_delayed
+DELETE FROM talo_delayed WHERE queue IN (SELECT value FROM json_each(?1));
+
+-- name: dead
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR queue = ?2) AND (expires IS NULL OR expires > ?3)
+ORDER BY id DESC LIMIT ?4 OFFSET ?5;
+
+-- name: dead_get
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (id IN (SELECT value FROM json_each(?1)) OR task_id IN (SELECT value FROM json_each(?2)))
+    AND (expires IS NULL OR expires > ?3)
+ORDER BY id DESC;
+
+-- name: dead_delete
+DELETE FROM talo_dead WHERE id IN (SELECT value FROM json_each(?1)) AND (expires IS NULL OR expires > ?2);
+
+-- name: store_result
+INSERT INTO talo_result (task_id, status, ready, payload, expires) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (task_id) DO UPDATE
+SET status = excluded.status, ready = excluded.ready, payload = excluded.payload, expires = excluded.expires
+WHERE talo_result.status <> 'SUCCESS' OR excluded.status = 'SUCCESS' OR talo_result.expires <= ?6;
+
+-- name: results
+SELECT task_id, payload FROM talo_result
+WHERE task_id IN (SELECT value FROM json_each(?1)) AND (expires IS NULL OR expires > ?2);
+
+-- name: ready_results
+SELECT task_id, payload FROM talo_result
+WHERE task_id IN (SELECT value FROM json_each(?1)) AND ready AND (expires IS NULL OR expires > ?2);
+
+-- name: forget
+DELETE FROM talo_result WHERE task_id IN (SELECT value FROM json_each(?1));
+
+-- name: store_group
+INSERT INTO talo_group (group_id, payload, expires) VALUES (?1, ?2, ?3)
+ON CONFLICT (group_id) DO UPDATE SET payload = excluded.payload, expires = excluded.expires;
+
+-- name: get_group
+SELECT payload FROM talo_group WHERE group_id = ?1 AND (expires IS NULL OR expires > ?2);
+
+-- name: forget_group
+DELETE FROM talo_group WHERE group_id = ?1;
+
+-- name: expired_results
+DELETE FROM talo_result WHERE task_id IN (SELECT task_id FROM talo_result WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_groups
+DELETE FROM talo_group WHERE group_id IN (SELECT group_id FROM talo_group WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_dead
+DELETE FROM talo_dead WHERE id IN (SELECT id FROM talo_dead WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_bus
+-- Oldest first: they expire in the order of their numbers.
+DELETE FROM talo_bus WHERE id IN (SELECT id FROM (SELECT id, expires FROM talo_bus ORDER BY id LIMIT ?2) WHERE expires <= ?1);
+
+-- name: expired_locks
+DELETE FROM talo_lock WHERE name IN (SELECT name FROM talo_lock WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_marks
+DELETE FROM talo_mark WHERE (kind, member) IN (SELECT kind, member FROM talo_mark WHERE expires <= ?1 LIMIT ?2);
+
+-- name: publish
+INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
+
+-- name: said
+SELECT id, channel, payload FROM talo_bus
+WHERE id > ?1 AND channel IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3;
+
+-- name: acquire
+INSERT INTO talo_lock (name, holder, expires) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
+WHERE talo_lock.holder = excluded.holder OR talo_lock.expires <= ?4
+RETURNING holder;
+
+-- name: release
+DELETE FROM talo_lock WHERE name = ?1 AND holder = ?2 AND expires > ?3;
+
+-- name: mark
+INSERT INTO talo_mark (kind, member, expires) VALUES (?1, ?2, ?3)
+ON CONFLICT (kind, member) DO UPDATE SET expires = excluded.expires;
+
+-- name: marked
+SELECT member FROM talo_mark
+WHERE kind = ?1 AND member IN (SELECT value FROM json_each(?2)) AND expires > ?3;
+
+-- name: all_marked
+SELECT member FROM talo_mark WHERE kind = ?1 AND expires > ?2;
+
+-- name: unmark
+DELETE FROM talo_mark WHERE kind = ?1 AND member IN (SELECT value FROM json_each(?2));

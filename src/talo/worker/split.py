@@ -1,0 +1,45 @@
+"""Where results go: with the settlement where broker and results are one place, before it where they are two, nowhere
+where there is no result store.
+
+Chosen once per process. Called by the settler and the undertaker, on what they are about to hand to the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from talo.stores.base import ResultBackend, Settlement, Store
+
+__all__ = ["Split", "split_of"]
+
+Split = Callable[[Sequence[Settlement]], Sequence[Settlement]]
+
+
+def split_of(store: Store, results: Store | None) -> Split:
+    """Return what makes settlements fit for this pair of stores."""
+    if results is None:
+        return _bare
+    if store.same_as(results):
+        return _whole
+    return partial(_apart, results.results)
+
+
+def _whole(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    return settlements
+
+
+def _apart(results: ResultBackend, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    """Results first: a crash before the settlement repeats, and loses nothing."""
+    metas = [meta for s in settlements for meta in ((s.result, *s.also) if s.result is not None else s.also)]
+    if metas:
+        results.store(metas)
+    return _bare(settlements)
+
+
+def _bare(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    return [
+        msgspec.structs.replace(s, result=None, also=()) if s.result is not None or s.also else s for s in settlements
+    ]

@@ -58,6 +58,7 @@ class Settings(Fields, MutableMapping[str, Any]):
         self._lock = threading.RLock()
         self._settling = False
         self._frozen = False
+        self._version = 0
         if values:
             self.update(values)
 
@@ -107,6 +108,11 @@ class Settings(Fields, MutableMapping[str, Any]):
     def strict(self) -> bool:
         """Whether unknown names are errors."""
         return self._strict
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, so that what was derived from the settings can be derived anew."""
+        return self._version
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -288,6 +294,7 @@ class Settings(Fields, MutableMapping[str, Any]):
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:
         """Drop values that were read; unknown names, which have no field on the class, are put in place at once."""
+        self._version += 1
         read = self.__dict__
         for name in [name for name in read if name in OPTIONS]:
             del read[name]

@@ -1,0 +1,52 @@
+"""What an app provides to those that run its tasks (``execution.env.Env``).
+
+Owns the reading of the settings that concern running, once; the border exists because execution is below the app and must not import
+it. Built by ``Talo.env``; ``hostname`` is set by the worker.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from talo.stores.base import ResultMeta
+from talo.wire import serializers
+from talo.wire.message import Message
+from talo.wire.results import encode_result
+
+__all__ = ["AppEnv"]
+
+
+class AppEnv:
+    """The settings of one app as a runner needs them. A worker freezes the settings before it asks for this."""
+
+    def __init__(self, app: Any) -> None:
+        conf = app.conf
+        self._app = app
+        self.hostname: str = f"celery@{socket.gethostname()}"
+        self.tasks: Mapping[str, Any] = app.tasks
+        self.accept: frozenset[str] = serializers.accept(conf.accept_content)
+        self.timezone: dt.tzinfo = app.timezone
+        self.result_serializer: str = conf.result_serializer
+        self.result_compression: str | None = conf.result_compression
+        self.result_expires: float | None = conf.result_expires
+        self.result_failure_expires: float | None = conf.result_failure_expires
+        self.result_extended: bool = conf.result_extended
+        self.store_eager_result: bool = conf.task_store_eager_result
+        self.dead_letters: bool = conf.task_dead_letters
+        self.dead_letter_expires: float | None = conf.dead_letter_expires
+        self.max_deliveries: int | None = conf.task_max_deliveries
+
+    def prepare(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Message:
+        """Build and route a message as ``apply_async`` with these options would, without sending it."""
+        return self._app.prepare(name, args, kwargs, options)  # type: ignore[no-any-return]
+
+    def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
+        """Store an intermediate state (STARTED, PROGRESS, ...) at once."""
+        payload = encode_result(task_id, state, meta, codec=self.result_serializer, compression=self.result_compression)
+        expires = self.result_expires
+        self._app.backend.store([ResultMeta(task_id=task_id, status=state, payload=payload, expires=expires)])

@@ -1,0 +1,449 @@
+"""The one door out: from a call and its options to messages in the broker.
+
+Owns the meaning of every option of ``apply_async``: where the call goes (asked of ``routes``), who its parent is, when it is due, which
+headers and properties it carries. Writing the message is ``wire.protocol``'s, keeping it the store's. Callers: ``Talo.send_task`` and
+``send_many``; the worker's follow-ups come through ``prepare``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from talo import signals
+from talo.app._options import check_limits
+from talo.app.result import AsyncResult
+from talo.app.task import Task, remember_child
+from talo.canvas.signature import Signature
+from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.execution.request import Frame, current_frame
+from talo.wire import serializers
+from talo.wire._ids import new_id
+from talo.wire._times import parse_iso
+from talo.wire.message import Message
+from talo.wire.protocol import Embed, encode_body, make_message
+
+__all__ = ["SendOptions", "Sender"]
+
+
+class SendOptions(TypedDict, total=False):
+    """Options of ``apply_async``, ``send_task`` and of signatures. What is not listed travels as a property of the message."""
+
+    task_id: str
+    countdown: float
+    eta: dt.datetime | str | float
+    expires: float | dt.datetime | str
+    shadow: str | None
+    retry: bool
+    retry_policy: Mapping[str, Any] | None
+    time_limit: float
+    soft_time_limit: float
+    queue: Any
+    exchange: Any
+    routing_key: str
+    priority: int
+    serializer: str
+    compression: str | None
+    link: Any
+    link_error: Any
+    add_to_parent: bool
+    ignore_result: bool
+    headers: Mapping[str, Any]
+    group_id: str | None
+    group_index: int | None
+    retries: int
+    chord: Any
+    chain: Sequence[Any] | None
+    reply_to: str | None
+    root_id: str | None
+    parent_id: str | None
+    replaced_task_nesting: int
+    stamped_headers: Sequence[str] | None
+    stamps: Mapping[str, Any]
+    argsrepr: str
+    kwargsrepr: str
+    origin: str
+    delivery_mode: int | str
+    timeout: float
+
+
+#: What is used up on the way; the rest of the options becomes properties of the message.
+_USED = frozenset(SendOptions.__annotations__) | {
+    "connection",
+    "producer",
+    "publisher",
+    "router",
+    "result_cls",
+    "route_name",
+    "task_type",
+    "mandatory",
+    "immediate",
+    "declare",
+    "confirm_timeout",
+    "exchange_type",
+    "content_type",
+    "content_encoding",
+    "logfile",
+    "loglevel",
+}
+#: Options that are headers under the same name.
+_HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
+_MODES = {"transient": 1, "persistent": 2}
+_NOTHING: dict[str, Any] = {}
+
+
+class Prepared(NamedTuple):
+    """One call ready to be sent: the message for each queue that gets a copy, and what signals and result need of it."""
+
+    messages: list[Message]
+    id: str
+    call: tuple[Any, Any, Embed]
+    options: Mapping[str, Any]
+    parent: Frame | None
+
+
+class Sender:
+    """Sends for one app."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    # -- one
+
+    def send(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> AsyncResult[Any]:
+        """Send one call; return the handle of its result. Errors as of ``Task.apply_async``."""
+        if self._app.conf.task_always_eager and options.get("task_type") is None:
+            warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        self._publish(prepared.messages, options)
+        self._told(prepared)
+        return self._result(prepared)
+
+    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """Turn a call and its options into messages, and send nothing."""
+        app = self._app
+        conf = app.conf
+        task = options.get("task_type")
+        args = () if args is None else args if isinstance(args, tuple | list) else _as_tuple(name, args)
+        kwargs = kwargs if kwargs is not None else _NOTHING
+        route = app.router.route(name, options, args, kwargs, task)
+        if route.options:
+            options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
+        parent = _worker_frame()
+        task_id = options.get("task_id") or new_id()
+        now = time.time()
+        eta, expires = self._times(name, options, now) if options else (None, None)
+        embed = _embed(options)
+        compression = options.get("compression") or conf.task_compression
+        codec = serializers.get(options.get("serializer") or conf.task_serializer)
+        messages = [
+            make_message(
+                name,
+                task_id,
+                args,
+                kwargs,
+                queue=queue,
+                exchange=route.exchange,
+                routing_key=route.routing_key,
+                priority=self._priority(options, parent),
+                reply_to=options.get("reply_to") or app.thread_oid,
+                delivery_mode=_mode(options.get("delivery_mode") or conf.task_default_delivery_mode),
+                eta=eta,
+                expires=expires,
+                now=now,
+                tz=app.timezone,
+                embed=embed,
+                codec=codec,
+                compression=compression,
+                task_protocol=conf.task_protocol,
+                headers=options.get("headers"),
+                **self._fields(options, parent, task_id),
+            )
+            for queue in route.queues
+        ]
+        if not _USED.issuperset(options):
+            extra = {key: value for key, value in options.items() if key not in _USED and value is not None}
+            for key in options.get("stamped_headers") or ():
+                extra.pop(key, None)
+            for message in messages:
+                message.properties.update(extra)
+        return Prepared(messages, task_id, (args, kwargs, embed or {}), options, parent)
+
+    def _times(self, name: str, options: Mapping[str, Any], now: float) -> tuple[Any, Any]:
+        """When it is due and when it is over: epoch seconds or datetimes."""
+        zone = self._app.timezone
+        countdown, eta, expires = options.get("countdown"), options.get("eta"), options.get("expires")
+        if countdown is not None:
+            eta = now + _seconds(name, "countdown", countdown)
+        elif isinstance(eta, str):
+            eta = _from_text(name, "eta", eta, zone)
+        elif eta is not None and not isinstance(eta, dt.datetime):
+            eta = _seconds(name, "eta", eta)
+        if isinstance(expires, str):
+            expires = _from_text(name, "expires", expires, zone)
+        elif expires is not None and not isinstance(expires, dt.datetime):
+            expires = now + _seconds(name, "expires", expires)
+        check_limits(options.get("time_limit"), options.get("soft_time_limit"))
+        return eta, expires
+
+    def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
+        priority = options.get("priority")
+        conf = self._app.conf
+        if priority is None and parent is not None and conf.task_inherit_parent_priority:
+            priority = (parent.request.delivery_info or _NOTHING).get("priority")
+        if priority is None:
+            priority = conf.task_default_priority
+        return 0 if priority is None else priority
+
+    def _fields(self, options: Mapping[str, Any], parent: Frame | None, task_id: str) -> Any:
+        """The headers that differ from their defaults."""
+        fields: dict[str, Any] = {}
+        root_id, parent_id = options.get("root_id"), options.get("parent_id")
+        if parent is not None:
+            request = parent.request
+            root_id = root_id or request.root_id or request.id
+            parent_id = parent_id or request.id
+        fields["root_id"] = root_id or task_id
+        if parent_id is not None:
+            fields["parent_id"] = parent_id
+        ignore = options.get("ignore_result")
+        if ignore is None and (task := options.get("task_type")) is not None:
+            ignore = task.ignore_result
+        if ignore is not None:
+            fields["ignore_result"] = ignore
+        if not options:
+            return fields
+        for key in _HEADERS:
+            if (value := options.get(key)) is not None:
+                fields[key] = value
+        if (group := options.get("group_id")) is not None:
+            fields["group"] = group
+        hard, soft = options.get("time_limit"), options.get("soft_time_limit")
+        if hard is not None or soft is not None:
+            fields["timelimit"] = [hard, soft]
+        if stamped := options.get("stamped_headers"):
+            fields["stamped_headers"] = list(stamped)
+            fields["stamps"] = {
+                **(options.get("stamps") or _NOTHING),
+                **{key: options[key] for key in stamped if key in options},
+            }
+        return fields
+
+    # -- publishing
+
+    def _announce(self, prepared: Prepared) -> None:
+        """Let receivers see and change what is about to be sent."""
+        if not signals.before_task_publish.receivers:
+            return
+        args, kwargs, embed = prepared.call
+        body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed})
+        policy = prepared.options.get("retry_policy") or self._app.conf.task_publish_retry_policy
+        for message in prepared.messages:
+            signals.before_task_publish.send(
+                sender=message.task or message.headers.get("task"),
+                body=body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                headers=message.headers,
+                properties=message.properties,
+                declare=[self._app.queues[message.queue]],
+                retry_policy=policy,
+            )
+            if (body[0], body[1]) != (list(args), dict(kwargs)) and self._app.conf.task_protocol != 1:
+                data = encode_body(body[0], body[1], body[2], serializers.get(message.content_type))  # type: ignore[arg-type]
+                if (name := message.headers.get("compression")) is not None:
+                    data, message.headers["compression"] = compress(data, name)
+                message.body = data
+
+    def _told(self, prepared: Prepared) -> None:
+        if not signals.after_task_publish.receivers and not signals.task_sent.receivers:
+            return
+        args, kwargs, embed = prepared.call
+        for message in prepared.messages:
+            name = message.task
+            signals.after_task_publish.send(
+                sender=name,
+                body=(args, kwargs, embed),
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                headers=message.headers,
+            )
+            signals.task_sent.send(
+                sender=name,
+                task_id=prepared.id,
+                task=name,
+                args=args,
+                kwargs=kwargs,
+                eta=message.headers.get("eta"),
+                taskset=message.headers.get("group"),
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                retries=message.headers.get("retries", 0),
+            )
+
+    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+        """Give the messages to the store. Trying again after a lost connection happens within the deadline of the whole."""
+        conf = self._app.conf
+        timeout = options.get("timeout")
+        if timeout is None:
+            timeout = conf.publish_timeout
+        broker = self._app.store.broker
+        deadline = time.monotonic() + timeout
+        pauses: Iterator[float] | None = None
+        while True:
+            try:
+                broker.send(messages, timeout=max(0.0, deadline - time.monotonic()))
+                return
+            except (PublishTimeout, StoreFull):
+                raise
+            except OperationalError as exc:
+                if pauses is None:
+                    pauses = self._pauses(options)
+                pause = next(pauses, None)
+                if pause is None or time.monotonic() + pause >= deadline:
+                    raise PublishTimeout(f"the broker took nothing within {timeout:g} s: {exc}") from exc
+                time.sleep(pause)
+
+    def _pauses(self, options: Mapping[str, Any]) -> Iterator[float]:
+        """Seconds between the tries of a send, by the retry policy."""
+        conf = self._app.conf
+        retry = options.get("retry")
+        if not (conf.task_publish_retry if retry is None else retry):
+            return
+        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+        pause, tries = float(policy.get("interval_start") or 0), 0
+        limit = policy.get("max_retries", 3)
+        while limit is None or tries < limit:
+            yield pause
+            tries += 1
+            pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or pause))
+
+    def _result(self, prepared: Prepared) -> AsyncResult[Any]:
+        options = prepared.options
+        make = options.get("result_cls")
+        result = make(prepared.id) if make is not None else AsyncResult(prepared.id, app=self._app)
+        task = options.get("task_type")
+        if task is not None and make is None:
+            result._name = task.name
+        if prepared.messages[0].headers.get("ignore_result"):
+            result.ignored = True
+        parent = prepared.parent
+        if parent is not None and options.get("add_to_parent", True) and parent.task.trail:
+            remember_child(parent.request, result)
+        return result  # type: ignore[no-any-return]
+
+    # -- many
+
+    def send_many(self, calls: Iterable[Any], batch: int, options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
+        """Send calls as they come, ``batch`` at a time; what was sent before an error is named in its note."""
+        results: list[AsyncResult[Any]] = []
+        waiting: list[Prepared] = []
+        eager = self._app.conf.task_always_eager
+        sent = 0
+        try:
+            for call in calls:
+                name, args, kwargs, own = self._call_of(call)
+                merged = {**options, **own} if options else own
+                task = merged.get("task_type")
+                if eager and task is not None:
+                    results.append(task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"}))
+                    continue
+                prepared = self.prepare(name, args, kwargs, merged)
+                self._announce(prepared)
+                waiting.append(prepared)
+                if len(waiting) >= batch:
+                    results.extend(self._flush(waiting, options))
+                    sent += len(waiting)
+                    waiting = []
+            if waiting:
+                results.extend(self._flush(waiting, options))
+        except Exception as exc:
+            exc.add_note(f"send_many: {sent} calls had been sent before this")
+            raise
+        return results
+
+    def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
+        self._publish([message for prepared in waiting for message in prepared.messages], options)
+        for prepared in waiting:
+            self._told(prepared)
+        return [self._result(prepared) for prepared in waiting]
+
+    def _call_of(self, call: Any) -> tuple[str, Any, Any, dict[str, Any]]:
+        """(name, args, kwargs, options) of a signature, a task, or a tuple."""
+        if isinstance(call, Signature):
+            task: Any = call._type if call._type is not None else self._app.tasks.get(call.task)
+            args: Any = call.args
+            kwargs: Any = call.kwargs
+            options: Any = call.options
+        else:
+            parts = call if isinstance(call, tuple | list) else (call,)
+            if not 1 <= len(parts) <= 4:
+                raise TypeError(f"send_many: a call is (task, args, kwargs, options), not {call!r}")
+            task, args, kwargs, options = (*parts, *((None,) * (4 - len(parts))))
+        if task is None:
+            return call.task, args, kwargs, dict(options or _NOTHING)
+        if isinstance(task, str):
+            known = self._app.tasks.get(task)
+            if known is None:
+                return task, args, kwargs, dict(options or _NOTHING)
+            task = known
+        elif type(task) is not Task and hasattr(type(task), "_get_current_object"):
+            task = task._get_current_object()
+        return task.name, args, kwargs, task.send_options(args, kwargs, options)
+
+
+def _worker_frame() -> Frame | None:
+    """The innermost task that a worker runs here; tasks called as functions are passed over."""
+    frame = current_frame()
+    while frame is not None and frame.request.called_directly:
+        frame = frame.previous
+    return frame
+
+
+def _embed(options: Mapping[str, Any]) -> Embed | None:
+    """The follow-ups of a call as they stand in its body."""
+    if not options:
+        return None
+    link, link_error = options.get("link"), options.get("link_error")
+    chain, chord = options.get("chain"), options.get("chord")
+    if link is None and link_error is None and chain is None and chord is None:
+        return None
+    return {"callbacks": _listed(link), "errbacks": _listed(link_error), "chain": _listed(chain), "chord": chord}
+
+
+def _listed(value: Any) -> list[Any] | None:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple | set):
+        return list(value) or None
+    return [value]
+
+
+def _mode(value: int | str) -> int:
+    return _MODES[value] if isinstance(value, str) else int(value)
+
+
+def _as_tuple(name: str, args: Any) -> tuple[Any, ...]:
+    if isinstance(args, str | bytes | Mapping):
+        raise TypeError(f"task {name}: args must be a list or tuple, not {args!r}")
+    return tuple(args)
+
+
+def _seconds(name: str, key: str, value: Any) -> float:
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"task {name}: {key} must be a number of seconds, not {value!r}") from None
+
+
+def _from_text(name: str, key: str, value: str, zone: dt.tzinfo) -> float:
+    try:
+        return parse_iso(value, zone)
+    except ValueError as exc:
+        raise ValueError(f"task {name}: {key} {value!r} is no ISO 8601 time: {exc}") from exc

@@ -328,7 +328,7 @@ _ROUTING = (
         DELIVERY_MODE,
         2,
         ("CELERY_DEFAULT_DELIVERY_MODE",),
-        "2: messages are written to disk where the broker can; 1: they are not.",
+        "With 2 messages are written to disk where the broker can, with 1 they are not.",
     ),
 )
 

@@ -240,9 +240,12 @@ class Settings(Fields, MutableMapping[str, Any]):
                 self._namespaces = (*self._namespaces, found.namespace)
             self._apply(found, Layer.OBJECT, replace=True)
 
-        self._add_pending(apply)
-        if not lazy:
-            self._settle()
+        if lazy:
+            self._add_pending(apply)
+            return
+        self._settle()
+        with self._lock:
+            apply()
 
     def load_environment(self, environ: Mapping[str, str] | None = None) -> None:
         """Take the values of the environment's variables (``os.environ`` if none is given)."""
@@ -289,7 +292,7 @@ class Settings(Fields, MutableMapping[str, Any]):
     def _refuse_if_frozen(self, names: Any) -> None:
         if self._frozen and names:
             raise ImproperlyConfigured(
-                f"{', '.join(sorted(names))} cannot change: the settings were frozen when the worker started; set it before"
+                f"{', '.join(sorted(names))} cannot change: the settings were frozen when the worker started"
             )
 
     def _forget_read(self, also: Sequence[str] = ()) -> None:
@@ -307,6 +310,7 @@ class Settings(Fields, MutableMapping[str, Any]):
                     read[name] = self._layers[layer][name]
 
     def _add_pending(self, apply: Callable[[], None]) -> None:
+        self._refuse_if_frozen(("these settings",))
         with self._lock:
             self._pending.append(apply)
             self._forget_read()

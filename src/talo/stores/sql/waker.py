@@ -11,7 +11,6 @@ by a waiter that dies is lost; the waiters' own slow look (``broker.LOOK``) make
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import select
@@ -65,10 +64,8 @@ class PipeWaker(Waker):
                 continue
             try:
                 pipe = os.open(self._path(queue), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError as error:
-                if error.errno in (errno.ENXIO, errno.ENOENT):
-                    continue  # nobody waits
-                continue  # no descriptor left, no permission: the waiters' slow look finds the work
+            except OSError:
+                continue  # nobody waits; or no descriptor is left, then the waiters' slow look finds the work
             try:
                 os.write(pipe, b"!" * min(count, _MOST))
             except (BlockingIOError, BrokenPipeError):
@@ -100,9 +97,9 @@ class PipeWaker(Waker):
 
     def _path(self, queue: str) -> str:
         name = urllib.parse.quote(queue, safe=" ")
-        if len(name) > 120 or name.startswith("."):
+        if not name or len(name) > 120 or name.startswith("."):
             name = "." + hashlib.sha256(queue.encode()).hexdigest()
-        return f"{self._directory}/{name or '.'}"
+        return f"{self._directory}/{name}"
 
 
 class _Pipes(Ear):

@@ -1,0 +1,137 @@
+"""The database file: who may read it, and what is said when it does not work."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from talo.errors import ImproperlyConfigured, PublishTimeout, StoreFull, StoreUnavailable
+from talo.stores.sql import SqlStore
+from talo.stores.sql.connection import Database
+from talo.testing.contract._support import bodies, message
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "talo.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqlStore]:
+    store = SqlStore(f"sqlite:///{path}", timeout=0.2)
+    yield store
+    store.close()
+
+
+def test_only_its_owner_may_read_it(path: Path, store: SqlStore) -> None:
+    store.broker.send([message()])
+    store.broker.wait(["other"], 0.01)
+    for each in path.parent.iterdir():
+        assert stat.S_IMODE(each.stat().st_mode) & 0o077 == 0, each
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"the directory of .*/nowhere/talo\.db does not exist: create it"):
+        SqlStore(f"sqlite:///{tmp_path}/nowhere/talo.db").ping(5)
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="is a directory"):
+        SqlStore(f"sqlite:///{tmp_path}").ping(5)
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path, store: SqlStore) -> None:
+    path.write_bytes(b"precious letters to my aunt " * 100)
+    with pytest.raises(ImproperlyConfigured, match=r"talo\.db is not an SQLite database"):
+        store.broker.send([message()])
+    assert path.read_bytes() == b"precious letters to my aunt " * 100
+
+
+def test_a_database_of_a_newer_release_is_left_alone(path: Path, store: SqlStore) -> None:
+    store.ping(5)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO talo_migration VALUES (999, 'future')")
+        connection.commit()
+    with pytest.raises(ImproperlyConfigured, match="written by a newer Talo"):
+        store.ping(5)
+
+
+def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_stored(path: Path) -> None:
+    # Given a database that can hardly grow
+    database = Database(path)
+    database.write(lambda it: it.execute("CREATE TABLE witness (x)").rowcount)
+    database.read(lambda it: it.execute("PRAGMA max_page_count = 40").fetchone())
+    database.write(lambda it: it.execute("INSERT INTO witness VALUES ('before')").rowcount)
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO witness VALUES ('half')")
+        connection.execute("INSERT INTO witness VALUES (zeroblob(1000000))")
+
+    # When a transaction needs more
+    with pytest.raises(StoreFull, match="free some space"):
+        database.write(fill)
+    # Then nothing of it is kept, and the connection works
+    assert database.read(lambda it: it.execute("SELECT x FROM witness").fetchall()) == [("before",)]
+    database.close()
+
+
+def test_a_database_that_others_lock_ends_a_send_at_its_deadline(path: Path, store: SqlStore) -> None:
+    # Given somebody who does not let go
+    store.broker.open("me", worker="w", slots=1, lease=30)
+    with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        # Then a send ends with its own error, other verbs with theirs
+        with pytest.raises(PublishTimeout, match=r"talo\.db is locked by another process"):
+            store.broker.send([message()], timeout=0.05)
+        with pytest.raises(StoreUnavailable, match="is locked by another process"):
+            store.results.forget(["x"])
+        # And reading goes on
+        assert store.broker.turn([], "me", ["q"], 1).deliveries == []
+        stranger.execute("ROLLBACK")
+    store.broker.send([message(body="after")])
+    assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["after"]
+
+
+def test_a_turn_with_nothing_to_do_writes_nothing(path: Path, store: SqlStore) -> None:
+    store.broker.open("me", worker="w", slots=1, lease=30)
+    with closing(sqlite3.connect(path)) as watcher:
+        before = watcher.execute("PRAGMA data_version").fetchone()
+        for _ in range(5):
+            store.broker.turn([], "me", ["q"], 10)
+            store.broker.wait(["q"], 0.001)
+        assert watcher.execute("PRAGMA data_version").fetchone() == before
+
+
+def test_memory_does_not_pretend_to_live_in_a_child() -> None:
+    store = SqlStore("memory://fork")
+    store.ping(5)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            store.ping(5)
+        except StoreUnavailable:
+            os._exit(42)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_time_is_the_clock_that_was_given(path: Path) -> None:
+    # Given a store whose clock stands still
+    now = 1_000_000.0
+    store = SqlStore(f"sqlite:///{path}", clock=lambda: now)
+    store.broker.open("me", worker="w", slots=1, lease=30)
+    store.broker.send([message(body="later", due=now + 10)])
+    # Then time passes when it says so
+    turn = store.broker.turn([], "me", ["q"], 1)
+    assert (turn.deliveries, turn.next_due) == ([], now + 10)
+    now += 10
+    assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["later"]
+    assert store.broker.owners()[0].remaining == pytest.approx(20)
+    store.close()

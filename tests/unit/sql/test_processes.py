@@ -1,0 +1,138 @@
+"""Several processes on one file: killed half-way, in each other's way, and asleep."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from talo.stores.base import Settlement, Verdict
+from talo.stores.sql import SqlStore
+from talo.stores.sql.waker import PipeWaker
+from talo.testing.contract._support import bodies, document, message
+
+_fork = multiprocessing.get_context("fork")
+
+
+def _churn(url: str, owner: str, turns: int, started: Callable[[], None]) -> int:
+    """Turn that many times: whatever is fetched ends in one of four ways, of which each leaves one message behind."""
+    store = SqlStore(url)
+    store.broker.open(owner, worker="w", slots=1, lease=600)
+    started()
+    settlements: list[Settlement] = []
+    fetched = 0
+    for n in range(turns):
+        turn = store.broker.turn(settlements, owner, ["q"], 8)
+        fetched += len(turn.deliveries)
+        ways = [
+            {"follow": [message()], "result": document(f"{owner}-{n}")},
+            {"verdict": Verdict.AGAIN, "charge": True},
+            {"verdict": Verdict.AGAIN, "delay": 0.001},
+            {"verdict": Verdict.DEAD, "follow": [message("dead-follow")]},
+        ]
+        settlements = [Settlement(lease=each.lease, **ways[k % 4]) for k, each in enumerate(turn.deliveries)]  # type: ignore[arg-type]
+    store.close()
+    return fetched
+
+
+@pytest.mark.promise("D08", "T07")
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path) -> None:
+    # Given messages, and a process that settles in every way
+    path = tmp_path / "talo.db"
+    url = f"sqlite:///{path}"
+    store = SqlStore(url)
+    store.broker.send([message() for _ in range(200)])
+    store.close()
+    for n in range(12):
+        started = _fork.Event()
+        child = _fork.Process(target=_churn, args=(url, f"owner{n}", 1_000_000, started.set), daemon=True)
+        child.start()
+        assert started.wait(30)
+        # When it is killed at some moment
+        threading.Event().wait(0.01 + n * 0.004)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join(30)
+        # Then each message is ready, delayed or leased, and each that died is followed by one
+        with closing(sqlite3.connect(path)) as connection:
+            messages = {row[0] for row in connection.execute("SELECT id FROM talo_message")}
+            places = [
+                row[0]
+                for table in ("talo_ready", "talo_delayed", "talo_lease")
+                for row in connection.execute(f"SELECT message FROM {table}")
+            ]
+            [dead] = connection.execute("SELECT count(*) FROM talo_dead").fetchone()
+            [follows] = connection.execute("SELECT count(*) FROM talo_ready WHERE queue = 'dead-follow'").fetchone()
+        assert sorted(places) == sorted(messages)
+        assert dead == follows
+        assert len(messages) == 200
+
+
+def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:
+    # Given four processes that do nothing but turn
+    url = f"sqlite:///{tmp_path}/talo.db"
+    store = SqlStore(url)
+    store.broker.send([message() for _ in range(400)])
+    store.close()
+    answers = _fork.Queue()
+
+    def run(n: int) -> None:
+        answers.put(_churn(url, f"owner{n}", 50, lambda: None))
+
+    children = [_fork.Process(target=run, args=(n,), daemon=True) for n in range(4)]
+    for child in children:
+        child.start()
+    # Then none of them fails for want of the lock
+    assert all(answers.get(timeout=60) > 0 for _ in children)
+    for child in children:
+        child.join(30)
+        assert child.exitcode == 0
+
+
+def test_a_wake_up_that_died_with_its_waiter_delays_and_does_not_strand(tmp_path: Path) -> None:
+    # Given a waiter that takes every wake-up and does nothing
+    url = f"sqlite:///{tmp_path}/talo.db"
+    store, other = SqlStore(url), SqlStore(url)
+    store.broker.open("me", worker="w", slots=1, lease=60)
+    thief = PipeWaker(Path(f"{tmp_path}/talo.db-wake"))
+    with thief.listen(["q"]) as ear:
+        answers: list[bool] = []
+        thread = threading.Thread(target=lambda: answers.append(store.broker.wait(["q"], 30)))
+        thread.start()
+        other.broker.send([message(body="found")])
+        ear.take(ear.descriptors[0])
+        # Then the other finds the message all the same
+        thread.join(40)
+    assert answers == [True]
+    assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["found"]
+    store.close()
+    other.close()
+
+
+def test_nobody_who_waits_leaves_no_wake_ups_behind(tmp_path: Path) -> None:
+    waker = PipeWaker(tmp_path / "wake")
+    waker.ring({"q": 5})
+    with waker.listen(["q"]) as ear:
+        assert not ear.take(ear.descriptors[0])
+        waker.ring({"q": 2, "other": 1})
+        assert [ear.take(ear.descriptors[0]) for _ in range(3)] == [True, True, False]
+    with waker.listen(["q"]) as ear:
+        assert not ear.take(ear.descriptors[0])
+
+
+@pytest.mark.parametrize("queue", ["", ".", "..", "a/../b", "x" * 300, "ü" * 60, "%2F", "a b"])
+def test_every_queue_name_has_a_pipe_of_its_own(tmp_path: Path, queue: str) -> None:
+    waker = PipeWaker(tmp_path / "wake")
+    with waker.listen([queue, "q"]) as ear:
+        waker.ring({queue: 1})
+        mine, other = ear.descriptors
+        assert ear.take(mine)
+        assert not ear.take(other)
+    assert {each.name for each in tmp_path.iterdir()} == {"wake"}

@@ -1,0 +1,43 @@
+"""The statements: all of them are valid, and the hot ones never look at rows they do not need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from talo.stores.sql.connection import Database
+from talo.stores.sql.dialect import dialect
+
+_QUERIES = dialect("sqlite").queries
+
+#: Those that walk on purpose: numbers for people, purging, small tables, and those that stop at the first row of an order.
+_WALKS = {"count_ready", "count_delayed", "count_leased", "drawn", "draw", "owners", "dead"}
+_WALKS |= {"purge_messages", "purge_delayed", "expired_bus", "glance", "next_due"}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    return Database(Path(tmp_path_factory.mktemp("sql")) / "talo.db")
+
+
+def _plan(database: Database, name: str) -> list[str]:
+    text = _QUERIES[name]
+    count = max((n for n in range(1, 9) if f"?{n}" in text), default=0)
+    values = ("[]",) * count
+    return database.read(lambda it: [row[3] for row in it.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()])
+
+
+@pytest.mark.parametrize("name", sorted(_QUERIES))
+def test_a_statement_is_valid_and_walks_no_table(database: Database, name: str) -> None:
+    plan = _plan(database, name)
+    walks = [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step]
+    lists = ("SCAN json_each", "SCAN wanted")
+    assert name in _WALKS or all(step.startswith(lists) for step in walks), plan
+
+
+@pytest.mark.parametrize(
+    "name", ["ready", "due", "next_due", "glance", "held", "most_urgent_high_first", "less_urgent_low_first"]
+)
+def test_fetching_sorts_nothing(database: Database, name: str) -> None:
+    assert not [step for step in _plan(database, name) if "TEMP B-TREE" in step]

@@ -37,7 +37,7 @@ class AppEnv:
         self.store_eager_result: bool = conf.task_store_eager_result
         self.dead_letters: bool = conf.task_dead_letters
         self.dead_letter_expires: float | None = conf.dead_letter_expires
-        self.max_deliveries: int | None = conf.task_max_deliveries
+        self.max_deliveries: int = conf.task_max_deliveries
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""

@@ -30,6 +30,7 @@ from talo.app.send import Sender
 from talo.app.stores import AppStores
 from talo.app.task import Task
 from talo.canvas.signature import Signature
+from talo.execution.request import current_frame
 from talo.settings import Settings
 from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
@@ -140,7 +141,7 @@ class Talo(TaskDecorator, AppTwins):
     @property
     def current_worker_task(self) -> Any:
         """The same, passing over tasks that were called as functions."""
-        frame = current.current_frame()
+        frame = current_frame()
         while frame is not None and frame.request.called_directly:
             frame = frame.previous
         return frame.task if frame is not None else None
@@ -436,7 +437,7 @@ class Talo(TaskDecorator, AppTwins):
         if oid is None:
             name = f"{self.oid}-{threading.get_ident():x}"
             oid = self._local.oid = str(uuid.uuid3(uuid.NAMESPACE_OID, name))
-        return oid  # type: ignore[no-any-return]
+        return str(oid)
 
     # -- the end
 

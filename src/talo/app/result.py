@@ -79,8 +79,6 @@ def assert_will_not_block() -> None:
 class AsyncResult(ResultTwins[R], Generic[R]):
     """Asks the result backend about one task. What is once ready is asked only once."""
 
-    TimeoutError = TimeoutError
-
     # Defaults on the class keep the handle of a bulk send small.
     parent: AsyncResult[Any] | None = None
     ignored = False

@@ -81,16 +81,16 @@ class Queues(dict[str, Queue]):
             if isinstance(exchange, str) or kind:
                 exchange = Exchange(exchange or queue, type=kind or "direct")
             queue = Queue(queue, exchange=exchange, **options)
-        queue = self._completed(as_queue(queue))
-        self[queue.name] = queue
-        if queue.alias:
-            self[queue.alias] = queue
+        made = self._completed(as_queue(queue))
+        self[made.name] = made
+        if made.alias:
+            self[made.alias] = made
         if self._selected is not None:
-            self._selected.setdefault(queue.name, queue)
-        return queue
+            self._selected.setdefault(made.name, made)
+        return made
 
     def _completed(self, queue: Queue) -> Queue:
-        if (queue.exchange is None or not queue.exchange.name) and self.default_exchange is not None:
+        if not queue.exchange.name and self.default_exchange is not None:
             queue.exchange = self.default_exchange
         if not queue.routing_key:
             queue.routing_key = self.default_routing_key or queue.name
@@ -126,8 +126,8 @@ class Queues(dict[str, Queue]):
         """The queues that an exchange passes this key to, by the rules of AMQP."""
         if not exchange:
             return [self[routing_key]]
-        seen = {q.name: q for q in self.values() if q.exchange is not None and q.exchange.name == exchange}
-        return [q for q in seen.values() if q.exchange and _passes(q.exchange.type, q.routing_key, routing_key)]
+        seen = {q.name: q for q in self.values() if q.exchange.name == exchange}
+        return [q for q in seen.values() if _passes(q.exchange.type, q.routing_key, routing_key)]
 
 
 def _passes(kind: str, pattern: str | None, key: str) -> bool:
@@ -211,7 +211,7 @@ def _router(route: Any) -> Callable[..., Any]:
         route = route()
     method = getattr(route, "route_for_task", None)
     if method is not None:
-        return lambda name, args, kwargs, options, task=None: method(name, args, kwargs)
+        return lambda name, args, kwargs, *_, **__: method(name, args, kwargs)
     if not callable(route):
         raise ImproperlyConfigured(f"task_routes: {route!r} is no mapping, function, router object or path of one")
     return route  # type: ignore[no-any-return]
@@ -288,11 +288,10 @@ class Router:
             if found:
                 return Route(tuple(q.name for q in found), self.default_exchange.name, key, further)
         made = self.queues[queue or self.default_queue] if queue is None or isinstance(queue, str) else as_queue(queue)
-        if exchange is None and key is None and (made.exchange is None or made.exchange.type == "direct"):
+        if exchange is None and key is None and made.exchange.type == "direct":
             # A direct queue is reached through AMQP's default exchange, by its name.
             return Route((made.name,), "", made.name, further)
-        own = made.exchange.name if made.exchange is not None else self.default_exchange.name
-        return Route((made.name,), exchange or own, key or made.routing_key or made.name, further)
+        return Route((made.name,), exchange or made.exchange.name, key or made.routing_key or made.name, further)
 
     def _through_exchange(self, name: str, exchange: str, key: str | None, further: dict[str, Any]) -> Route:
         key = key or self.default_key

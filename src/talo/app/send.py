@@ -25,9 +25,8 @@ from talo.execution.request import Frame, current_frame
 from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire._times import parse_iso
-from talo.wire.compression import compress
 from talo.wire.message import Message
-from talo.wire.protocol import Embed, encode_body, make_message
+from talo.wire.protocol import encode_body, make_message
 
 __all__ = ["SendOptions", "Sender"]
 
@@ -97,6 +96,7 @@ _USED = frozenset(SendOptions.__annotations__) | {
 _HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
 _MODES = {"transient": 1, "persistent": 2}
 _NOTHING: dict[str, Any] = {}
+_NO_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Prepared(NamedTuple):
@@ -105,7 +105,7 @@ class Prepared(NamedTuple):
 
     messages: list[Message]
     id: str
-    call: tuple[Any, Any, Embed]
+    call: tuple[Any, Any, dict[str, Any]]
     options: Mapping[str, Any]
     parent: Frame | None
 
@@ -161,11 +161,11 @@ class Sender:
                 expires=expires,
                 now=now,
                 tz=app.timezone,
-                embed=embed,
                 codec=codec,
                 compression=compression,
                 task_protocol=conf.task_protocol,
                 headers=options.get("headers"),
+                **embed,
                 **self._fields(options, parent, task_id),
             )
             for queue in route.queues
@@ -176,7 +176,7 @@ class Sender:
                 extra.pop(key, None)
             for message in messages:
                 message.properties.update(extra)
-        return Prepared(messages, task_id, (args, kwargs, embed or {}), options, parent)
+        return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
 
     def _times(self, name: str, options: Mapping[str, Any], now: float) -> tuple[Any, Any]:
         """When it is due and when it is over: epoch seconds or datetimes."""
@@ -245,7 +245,7 @@ class Sender:
         if not signals.before_task_publish.receivers:
             return
         args, kwargs, embed = prepared.call
-        body = (list(args), dict(kwargs), {"callbacks": None, "errbacks": None, "chain": None, "chord": None, **embed})
+        body = (list(args), dict(kwargs), {**_NO_EMBED, **embed})
         policy = prepared.options.get("retry_policy") or self._app.conf.task_publish_retry_policy
         for message in prepared.messages:
             signals.before_task_publish.send(
@@ -258,11 +258,14 @@ class Sender:
                 declare=[self._app.queues[message.queue]],
                 retry_policy=policy,
             )
-            if (body[0], body[1]) != (list(args), dict(kwargs)) and self._app.conf.task_protocol != 1:
-                data = encode_body(body[0], body[1], body[2], serializers.get(message.content_type))  # type: ignore[arg-type]
-                if (name := message.headers.get("compression")) is not None:
-                    data, message.headers["compression"] = compress(data, name)
-                message.body = data
+            if self._app.conf.task_protocol != 1:  # whose headers and body are one
+                message.body, _ = encode_body(
+                    body[0],
+                    body[1],
+                    codec=serializers.get(message.content_type),
+                    compression=message.headers.get("compression"),
+                    **body[2],
+                )
 
     def _told(self, prepared: Prepared) -> None:
         if not signals.after_task_publish.receivers and not signals.task_sent.receivers:
@@ -340,7 +343,7 @@ class Sender:
         parent = prepared.parent
         if parent is not None and options.get("add_to_parent", True) and parent.task.trail:
             remember_child(parent.request, result)
-        return result  # type: ignore[no-any-return]
+        return result
 
     # -- many
 
@@ -388,10 +391,10 @@ class Sender:
             kwargs: Any = call.kwargs
             options: Any = call.options
         else:
-            parts = call if isinstance(call, tuple | list) else (call,)
+            parts: list[Any] = list(call) if isinstance(call, tuple | list) else [call]
             if not 1 <= len(parts) <= 4:
                 raise TypeError(f"send_many: a call is (task, args, kwargs, options), not {call!r}")
-            task, args, kwargs, options = (*parts, *((None,) * (4 - len(parts))))
+            task, args, kwargs, options = parts + [None] * (4 - len(parts))
         if task is None:
             return call.task, args, kwargs, dict(options or _NOTHING)
         if isinstance(task, str):
@@ -412,14 +415,12 @@ def _worker_frame() -> Frame | None:
     return frame
 
 
-def _embed(options: Mapping[str, Any]) -> Embed | None:
-    """The follow-ups of a call as they stand in its body."""
-    if not options:
-        return None
+def _embed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The follow-ups of a call as they stand in its body; empty if there are none."""
     link, link_error = options.get("link"), options.get("link_error")
     chain, chord = options.get("chain"), options.get("chord")
     if link is None and link_error is None and chain is None and chord is None:
-        return None
+        return {}
     return {"callbacks": _listed(link), "errbacks": _listed(link_error), "chain": _listed(chain), "chord": chord}
 
 

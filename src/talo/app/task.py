@@ -20,6 +20,7 @@ from talo.app.result import AsyncResult, EagerResult
 from talo.canvas.signature import Signature
 from talo.errors import Ignore
 from talo.execution import eager, retry
+from talo.execution.env import TaskLike
 from talo.execution.request import Context, RequestStack, current_frame, enter, leave, request_of
 
 if TYPE_CHECKING:
@@ -173,11 +174,13 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         app = plan.app
         if plan.check is not None:
             plan.check(args or (), kwargs or {})
+        result: AsyncResult[R]
         if app.conf.task_always_eager:
-            return self._apply_eagerly(args, kwargs, task_id, link, link_error, shadow, options)
+            result = self._apply_eagerly(args, kwargs, task_id, link, link_error, shadow, options)
+            return result
         if plan.shadow is not None:
             shadow = shadow or plan.shadow(args, kwargs, options)
-        return app.send_task(  # type: ignore[no-any-return]
+        result = app.send_task(
             self.name,
             args,
             kwargs,
@@ -189,6 +192,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             task_type=self,
             **(plan.options | options if options else plan.options),
         )
+        return result
 
     def _make_plan(self) -> _Plan:
         plan = _Plan(self)
@@ -242,7 +246,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         if throw is None:
             throw = app.conf.task_eager_propagates
         outcome = eager.apply_eager(
-            self,
+            cast(TaskLike, self),
             tuple(args or ()),
             dict(kwargs or {}),
             app.env,
@@ -296,7 +300,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         ``exc`` if given, else ``MaxRetriesExceededError``. ``throw=False`` returns the ``Retry`` instead of raising it.
         """
         return retry.plan(
-            self,
+            cast(TaskLike, self),
             self.request,
             args=args,
             kwargs=kwargs,
@@ -372,7 +376,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """A handle of the result of an earlier call."""
-        return self.app.AsyncResult(task_id, task_name=self.name, **kwargs)
+        result: AsyncResult[R] = self.app.AsyncResult(task_id, task_name=self.name, **kwargs)
+        return result
 
     def __reduce__(self) -> Any:
         return _task_by_name, (self.name,)
@@ -406,10 +411,6 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         """Apply the ``task_annotations`` that fit this task."""
         self.app.annotate(self)
 
-    @property
-    def __name__(self) -> str:
-        return type(self).__name__
-
     def __repr__(self) -> str:
         where = f" of {self._app.main}" if self._app is not None and self._app.main else ""
         return f"<@task: {self.name}{where}>"
@@ -435,7 +436,9 @@ class _Plan:
         self.app = task.app
         if not self.app.finalized:
             self.app.finalize(auto=True)
-        self.check: Callable[[Any, Any], None] | None = ArgumentCheck(task.run, task.__name__) if task.typing else None
+        self.check: Callable[[Any, Any], None] | None = (
+            ArgumentCheck(task.run, type(task).__name__) if task.typing else None
+        )
         self.options: dict[str, Any] = explicit_options(task, EXECUTION_OPTIONS)
         if type(task).AsyncResult is not Task.AsyncResult:
             self.options["result_cls"] = task.AsyncResult

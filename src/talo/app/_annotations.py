@@ -18,7 +18,8 @@ __all__ = ["annotate"]
 def annotate(task: Any, annotations: Any) -> None:
     """Set on the task what the annotations say for its name and for ``*``; a function becomes a method.
 
-    Annotations are a mapping of task names to attributes, an object with ``annotate(task)``, a dotted path of either, or a list of them.
+    Annotations are a mapping of task names to attributes, an object with ``annotate(task)``, a dotted path of either,
+    or a list of them.
     A name may begin with ``@`` (``@tasks.add``); then its attributes come last and win.
     """
     if not annotations:

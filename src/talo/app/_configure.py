@@ -1,6 +1,7 @@
 """Where the settings of one app come from, and when they are read.
 
-Owns the order of the sources and the two signals around the first reading. Values, layers and checks are ``talo.settings``'s. Caller:
+Owns the order of the sources and the two signals around the first reading. Values, layers and checks are
+``talo.settings``'s. Caller:
 ``app.app``.
 """
 
@@ -82,4 +83,5 @@ def _zone(value: Any) -> dt.tzinfo:
     try:
         return ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise ImproperlyConfigured(f"timezone = {value!r}: no such time zone; write an IANA name like Europe/Rome") from exc
+        text = f"timezone = {value!r}: no such time zone; write an IANA name like Europe/Rome"
+        raise ImproperlyConfigured(text) from exc

@@ -1,6 +1,7 @@
 """From a function, or a class with ``run``, to a registered task.
 
-Owns the decorator's own options (``base``, ``bind``, ``filter``, ``shared``, ``pydantic``...) and how the class of a task is made.
+Owns the decorator's own options (``base``, ``bind``, ``filter``, ``shared``, ``pydantic``...) and how the class of a
+task is made.
 Callers: ``app.app`` (``app.task``, ``register_task``) and ``app.shared``.
 """
 
@@ -48,7 +49,8 @@ def make_task(
     lazy: bool = True,
     **options: Any,
 ) -> Any:
-    """Make ``fun`` a task of ``app``, and of every later app if ``shared``; return the task, or what ``filter`` makes of it."""
+    """Make ``fun`` a task of ``app``, and of every later app if ``shared``; return the task, or what ``filter``
+    makes of it."""
     del lazy  # a task is cheap to make, and reads no setting before it is used
     if not callable(fun):
         raise TypeError(f"@task: argument 1 must be a callable, not {fun!r}")

@@ -1,7 +1,7 @@
 """Importing the modules that define tasks.
 
-Owns what counts as "there is none" against "it is broken", and which packages a framework names. Callers: ``Talo.autodiscover_tasks``
-and ``Talo.import_default_modules``.
+Owns what counts as "there is none" against "it is broken", and which packages a framework names. Callers:
+``Talo.autodiscover_tasks`` and ``Talo.import_default_modules``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def import_module(name: str) -> ModuleType:
 
 
 def import_related(packages: Iterable[str], related_name: str | None) -> list[ModuleType]:
-    """Import ``<package>.<related_name>`` of each package that has one; without ``related_name`` the packages themselves.
+    """Import ``<package>.<related_name>`` of each package that has one; without ``related_name`` the packages
+    themselves.
 
     An error inside such a module is not swallowed.
     """
@@ -41,7 +42,8 @@ def _related(package: str, related_name: str) -> str | None:
     try:
         parent = importlib.import_module(package)
     except ModuleNotFoundError as exc:
-        # ``app.apps.Config`` names a class: its package is above. A failing import inside an existing package must be seen.
+        # ``app.apps.Config`` names a class: its package is above. A failing import inside an existing package must be
+        # seen.
         above, dot, _ = package.rpartition(".")
         if not dot or exc.name is None or not f"{package}.".startswith(f"{exc.name}."):
             raise

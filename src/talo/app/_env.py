@@ -1,7 +1,7 @@
 """What an app provides to those that run its tasks (``execution.env.Env``).
 
-Owns the reading of the settings that concern running, once; the border exists because execution is below the app and must not import
-it. Built by ``Talo.env``; ``hostname`` is set by the worker.
+Owns the reading of the settings that concern running, once; the border exists because execution is below the app and
+must not import it. Built by ``Talo.env``; ``hostname`` is set by the worker.
 """
 
 from __future__ import annotations
@@ -39,14 +39,23 @@ class AppEnv:
         self.dead_letter_expires: float | None = conf.dead_letter_expires
         self.max_deliveries: int | None = conf.task_max_deliveries
 
-    def prepare(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> Message:
+    def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""
         return self._app.prepare(name, args, kwargs, options)  # type: ignore[no-any-return]
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
         """Store an intermediate state (STARTED, PROGRESS, ...) at once."""
-        payload = encode_result(task_id, state, meta, codec=self.result_serializer, compression=self.result_compression)
-        expires = self.result_expires
-        self._app.backend.store([ResultMeta(task_id=task_id, status=state, payload=payload, expires=expires)])
+        payload = encode_result(
+            task_id,
+            state,
+            meta,
+            group_id=request.group,
+            parent_id=request.parent_id,
+            codec=serializers.get(self.result_serializer),
+            compression=self.result_compression,
+        )
+        store = self._app.result_store
+        if store is not None:
+            store.results.store(
+                [ResultMeta(task_id=task_id, status=state, payload=payload, expires=self.result_expires)]
+            )

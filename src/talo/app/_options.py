@@ -1,6 +1,7 @@
 """The options of a task: those that nobody set read the app's settings, those that somebody set are checked.
 
-Owns the descriptors behind the class attributes of ``Task`` and the check of decorator keywords. Callers: ``app.task`` and
+Owns the descriptors behind the class attributes of ``Task`` and the check of decorator keywords. Callers: ``app.task``
+and
 ``app._decorator``.
 """
 
@@ -59,7 +60,8 @@ class FromApp:
 
 
 class AtMostOnce:
-    """Whether a task must never start twice: asked for as such, or by ``acks_late=False`` of the task, or of the app."""
+    """Whether a task must never start twice: asked for as such, or by ``acks_late=False`` of the task, or of the
+    app."""
 
     __slots__ = ()
 
@@ -115,8 +117,8 @@ _SLIPS = 2
 def check_options(task: str, options: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     """Return the options with exceptions as tuples and durations as seconds.
 
-    ``ImproperlyConfigured`` for a wrong type, a soft limit above the hard one, or a name that is a near miss of a known one. Other
-    unknown names are kept: they are the attributes of somebody's plug-in.
+    ``ImproperlyConfigured`` for a wrong type, a soft limit above the hard one, or a name that is a near miss of a
+    known one. Other unknown names are kept: they are the attributes of somebody's plug-in.
     """
     checked = dict(options)
     for key, value in options.items():

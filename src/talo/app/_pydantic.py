@@ -1,7 +1,7 @@
 """Tasks whose arguments and result are pydantic models: validated before the call, dumped after it.
 
-Owns the wrapper around the function. Imported only by ``app._decorator`` for ``pydantic=True``, because pydantic is an optional
-dependency and this is the one file that imports it.
+Owns the wrapper around the function. Imported only by ``app._decorator`` for ``pydantic=True``, because pydantic is an
+optional dependency and this is the one file that imports it.
 """
 
 from __future__ import annotations

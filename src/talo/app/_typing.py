@@ -1,6 +1,7 @@
 """``@app.task`` and ``@shared_task`` as type checkers see them.
 
-Owns the overloads: bare or with options, with ``bind=True`` (the first parameter is the task itself), plain functions and ``async def``.
+Owns the overloads: bare or with options, with ``bind=True`` (the first parameter is the task itself), plain functions
+and ``async def``.
 What the decorator does is ``_decorator``'s.
 """
 
@@ -53,7 +54,8 @@ class TaskDecorator:
     def task(self, *args: Any, **options: Any) -> Any:
         """Make a function a task: ``@app.task`` or ``@app.task(bind=True, max_retries=5, ...)``.
 
-        Unknown options become attributes of the task. ``ImproperlyConfigured`` for an option that is misspelt or of a wrong type.
+        Unknown options become attributes of the task. ``ImproperlyConfigured`` for an option that is misspelt or of a
+        wrong type.
         """
         return decorate(self._make_task, args, options)
 

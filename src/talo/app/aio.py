@@ -1,7 +1,8 @@
 """The async twins: ``adelay``, ``aapply_async``, ``asend_task``, ``asend_many``, ``aget`` and ``await result``.
 
-Owns nothing but the way from the event loop to the sync verbs: sends go to a thread, results are told by the store's ``watch``. The loop
-is never held. Sync is the source; a test compares the signatures. Mixed into ``Task``, ``AsyncResult`` and ``Talo``.
+Owns nothing but the way from the event loop to the sync verbs: sends go to a thread, results are told by the store's
+``watch``. The loop is never held. Sync is the source; a test compares the signatures. Mixed into ``Task``,
+``AsyncResult`` and ``Talo``.
 """
 
 from __future__ import annotations

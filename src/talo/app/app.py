@@ -1,8 +1,9 @@
 """The app: where tasks are defined, configured and sent from.
 
-Owns the life of one app (configure, finalise, close) and the doors to its parts; the work is done by the parts: ``registry``,
-``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no setting, imports no module of the
-user's and opens no connection.
+Owns the life of one app (configure, finalise, close) and the doors to its parts; the work is done by the parts:
+``registry``,
+``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no setting,
+imports no module of the user's and opens no connection.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, TypeVar
 
 from talo import signals
 from talo.app import _discover, current
+from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
-from talo.app._annotations import annotate
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.registry import TaskRegistry
@@ -34,6 +35,7 @@ from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
 from talo.util.signal import Signal
 from talo.wire import serializers
+from talo.wire.message import Message
 
 __all__ = ["Talo"]
 
@@ -76,7 +78,6 @@ class Talo(TaskDecorator, AppTwins):
         self.main = main
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
-        self.set_as_current_ = set_as_current
         self.finalized = False
         self.closed = False
         self.steps: dict[str, set[Any]] = {"worker": set(), "consumer": set()}
@@ -131,8 +132,6 @@ class Talo(TaskDecorator, AppTwins):
         """Make it the app of last resort."""
         current.set_default_app(self)
 
-    set_as_current = set_current
-
     @property
     def current_task(self) -> Any:
         """The task that runs in this thread or coroutine, or None."""
@@ -167,8 +166,8 @@ class Talo(TaskDecorator, AppTwins):
     ) -> None:
         """Take settings from an object, a module, a dict, or the dotted path of one.
 
-        It is read at the first use of a setting, or now with ``force``. With ``namespace='CELERY'`` only upper-case names with that prefix
-        count. ``silent`` ignores a path that cannot be imported.
+        It is read at the first use of a setting, or now with ``force``. With ``namespace='CELERY'`` only upper-case
+        names with that prefix count. ``silent`` ignores a path that cannot be imported.
         """
         self._sources.use(obj, silent=silent, namespace=namespace, force=force)
 
@@ -184,7 +183,8 @@ class Talo(TaskDecorator, AppTwins):
         self._sources.use_cmdline(argv, namespace)
 
     def add_defaults(self, fun: Any) -> None:
-        """Add defaults below everything that is configured: a mapping, or a function that returns one when it is needed."""
+        """Add defaults below everything that is configured: a mapping, or a function that returns one when it is
+        needed."""
         self._sources.add_defaults(fun)
 
     def either(self, default_key: str, *defaults: Any) -> Any:
@@ -239,10 +239,9 @@ class Talo(TaskDecorator, AppTwins):
             task.name = self.gen_task_name(cls.__name__, cls.__module__)
         for key, value in options.items():
             setattr(task, key, value)
-        self._tasks[task.name] = task
-        task.bind_to(self)
-        if self.finalized:
-            self.annotate(task)
+        if task._app is not self:
+            task.__dict__["_app"] = self
+        self.adopt(task)
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
@@ -295,9 +294,11 @@ class Talo(TaskDecorator, AppTwins):
         related_name: str | None = "tasks",
         force: bool = False,
     ) -> None:
-        """Import the module ``related_name`` of each package when the worker (or ``import_default_modules``) loads, or now with ``force``.
+        """Import the module ``related_name`` of each package when the worker (or ``import_default_modules``) loads,
+        or now with ``force``.
 
-        Without packages those of the framework are taken: Django's installed apps. A package without such a module is passed over.
+        Without packages those of the framework are taken: Django's installed apps. A package without such a module is
+        passed over.
         """
 
         def discover() -> None:
@@ -310,7 +311,8 @@ class Talo(TaskDecorator, AppTwins):
             self._discoveries.append(discover)
 
     def import_default_modules(self) -> None:
-        """Import everything that defines tasks: the settings ``imports`` and ``include``, and what was to be discovered."""
+        """Import everything that defines tasks: the settings ``imports`` and ``include``, and what was to be
+        discovered."""
         signals.import_modules.send(sender=self)
         _discover.prepare_framework()
         for module in (*(self.conf.imports or ()), *(self.conf.include or ())):
@@ -326,6 +328,7 @@ class Talo(TaskDecorator, AppTwins):
             if auto and not self.autofinalize:
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
+            self.on_after_configure.send(sender=self, source=self.conf)
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -341,16 +344,23 @@ class Talo(TaskDecorator, AppTwins):
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Send a task by name, known here or not, with the options of ``apply_async``; return a handle of its result."""
+        """Send a task by name, known here or not, with the options of ``apply_async``; return a handle of its
+        result."""
         return self._sender.send(name, args, kwargs, options)
 
     def send_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
         """Send many calls in batches; return their results in order.
 
-        A call is a signature, or a tuple ``(task or name, args, kwargs, options)`` that may end early. ``calls`` may be a generator: it
-        is read as it is sent. ``options`` hold for every call that does not say otherwise.
+        A call is a signature, or a tuple ``(task or name, args, kwargs, options)`` that may end early. ``calls`` may
+        be a generator: it is read as it is sent. ``options`` hold for every call that does not say otherwise.
         """
         return self._sender.send_many(calls, batch, options)
+
+    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
+        """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
+        if "task_type" not in options and (task := self.registered(name)) is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._sender.prepare(name, args, kwargs, options).messages[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
@@ -429,6 +439,10 @@ class Talo(TaskDecorator, AppTwins):
         return oid  # type: ignore[no-any-return]
 
     # -- the end
+
+    def close_stores(self) -> None:
+        """Close its connections; the next use opens them again."""
+        self._stores.close()
 
     def close(self) -> None:
         """Close its connections; it is not the current app any more. Idempotent."""

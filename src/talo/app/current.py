@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from talo.canvas.signature import use_app_source
 from talo.execution.request import current_frame
@@ -140,10 +140,10 @@ class _State:
     #: Makes the app of last resort; ``app.app`` sets it, because this module cannot know the class.
     make_default: Callable[[], Any] | None = None
     #: Every app that has not been garbage collected or closed.
-    apps: weakref.WeakSet[Any] = weakref.WeakSet()
+    apps: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
     #: What to run on every app when it is finalised, by its maker; None stands for ``shared_task``, which outlives
     #: every app.
-    shared: list[tuple[weakref.ref[Any] | None, Callable[[Any], Any]]] = []
+    shared: ClassVar[list[tuple[weakref.ref[Any] | None, Callable[[Any], Any]]]] = []
 
 
 def apps() -> list[Any]:

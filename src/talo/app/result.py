@@ -1,6 +1,7 @@
 """The handle of one task's result, and the result of a task that was run here and now.
 
-Owns what users ask about a sent task. Where results are kept is the store's, how they are written ``wire.results``'s. Made by
+Owns what users ask about a sent task. Where results are kept is the store's, how they are written ``wire.results``'s.
+Made by
 ``app.send`` and ``Talo.AsyncResult``.
 """
 
@@ -18,8 +19,7 @@ from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
 from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
-from talo.wire.exceptions import exception_from_data
-from talo.wire.results import ResultDoc, decode_result
+from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
 __all__ = [
     "AsyncResult",
@@ -33,13 +33,14 @@ __all__ = [
 
 R = TypeVar("R")
 
-#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to stay small.
+#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
+#: stay small.
 REVOKED_FOR = 7 * 86400.0
 
 E_WOULD_BLOCK = """Never call result.get() within a task!
 
-It waits for a worker's slot while it holds one, so workers may wait for each other for ever. Link the tasks instead (chain, link, chord), or,
-if you know that a slot is free, pass disable_sync_subtasks=False.
+It waits for a worker's slot while it holds one, so workers may wait for each other for ever. Link the tasks instead
+(chain, link, chord), or, if you know that a slot is free, pass disable_sync_subtasks=False.
 """
 
 _join: ContextVar[bool | None] = ContextVar("talo_join", default=None)
@@ -80,6 +81,14 @@ class AsyncResult(ResultTwins[R], Generic[R]):
 
     TimeoutError = TimeoutError
 
+    # Defaults on the class keep the handle of a bulk send small.
+    parent: AsyncResult[Any] | None = None
+    ignored = False
+    _backend: Any = None
+    _name: str | None = None
+    _doc: ResultDoc | None = None
+    _watches: tuple[Any, ...] = ()
+
     def __init__(
         self,
         id: str,
@@ -91,13 +100,13 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         if id is None:
             raise ValueError(f"AsyncResult requires valid id, not {type(id)}")
         self.id = id
-        self.parent = parent
-        self.ignored = False
         self._app = app
-        self._backend = backend
-        self._name = task_name
-        self._doc: ResultDoc | None = None
-        self._watches: list[Any] = []
+        if parent is not None:
+            self.parent = parent
+        if backend is not None:
+            self._backend = backend
+        if task_name is not None:
+            self._name = task_name
 
     @property
     def app(self) -> Any:
@@ -134,9 +143,10 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     ) -> R:
         """Wait until the task is ready, and return what it returned or raise what it raised.
 
-        ``timeout`` in seconds: ``talo.errors.TimeoutError`` when it is over. ``propagate=False`` returns the exception. Every ``interval``
-        seconds ``on_interval`` is called, and with ``follow_parents`` the failure of a parent ends the wait. ``callback`` gets
-        (task id, value), ``on_message`` the stored document. ``RuntimeError`` inside a task, unless ``disable_sync_subtasks=False``.
+        ``timeout`` in seconds: ``talo.errors.TimeoutError`` when it is over. ``propagate=False`` returns the
+        exception. Every ``interval`` seconds ``on_interval`` is called, and with ``follow_parents`` the failure of a
+        parent ends the wait. ``callback`` gets (task id, value), ``on_message`` the stored document. ``RuntimeError``
+        inside a task, unless ``disable_sync_subtasks=False``.
         """
         del no_ack
         if self._begin_get(disable_sync_subtasks):
@@ -208,14 +218,15 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         on_error: Callable[[AsyncResult[R]], Any] | None = None,
         weak: bool = False,
     ) -> AsyncResult[R]:
-        """Call ``callback`` (``on_error`` if it failed and there is one) with this result once it is ready, from a thread of the store's."""
+        """Call ``callback`` (``on_error`` if it failed and there is one) with this result once it is ready, from a
+        thread of the store's."""
         del weak
 
         def tell(_task_id: str, payload: bytes) -> None:
             self._take(payload)
             (on_error if on_error is not None and self.failed() else callback)(self)
 
-        self._watches.append(self.backend.watch([self.id], tell))
+        self._watches = (*self._watches, self.backend.watch([self.id], tell))
         return self
 
     # -- asking
@@ -231,8 +242,8 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         doc = self._document()
         if doc is None:
             return {"status": states.PENDING, "result": None, "traceback": None, "children": None, "task_id": self.id}
-        extra = doc.extra or {}
-        return {**extra, **{k: getattr(doc, k) for k in doc.__struct_fields__ if k != "extra"}, "result": _value(doc)}
+        fields = {key: getattr(doc, key) for key in doc.__struct_fields__ if key != "extra"}
+        return {**doc.extra, **fields, "result": doc.value}
 
     @property
     def state(self) -> str:
@@ -246,7 +257,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     def result(self) -> Any:
         """What the task returned, the exception it raised, or the data of an intermediate state."""
         doc = self._document()
-        return _value(doc) if doc is not None else None
+        return doc.value if doc is not None else None
 
     info = result
 
@@ -257,7 +268,8 @@ class AsyncResult(ResultTwins[R], Generic[R]):
 
     @property
     def children(self) -> list[AsyncResult[Any]] | None:
-        """The results of what the task sent; None as long as that is not known. Members of a group stand in it one by one."""
+        """The results of what the task sent; None as long as that is not known. Members of a group stand in it one
+        by one."""
         children = self._field("children")
         return results_from_tuples(children, self._app) if children is not None else None
 
@@ -294,12 +306,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     @property
     def date_done(self) -> dt.datetime | None:
         """When it ended, with time zone."""
-        value = self._field("date_done")
-        if isinstance(value, str):
-            value = dt.datetime.fromisoformat(value)
-        if isinstance(value, dt.datetime) and value.tzinfo is None:
-            value = value.replace(tzinfo=dt.UTC)
-        return value  # type: ignore[no-any-return]
+        return self._field("done_at")  # type: ignore[no-any-return]
 
     def _field(self, name: str) -> Any:
         doc = self._document()
@@ -333,7 +340,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
         """Raise what the task raised if it failed (and ``propagate``), else return the value."""
         doc = self._document()
-        value = _value(doc) if doc is not None else None
+        value = doc.value if doc is not None else None
         if propagate and doc is not None and doc.status in states.PROPAGATE_STATES and isinstance(value, BaseException):
             if doc.traceback:
                 value.add_note(f"\nThe traceback in the worker:\n{doc.traceback.rstrip()}")
@@ -347,7 +354,8 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     # -- following
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[AsyncResult[Any] | None, AsyncResult[Any]]]:
-        """(parent, result) of this and all that came of it, breadth first. ``IncompleteStream`` if one is not ready, unless ``intermediate``."""
+        """(parent, result) of this and all that came of it, breadth first. ``IncompleteStream`` if one is not
+        ready, unless ``intermediate``."""
         waiting: list[tuple[AsyncResult[Any] | None, AsyncResult[Any]]] = [(None, self)]
         while waiting:
             parent, node = waiting.pop(0)
@@ -392,10 +400,11 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     ) -> None:
         """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
         del connection, signal, wait, timeout
-        locks = self.app.store.locks
-        locks.mark("revoked", {self.id: REVOKED_FOR})
+        store = self.app.store
+        store.locks.mark("revoked", {self.id: REVOKED_FOR})
         if terminate:
-            locks.mark("terminated", {self.id: REVOKED_FOR})
+            store.locks.mark("terminated", {self.id: REVOKED_FOR})
+        store.bus.publish("talo.revoked", self.id.encode())
 
     # -- as data
 
@@ -493,6 +502,7 @@ class EagerResult(AsyncResult[R]):
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """It has run already: it only reads REVOKED from now on."""
+        del args, kwargs
         self._state = states.REVOKED
         if self._doc is not None:
             self._doc.status = states.REVOKED
@@ -513,31 +523,24 @@ class EagerResult(AsyncResult[R]):
         return f"<EagerResult: {self.id}>"
 
 
-def _value(doc: ResultDoc) -> Any:
-    if doc.status in states.EXCEPTION_STATES and doc.result is not None and not isinstance(doc.result, BaseException):
-        return exception_from_data(doc.result)
-    return doc.result
-
-
 def results_from_tuples(items: Iterable[Any], app: Any = None) -> list[AsyncResult[Any]]:
     """The results that tuples describe; the members of a group one by one."""
     found: list[AsyncResult[Any]] = []
-    for item in items:
-        if isinstance(item, AsyncResult):
-            found.append(item)
-            continue
-        _, members = item
-        found.extend([result_from_tuple(item, app)] if members is None else results_from_tuples(members, app))
+    nodes = [read_tuple(item) for item in items]
+    while nodes:
+        node = nodes.pop(0)
+        if node.children is None:
+            found.append(_from_node(node, app))
+        else:
+            nodes[:0] = node.children
     return found
 
 
 def result_from_tuple(item: Any, app: Any = None) -> AsyncResult[Any]:
     """The result that ``as_tuple`` of one task made ``item`` of."""
-    if isinstance(item, AsyncResult):
-        return item
-    head, _ = item
-    task_id, parent = head if isinstance(head, list | tuple) else (head, None)
-    above = result_from_tuple(parent, app) if parent is not None else None
-    if app is not None:
-        return app.AsyncResult(task_id, parent=above)  # type: ignore[no-any-return]
-    return AsyncResult(task_id, parent=above)
+    return item if isinstance(item, AsyncResult) else _from_node(read_tuple(item), app)
+
+
+def _from_node(node: ResultNode, app: Any) -> AsyncResult[Any]:
+    parent = _from_node(node.parent, app) if node.parent is not None else None
+    return AsyncResult(node.id, app=app, parent=parent)

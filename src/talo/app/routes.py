@@ -1,7 +1,8 @@
 """Where a call goes: from its options, its task and the settings to queues, exchange and routing key.
 
-Owns the queues an app knows and the routers of ``task_routes``. Order of precedence, as Celery documents it: options of the call, options
-of the task, routers, the default queue. Callers: ``app.send``; the worker asks ``Queues`` what it consumes from.
+Owns the queues an app knows and the routers of ``task_routes``. Order of precedence, as Celery documents it: options
+of the call, options of the task, routers, the default queue. Callers: ``app.send``; the worker asks ``Queues`` what it
+consumes from.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def worker_direct(hostname: str | Queue) -> Queue:
 class Queues(dict[str, Queue]):
     """The queues of an app by name (and by alias), and those a worker consumes from.
 
-    Reading a name that is not there makes such a queue, unless ``create_missing`` is off: then it raises ``QueueNotFound``.
+    Reading a name that is not there makes such a queue, unless ``create_missing`` is off: then it raises
+    ``QueueNotFound``.
     """
 
     def __init__(
@@ -145,7 +147,8 @@ def _topic(pattern: str) -> re.Pattern[str]:
 
 
 class Route(NamedTuple):
-    """A destination: the queues that get a copy each (nearly always one), the delivery facts, and further options of the route."""
+    """A destination: the queues that get a copy each (nearly always one), the delivery facts, and further options
+    of the route."""
 
     queues: tuple[str, ...]
     exchange: str
@@ -296,7 +299,7 @@ class Router:
         found = self.queues.bound(exchange, key)
         if not found:
             raise QueueNotFound(
-                f"task {name}: no queue of task_queues is bound to exchange {exchange!r} with a key that takes {key!r}, "
-                "so nobody would ever get it"
+                f"task {name}: no queue of task_queues is bound to exchange {exchange!r} with a key that takes "
+                f"{key!r}, so nobody would ever get it"
             )
         return Route(tuple(q.name for q in found), exchange, key, further)

@@ -1,7 +1,8 @@
 """The one door out: from a call and its options to messages in the broker.
 
-Owns the meaning of every option of ``apply_async``: where the call goes (asked of ``routes``), who its parent is, when it is due, which
-headers and properties it carries. Writing the message is ``wire.protocol``'s, keeping it the store's. Callers: ``Talo.send_task`` and
+Owns the meaning of every option of ``apply_async``: where the call goes (asked of ``routes``), who its parent is, when
+it is due, which headers and properties it carries. Writing the message is ``wire.protocol``'s, keeping it the store's.
+Callers: ``Talo.send_task`` and
 ``send_many``; the worker's follow-ups come through ``prepare``.
 """
 
@@ -15,14 +16,16 @@ from typing import Any, NamedTuple, TypedDict
 
 from talo import signals
 from talo.app._options import check_limits
+from talo.app.current import Proxy
 from talo.app.result import AsyncResult
-from talo.app.task import Task, remember_child
+from talo.app.task import remember_child
 from talo.canvas.signature import Signature
 from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire._times import parse_iso
+from talo.wire.compression import compress
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 
@@ -30,7 +33,8 @@ __all__ = ["SendOptions", "Sender"]
 
 
 class SendOptions(TypedDict, total=False):
-    """Options of ``apply_async``, ``send_task`` and of signatures. What is not listed travels as a property of the message."""
+    """Options of ``apply_async``, ``send_task`` and of signatures. What is not listed travels as a property of the
+    message."""
 
     task_id: str
     countdown: float
@@ -96,7 +100,8 @@ _NOTHING: dict[str, Any] = {}
 
 
 class Prepared(NamedTuple):
-    """One call ready to be sent: the message for each queue that gets a copy, and what signals and result need of it."""
+    """One call ready to be sent: the message for each queue that gets a copy, and what signals and result need of
+    it."""
 
     messages: list[Message]
     id: str
@@ -286,7 +291,8 @@ class Sender:
             )
 
     def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
-        """Give the messages to the store. Trying again after a lost connection happens within the deadline of the whole."""
+        """Give the messages to the store. Trying again after a lost connection happens within the deadline of the
+        whole."""
         conf = self._app.conf
         timeout = options.get("timeout")
         if timeout is None:
@@ -350,7 +356,9 @@ class Sender:
                 merged = {**options, **own} if options else own
                 task = merged.get("task_type")
                 if eager and task is not None:
-                    results.append(task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"}))
+                    results.append(
+                        task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"})
+                    )
                     continue
                 prepared = self.prepare(name, args, kwargs, merged)
                 self._announce(prepared)
@@ -391,7 +399,7 @@ class Sender:
             if known is None:
                 return task, args, kwargs, dict(options or _NOTHING)
             task = known
-        elif type(task) is not Task and hasattr(type(task), "_get_current_object"):
+        elif type(task) is Proxy:
             task = task._get_current_object()
         return task.name, args, kwargs, task.send_options(args, kwargs, options)
 

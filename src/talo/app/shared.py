@@ -1,6 +1,7 @@
 """``shared_task``: tasks of a library or a reusable application, which knows no app.
 
-Owns the stand-in that becomes, at each use, the task of whatever app is the current one. It may be used before any app exists.
+Owns the stand-in that becomes, at each use, the task of whatever app is the current one. It may be used before any app
+exists.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from talo.app._typing import _BoundMaker, _Maker, decorate
 if TYPE_CHECKING:
     from talo.app.task import CoroutineTask, Task
 
-__all__ = ["shared_task"]
+__all__ = ["app_or_default", "shared_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,3 +53,8 @@ def _share(fun: Callable[..., Any], **options: Any) -> Any:
         return app.tasks[name or app.gen_task_name(fun.__name__, fun.__module__)]
 
     return current.Proxy(of_current_app)
+
+
+def app_or_default(app: Any = None) -> Any:
+    """Return ``app``, or the current one if it is None."""
+    return app if app is not None else current.get_current_app()

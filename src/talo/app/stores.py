@@ -56,7 +56,7 @@ class AppStores:
         if self._backend is None:
             store = self.results
             if store is None:
-                raise NotSupported("no result backend is configured: set result_backend to a store, for example redis://")
+                raise NotSupported("no result backend is configured: set result_backend to the URL of a store")
             self._backend = store.results
         return self._backend
 

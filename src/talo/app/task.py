@@ -1,6 +1,7 @@
 """A task: a function (or a class with ``run``) under a name, its options, and the ways to call it.
 
-Owns what users see of a task. How a message is built and sent is ``app.send``'s, how a task is run ``execution``'s; tasks are made by
+Owns what users see of a task. How a message is built and sent is ``app.send``'s, how a task is run ``execution``'s;
+tasks are made by
 ``app._decorator``, or by users who write a class. Options that nobody set read the app's settings at the moment of use.
 """
 
@@ -35,7 +36,8 @@ def _conf(setting: str) -> Any:
 
 
 class Task(TaskTwins[P, R], Generic[P, R]):
-    """A callable that can also be sent. One object per task and app, shared by all its runs: a run's own facts are in ``request``."""
+    """A callable that can also be sent. One object per task and app, shared by all its runs: a run's own facts are
+    in ``request``."""
 
     # -- identity
     name: str = cast(str, None)
@@ -135,6 +137,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The work itself; a task class defines it."""
+        del args, kwargs
         raise TypeError(f"task {self.name or type(self).__name__} defines no run()")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -162,7 +165,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     ) -> AsyncResult[R]:
         """Send it with these arguments and options (``talo.app.send.SendOptions``); return a handle of the result.
 
-        ``TypeError`` if the arguments do not fit the function; ``ValueError`` for a soft limit above the hard one; ``EncodeError``;
+        ``TypeError`` if the arguments do not fit the function; ``ValueError`` for a soft limit above the hard one;
+        ``EncodeError``;
         ``PublishTimeout`` if the broker did not take it within ``publish_timeout`` seconds.
         """
         plan = self.__dict__.get("_plan") or self._make_plan()
@@ -195,6 +199,18 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         # What was prepared for sending may depend on any option.
         super().__setattr__(name, value)
         self.__dict__.pop("_plan", None)
+
+    @property
+    def send_defaults(self) -> Mapping[str, Any]:
+        """The options that each of its sends has, unless the call says otherwise."""
+        return (self.__dict__.get("_plan") or self._make_plan()).options
+
+    def send_options(self, args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Check the arguments of one call of a bulk send; return the call's options, those of the task included."""
+        plan = self.__dict__.get("_plan") or self._make_plan()
+        if plan.check is not None:
+            plan.check(args or (), kwargs or {})
+        return {**plan.options, **options, "task_type": self} if options else {**plan.options, "task_type": self}
 
     def _apply_eagerly(
         self, args: Any, kwargs: Any, task_id: str | None, link: Any, link_error: Any, shadow: str | None, options: Any
@@ -231,8 +247,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             dict(kwargs or {}),
             app.env,
             task_id=task_id,
-            link=link,
-            link_error=link_error,
+            link=_listed(link),
+            link_error=_listed(link_error),
             retries=retries,
             throw=throw,
             headers=headers,
@@ -276,8 +292,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     ) -> Exception:
         """Ask for another try: raises ``Retry``, so nothing after it runs (``raise self.retry(...)`` reads well).
 
-        ``countdown`` (seconds) or ``eta`` say when, else ``default_retry_delay``. When the tries are used up, raises ``exc`` if given,
-        else ``MaxRetriesExceededError``. ``throw=False`` returns the ``Retry`` instead of raising it.
+        ``countdown`` (seconds) or ``eta`` say when, else ``default_retry_delay``. When the tries are used up, raises
+        ``exc`` if given, else ``MaxRetriesExceededError``. ``throw=False`` returns the ``Retry`` instead of raising it.
         """
         return retry.plan(
             self,
@@ -335,7 +351,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         queue: Any = None,
         **extra_options: Any,
     ) -> Signature:
-        """A signature that would send the running call again under its own id, with other arguments or options if given."""
+        """A signature that would send the running call again under its own id, with other arguments or options if
+        given."""
         request = request if request is not None else self.request
         options = {k: v for k, v in request.as_execution_options().items() if v is not None}
         delivery = request.delivery_info or {}
@@ -402,7 +419,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     class CoroutineTask(Task[P, R]):
-        """The task of an ``async def`` as type checkers see it: calling it gives the coroutine, sending it the result."""
+        """The task of an ``async def`` as type checkers see it: calling it gives the coroutine, sending it the
+        result."""
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
             ...
@@ -415,8 +433,12 @@ class _Plan:
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
+        if not self.app.finalized:
+            self.app.finalize(auto=True)
         self.check: Callable[[Any, Any], None] | None = ArgumentCheck(task.run, task.__name__) if task.typing else None
         self.options: dict[str, Any] = explicit_options(task, EXECUTION_OPTIONS)
+        if type(task).AsyncResult is not Task.AsyncResult:
+            self.options["result_cls"] = task.AsyncResult
         overridden = type(task).shadow_name is not Task.shadow_name
         self.shadow: Callable[[Any, Any, Any], str | None] | None = task.shadow_name if overridden else None
 
@@ -427,6 +449,10 @@ def remember_child(request: Context, result: Any) -> None:
     if children is None:
         children = request.children = []
     children.append(result)
+
+
+def _listed(value: Any) -> list[Any] | None:
+    return value if value is None or isinstance(value, list) else list(value) if isinstance(value, tuple) else [value]
 
 
 def _task_by_name(name: str) -> Any:

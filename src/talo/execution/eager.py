@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from talo import states
 from talo.canvas.advance import Sending
 from talo.errors import NotRegistered, Retry
@@ -72,6 +74,9 @@ def apply_eager(
         chord=options.get("chord"),
         headers=all_headers,
         retries=retries,
+        expires=None,
+        eta=None,
+        timelimit=(None, None),
     )
     run = _run_until_it_ends(task, call, env)
     for sending in succession(run):
@@ -97,16 +102,10 @@ def _run_until_it_ends(task: TaskLike, call: Call, env: Env) -> Run:
         assert isinstance(run.exc, Retry)
         again = run.exc.sig
         assert isinstance(again, Again)
-        call = Call(
-            task=call.task,
-            id=call.id,
+        call = msgspec.structs.replace(
+            call,
             args=call.args if again.args is None else list(again.args),
             kwargs=call.kwargs if again.kwargs is None else dict(again.kwargs),
-            callbacks=call.callbacks,
-            errbacks=call.errbacks,
-            chain=call.chain,
-            chord=call.chord,
-            headers=call.headers,
             retries=again.retries,
         )
 

@@ -88,8 +88,7 @@ def _retry(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease, follow=[_next_attempt(run, run.exc.sig)])
     if not run.request.ignore_result:
         reason = run.exc.exc
-        data = exception_to_data(reason) if reason is not None else None
-        settlement.result = _result(run, states.RETRY, data)
+        settlement.result = _result(run, states.RETRY, reason)
     return settlement
 
 
@@ -149,8 +148,7 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
     """Return the settlement of a task that must not start any more: ``why`` is ``expired`` or ``revoked``."""
     settlement = Settlement(lease=delivery.lease)
     if not request.ignore_result:
-        data = exception_to_data(TaskRevokedError(why))
-        settlement.result = _meta(env, request, states.REVOKED, data, None)
+        settlement.result = _meta(env, request, states.REVOKED, TaskRevokedError(why), None)
     return settlement
 
 
@@ -200,16 +198,15 @@ def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
     env, request, task = run.plan.env, run.request, run.plan.task
     assert run.exc is not None
     traceback = run.einfo.traceback if run.einfo is not None and run.exc.__traceback__ is not None else None
-    data = exception_to_data(run.exc)
     if not request.ignore_result or task.store_errors_even_if_ignored:
-        settlement.result = _meta(env, request, state, data, traceback)
+        settlement.result = _meta(env, request, state, run.exc, traceback)
     later = later_ids(run.call)
     if later:
         settlement.also = [
             ResultMeta(
                 task_id=task_id,
                 status=state,
-                payload=_payload(env, Context(id=task_id, parent_id=request.id), state, data, traceback),
+                payload=_payload(env, Context(id=task_id, parent_id=request.id), state, run.exc, traceback),
                 expires=env.result_expires,
             )
             for task_id in later
@@ -250,10 +247,11 @@ def _payload(env: Env, request: Context, state: str, value: Any, traceback: str 
         value,
         traceback=traceback,
         children=[child.as_tuple() for child in request.children] if request.children else [],
+        date_done=time.time() if state in states.READY_STATES else None,
         group_id=request.group,
         parent_id=request.parent_id,
         extended=extended,
-        codec=env.result_serializer,
+        codec=get_codec(env.result_serializer),
         compression=env.result_compression,
     )
 

@@ -17,10 +17,10 @@ from talo.execution.request import Context
 from talo.execution.run import Run
 from talo.execution.settle import settlement_of_expired, settlement_of_malformed
 from talo.stores.base import Delivery, ResultMeta, Settlement, Verdict
-from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.wire.results import encode_result
+from talo.wire.serializers import get as get_codec
 
 __all__ = ["Intake"]
 
@@ -125,7 +125,7 @@ class Intake:
         if now - since < self._patience:
             return Settlement(lease=delivery.lease, follow=[_waiting(message, since, now + UNKNOWN_PAUSE)])
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
-        payload = encode_result(call.id, states.FAILURE, exception_to_data(exc), codec=self._env.result_serializer)
+        payload = encode_result(call.id, states.FAILURE, exc, codec=get_codec(self._env.result_serializer))
         result = ResultMeta(task_id=call.id, status=states.FAILURE, payload=payload, expires=self._env.result_expires)
         return settlement_of_malformed(
             delivery, self._env, "unregistered", f"no worker knows task {call.task!r}", result=result

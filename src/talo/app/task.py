@@ -30,10 +30,17 @@ __all__ = ["Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _conf(setting: str) -> Any:
     return FromConf(setting)
+
+
+def _default(method: F) -> F:
+    """Mark a method that does nothing of its own, so that a run leaves it out unless a class overrides it."""
+    method.talo_default = True  # type: ignore[attr-defined]
+    return method
 
 
 class Task(TaskTwins[P, R], Generic[P, R]):
@@ -141,6 +148,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         del args, kwargs
         raise TypeError(f"task {self.name or type(self).__name__} defines no run()")
 
+    @_default
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile."""
         token = enter(self, Context(args=args, kwargs=kwargs))
@@ -387,15 +395,19 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
         """Another name for logs and events, chosen at the send."""
 
+    @_default
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Called in the worker before the function."""
 
+    @_default
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
         """Called in the worker when the function returned."""
 
+    @_default
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker when the task failed for good."""
 
+    @_default
     def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker when the task will be tried again."""
 
@@ -404,6 +416,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         sig.apply_async()
         raise Ignore("replaced")
 
+    @_default
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker after everything else, whatever the end."""
 

@@ -45,7 +45,9 @@ class RedisResults(ResultBackend):
         for at in range(0, len(task_ids), _STEP):
             step = task_ids[at : at + _STEP]
             payloads = self._client.call_packed(pack(b"MGET", *map(self._keys.result, step)), deadline)
-            found.update((task_id, payload) for task_id, payload in zip(step, payloads, strict=True) if payload is not None)
+            found.update(
+                (task_id, payload) for task_id, payload in zip(step, payloads, strict=True) if payload is not None
+            )
         return found
 
     def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:

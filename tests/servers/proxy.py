@@ -1,7 +1,7 @@
 """A TCP proxy that misbehaves on command, to be put between a client and a real server.
 
-Start it with ``with Proxy("127.0.0.1", port) as proxy`` and connect to ``proxy.port``. The mode may change at any time and holds for connections
-that exist, too:
+Start it with ``with Proxy("127.0.0.1", port) as proxy`` and connect to ``proxy.port``. The mode may change at any time
+and holds for connections that exist, too:
 
 =================  =====================================================================================================
 ``pass_on()``       as if it were not there (the beginning)
@@ -196,7 +196,7 @@ class Proxy:
             self._tasks.discard(task)
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, link: _Link | None) -> None:
-        """Carry bytes one way until either end is gone. ``link`` is given for the way back, whose bytes count for a cut."""
+        """Carry bytes one way until either end is gone. ``link`` is given for the way back: its bytes count."""
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
                 if self._delay:

@@ -1,8 +1,9 @@
 """Real Redis servers for tests: started from the installed binary on a private port, in a directory of their own.
 
-``RedisServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The fixtures: ``redis_server`` is one
-for the whole session, not to be harmed, in which ``redis_url`` gives every test a database number of its own, emptied at its end; ``own_redis``
-is one for a single test to do anything to. Without the binary a test is skipped, in CI it fails. To use them::
+``RedisServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
+fixtures: ``redis_server`` is one for the whole session, not to be harmed, in which ``redis_url`` gives every test a
+database number of its own, emptied at its end; ``own_redis`` is one for a single test to do anything to. Without the
+binary a test is skipped, in CI it fails. To use them::
 
     from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401
 """
@@ -43,7 +44,7 @@ def _binary() -> str:
 
 
 def command(port: int, *words: str | bytes, db: int = 0, password: str | None = None, timeout: float = 5) -> bytes:
-    """The raw beginning of the reply to one command, over a connection of its own: what a test asks beside the client under test."""
+    """The raw beginning of the reply to one command, over a connection beside the client under test."""
     with socket.create_connection(("127.0.0.1", port), timeout) as sock:
         lines = [("AUTH", password)] if password else []
         lines += [("SELECT", str(db)), words]

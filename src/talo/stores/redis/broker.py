@@ -1,7 +1,7 @@
 """Messages on Redis: Celery's own lists, and leases in keys of Talo's own.
 
-Owns sending, the turn, waiting and numbers; leases and dead letters are neighbours that it hands on to. What happens inside Redis stands in
-``lua/``. Called by ``app.send``, the worker and the command line.
+Owns sending, the turn, waiting and numbers; leases and dead letters are neighbours that it hands on to. What happens
+inside Redis stands in ``lua/``. Called by ``app.send``, the worker and the command line.
 """
 
 from __future__ import annotations
@@ -121,7 +121,10 @@ class RedisBroker(Broker):
         return parts
 
     def _announce(self, queues: Iterable[str], deadline: float) -> None:
-        """Note the queues where Talo and Celery look for them, once per process; ahead of what is sent, so that a trouble here sends nothing."""
+        """Note the queues where Talo and Celery look for them, once per process.
+
+        It comes ahead of what is sent: a trouble here sends nothing.
+        """
         new = [queue for queue in queues if queue not in self._announced]
         if not new:
             return
@@ -199,7 +202,7 @@ class RedisBroker(Broker):
         return Turn(deliveries, [leases[position - 1] for position in refused], next_due)
 
     def _settling(self, settlements: Sequence[Settlement], owner: str) -> tuple[list[Part], list[Part], list[Lease]]:
-        """The tokens of the settlements that carry nothing, the parts of the others, and the leases of both in that order."""
+        """The tokens of settlements that carry nothing, the parts of the others, and the leases in that order."""
         plain: list[Part] = []
         rich: list[Part] = []
         plain_leases: list[Lease] = []
@@ -249,7 +252,7 @@ class RedisBroker(Broker):
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
-    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
+    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:  # noqa: ARG002
         return self._wake.wait(timeout, also)
 
     def interrupt(self) -> None:

@@ -1,8 +1,9 @@
 """One connection on which any number of threads of a process wait for results.
 
-A thread that waits subscribes to the channels of its results and asks for what is there, in one write. Whoever finds nobody reading becomes the
-*leader*: it reads the socket for all, until its own wish is fulfilled, and hands the lead over. So a single waiting thread talks to the socket
-itself, without a second thread in between, and a crowd still needs one connection.
+A thread that waits subscribes to the channels of its results and asks for what is there, in one write. Whoever finds
+nobody reading becomes the *leader*: it reads the socket for all, until its own wish is fulfilled, and hands the lead
+over. So a single waiting thread talks to the socket itself, without a second thread in between, and a crowd still
+needs one connection.
 
 Owns the subscriptions, who wants what, and the lead. Called by ``results``.
 """
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds of silence after which the leader asks whether the server is still there.
 _PULSE = 5.0
-#: Channels that nobody wants any more are kept this long, because a caller that waits for many comes back for the rest; and so many at most.
+#: Channels that nobody wants any more are kept this long, because a caller that waits for many comes back for the
+#: rest; and so many at most.
 _LINGER, _LINGERING = 10.0, 20_000
 #: Channels per command.
 _STEP = 1000
@@ -62,7 +64,10 @@ class Want:
 
 
 class _Channel:
-    """A subscription, with what came while nobody wanted it. From the answer to the first question on nothing can be missed."""
+    """A subscription, with what came while nobody wanted it.
+
+    From the answer to the first question on nothing can be missed.
+    """
 
     __slots__ = ("idle_since", "payload", "task_id", "wants")
 
@@ -102,7 +107,7 @@ class Listener:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def wait(self, want: Want, deadline: float) -> dict[str, bytes]:
-        """What has been found for ``want``: something, or nothing when the deadline (monotonic) passed. ``StoreUnavailable``."""
+        """What was found for ``want``; nothing when the deadline (monotonic) passed. ``StoreUnavailable``."""
         if self._pid != os.getpid():
             self._reset()
         try:
@@ -191,7 +196,7 @@ class Listener:
                 self._write(connection, self._unsubscribed() + self._subscribed(new))
 
     def _subscribed(self, keys: Sequence[bytes]) -> bytes:
-        commands = []
+        commands: list[bytes] = []
         for at in range(0, len(keys), _STEP):
             step = keys[at : at + _STEP]
             commands += (pack(b"SUBSCRIBE", *step), pack(b"MGET", *step))
@@ -330,7 +335,7 @@ class Listener:
                     self._join(want)
 
     def _call_back(self) -> bool:
-        """Tell the watches what has been found for them, outside the guard: they may call us. False when none is left."""
+        """Tell the watches what was found, outside the guard: they may call us. False when none is left."""
         while True:
             with self._guard:
                 watches = [want for want in self._wants if want.tell is not None]
@@ -347,7 +352,7 @@ class Listener:
             assert tell is not None
             try:
                 tell(task_id, payload)
-            except Exception:  # noqa: BLE001  a caller's fault must not end the waiting of others
+            except Exception:  # a caller's fault must not end the waiting of others
                 log.exception("a watcher of results failed", extra={"action": "watch", "task_id": task_id})
 
     # -- the connection -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Results on Redis, as Celery keeps them.
 
-Owns storing and reading: ``celery-task-meta-<id>`` is the key and the channel of a result, ``celery-taskset-meta-<id>`` the key of a saved group.
-Waiting is ``listener``'s. Called by ``app.result`` and the worker.
+Owns storing and reading: ``celery-task-meta-<id>`` is the key and the channel of a result,
+``celery-taskset-meta-<id>`` the key of a saved group. Waiting is ``listener``'s. Called by ``app.result`` and the
+worker.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Undertaker:
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
         """Settle for a living child what it has finished, and give back what it has not started."""
-        back = [Settlement(lease=Lease(owner=owner, token=t), verdict=Verdict.AGAIN) for t in reversed(tokens)]
+        back = [Settlement(lease=Lease(owner=owner, token=t), verdict=Verdict.AGAIN) for t in tokens]
         if finished or back:
             self._settle([*finished, *back])
 
@@ -106,9 +106,7 @@ class Undertaker:
             if not deliveries:
                 return taken
             taken += len(deliveries)
-            # The first of them is to be the first again: what is given back goes to the head, so the last goes first.
-            settlements = [judge(delivery) for delivery in deliveries]
-            self._settle(settlements[::-1])
+            self._settle([judge(delivery) for delivery in deliveries])
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
         if settlements:

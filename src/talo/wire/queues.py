@@ -152,7 +152,8 @@ class Queue:
         del channel, on_declared  # See Exchange.
         if isinstance(exchange, list | tuple | set | frozenset):
             # Queue(name, [binding, ...]): bound in several ways, and to no exchange of its own.
-            exchange, bindings = None, [*exchange, *(bindings or ())]
+            bindings = [*list(exchange), *(bindings or ())]
+            exchange = None
         self.name = name or ""
         self.exchange = as_exchange(exchange)
         self.routing_key = routing_key or ""

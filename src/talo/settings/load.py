@@ -118,7 +118,9 @@ def _was_meant(name: str) -> bool:
 
 def near_miss(name: str) -> str | None:
     """Return the setting that is at most two slips away from an unknown name, None if there is none."""
-    guess = nearest(name, known_names(name))
+    # A whole Django settings module comes through here, so lengths sort out first.
+    candidates = [known for known in known_names(name) if abs(len(known) - len(name)) <= _SLIPS]
+    guess = nearest(name, candidates)
     return guess if guess is not None and distance(name, guess, _SLIPS + 1) <= _SLIPS else None
 
 

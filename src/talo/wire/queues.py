@@ -128,7 +128,7 @@ class Queue:
     def __init__(
         self,
         name: str = "",
-        exchange: Exchange | str | None = None,
+        exchange: Exchange | Iterable[Any] | str | None = None,
         routing_key: str = "",
         channel: object = None,
         bindings: Iterable[Any] | None = None,
@@ -150,6 +150,10 @@ class Queue:
         max_priority: int | None = None,
     ) -> None:
         del channel, on_declared  # See Exchange.
+        if isinstance(exchange, list | tuple | set | frozenset):
+            # Queue(name, [binding, ...]): bound in several ways, and to no exchange of its own.
+            bindings = [*list(exchange), *(bindings or ())]
+            exchange = None
         self.name = name or ""
         self.exchange = as_exchange(exchange)
         self.routing_key = routing_key or ""

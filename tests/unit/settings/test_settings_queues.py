@@ -40,6 +40,7 @@ def test_a_queue_takes_all_arguments_that_applications_know():
     )
     assert queue.auto_delete, "a queue of one connection goes with it"
     assert queue.bindings == [Binding("f", "g")]
+    assert Queue("q", [Binding("f", "g")]).bindings == [Binding("f", "g")]
 
 
 def test_queues_are_equal_by_their_fields():

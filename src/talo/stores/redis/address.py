@@ -91,22 +91,26 @@ def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
     query = _query(parts)
     options = {**query, **(tls or {})}
     scheme = parts.scheme.lower()
-    login = {
-        "username": options.get("username") or _unquoted(parts.username),
-        "password": options.get("password") or _unquoted(parts.password),
-    }
+    username = options.get("username") or _unquoted(parts.username)
+    password = options.get("password") or _unquoted(parts.password)
     if scheme in _SOCKET:
         path = unquote(parts.path)
         if not path:
             raise ImproperlyConfigured(f"{scheme}:// names no socket; it looks like {scheme}:///run/redis/redis.sock")
         db = _database(str(options.get("virtual_host", options.get("db", "0"))))
-        return Address(scheme, path=path, db=db, **login)
+        return Address(scheme, path=path, db=db, username=username, password=password)
     if scheme not in _PLAIN | _TLS:
         raise ImproperlyConfigured(f"{scheme}:// is no scheme of Redis")
     named = str(options.get("virtual_host", options.get("db", ""))) or unquote(parts.path)
     context = _tls_context(options) if scheme in _TLS or tls else None
     return Address(
-        scheme, host=parts.hostname or "localhost", port=port or 6379, db=_database(named), tls=context, **login
+        scheme,
+        host=parts.hostname or "localhost",
+        port=port or 6379,
+        db=_database(named),
+        tls=context,
+        username=username,
+        password=password,
     )
 
 

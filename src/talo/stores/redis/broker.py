@@ -1,7 +1,7 @@
 """Messages on Redis: Celery's own lists, and leases in keys of Talo's own.
 
-Owns sending, the turn, waiting and numbers; leases and dead letters are neighbours that it hands on to. What happens inside Redis stands in
-``lua/``. Called by ``app.send``, the worker and the command line.
+Owns sending, the turn, waiting and numbers; leases and dead letters are neighbours that it hands on to. What happens
+inside Redis stands in ``lua/``. Called by ``app.send``, the worker and the command line.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class RedisBroker(Broker):
         self._dead = DeadLetters(client, self._sendable)
         self._announced: set[str] = set()
         self._lists: dict[tuple[str, int], bytes] = {}
-        self._rounds: dict[tuple[str, ...], list[list[bytes]]] = {}
-        self._turns = 0
+        self._urgency: dict[str, list[bytes]] = {}
+        #: Per set of queues: the one that brought something last stands last.
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._delayed = self._keys.own("delayed")
         self._wake.watch([self._delayed])
 
@@ -120,7 +121,10 @@ class RedisBroker(Broker):
         return parts
 
     def _announce(self, queues: Iterable[str], deadline: float) -> None:
-        """Note the queues where Talo and Celery look for them, once per process; ahead of what is sent, so that a trouble here sends nothing."""
+        """Note the queues where Talo and Celery look for them, once per process.
+
+        It comes ahead of what is sent: a trouble here sends nothing.
+        """
         new = [queue for queue in queues if queue not in self._announced]
         if not new:
             return
@@ -163,26 +167,33 @@ class RedisBroker(Broker):
     ) -> Turn:
         client = self._client
         deadline = client.deadline()
-        lists = self._round(queues) if limit else []
+        names = tuple(queues)
+        order = (self._orders.get(names) or self._begin(names)) if limit else ()
+        keys = [self._delayed, *(each for name in order for each in self._urgency[name])] if limit else []
         plain, rich, leases = self._settling(settlements, owner)
-        head: tuple[Part, ...] = (0, self._keys.prefix, owner, int(is_open), limit, _PROMOTE, len(lists), len(plain))
+        counts = len(plain), len(leases) - len(plain)
+        head: tuple[Part, ...] = (len(keys), *keys, self._keys.prefix, owner, int(is_open), limit, _PROMOTE, *counts)
         connection = client.pool.take(deadline)
         try:
             if limit:
                 self._wake.prepare(connection, deadline)
-            reply = client.run_on(connection, scripts.TURN, (*head, len(leases) - len(plain), *lists, *plain, *rich), deadline)
+            reply = client.run_on(connection, scripts.TURN, (*head, *plain, *rich), deadline)
             if limit:
                 self._wake.note(connection, armed=reply[2] == b"1")
         finally:
             client.pool.give(connection)
-        return self._turned(reply, owner, lists, leases)
+        turn = self._turned(reply, owner, keys, leases)
+        if len(order) > 1 and turn.deliveries:
+            served = dict.fromkeys(delivery.queue for delivery in turn.deliveries)
+            self._orders[names] = (*(name for name in order if name not in served), *served)
+        return turn
 
-    def _turned(self, reply: list[Any], owner: str, lists: Sequence[bytes], leases: Sequence[Lease]) -> Turn:
+    def _turned(self, reply: list[Any], owner: str, keys: Sequence[bytes], leases: Sequence[Lease]) -> Turn:
         now, due, _, token, refused, taken, raws = reply
         deliveries: list[Delivery] = []
         at = 0
         for position, count in zip(taken[::2], taken[1::2], strict=True):
-            queue = queue_of(lists[position - 1])
+            queue = queue_of(keys[position][len(self._keys.prefix) :])
             for raw in raws[at : at + count]:
                 deliveries.append(delivery_of(Lease(owner, token), queue, raw))
                 token += 1
@@ -191,7 +202,7 @@ class RedisBroker(Broker):
         return Turn(deliveries, [leases[position - 1] for position in refused], next_due)
 
     def _settling(self, settlements: Sequence[Settlement], owner: str) -> tuple[list[Part], list[Part], list[Lease]]:
-        """The tokens of the settlements that carry nothing, the parts of the others, and the leases of both in that order."""
+        """The tokens of settlements that carry nothing, the parts of the others, and the leases in that order."""
         plain: list[Part] = []
         rich: list[Part] = []
         plain_leases: list[Lease] = []
@@ -230,22 +241,18 @@ class RedisBroker(Broker):
             keep = "" if death.expires is None else repr(float(death.expires))
             parts += (int(settlement.charge), _encode(death), death.task_id or "", keep)
 
-    def _round(self, queues: Sequence[str]) -> list[bytes]:
-        """The lists to empty, in order; each turn begins with another queue."""
-        names = tuple(queues)
-        rounds = self._rounds.get(names)
-        if rounds is None:
-            self._announce(names, self._client.deadline())
-            lists = [self._keys.lists(name) for name in names]
-            rounds = [[each for group in lists[at:] + lists[:at] for each in group] for at in range(len(lists))]
-            self._wake.watch(self._keys.prefix + each for group in lists for each in group)
-            self._rounds[names] = rounds
-        self._turns += 1
-        return rounds[self._turns % len(rounds)] if rounds else []
+    def _begin(self, queues: tuple[str, ...]) -> tuple[str, ...]:
+        """The first turn for these queues."""
+        self._announce(queues, self._client.deadline())
+        for queue in queues:
+            self._urgency[queue] = keys = [self._keys.prefix + each for each in self._keys.lists(queue)]
+            self._wake.watch(keys)
+        self._orders[queues] = queues
+        return queues
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
-    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
+    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:  # noqa: ARG002
         return self._wake.wait(timeout, also)
 
     def interrupt(self) -> None:

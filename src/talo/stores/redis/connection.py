@@ -47,7 +47,7 @@ class DeadlinePassed(StoreUnavailable):
 
 def pack(*command: Part) -> bytes:
     """``command`` as it goes over the wire."""
-    return pack_command(command)  # type: ignore[no-any-return]
+    return pack_command(command)  # type: ignore[no-any-return,arg-type]
 
 
 class Connection:
@@ -263,7 +263,7 @@ class Connection:
 
     def parsed(self) -> list[Any]:
         """What has been received and not looked at: pushes go to ``on_push``, other replies are returned."""
-        replies = []
+        replies: list[Any] = []
         while True:
             try:
                 reply = self._reader.gets()

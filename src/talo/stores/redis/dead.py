@@ -1,6 +1,7 @@
 """Dead letters: kept with their reason until somebody replays or drops them, or their time is over.
 
-Owns the calls of the scripts and reading their answers. The keys are described in ``lua/_dead.lua``. Called by ``broker``.
+Owns the calls of the scripts and reading their answers. The keys are described in ``lua/_dead.lua``. Called by
+``broker``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class DeadLetters:
 
     def page(self, limit: int, offset: int, task: str | None, queue: str | None) -> list[DeadLetter]:
         """See ``Broker.dead``."""
-        found = []
+        found: list[DeadLetter] = []
         for letter in self._all():
             if len(found) >= limit:
                 break

@@ -1,7 +1,7 @@
 """Bytes of a list, a lease or a dead letter, turned into deliveries.
 
-Owns the form in which they stand (``lua/_messages.lua`` describes it) as far as it is read; the envelope itself is ``wire.envelope``'s. Called by
-``broker``, ``leases`` and ``dead``.
+Owns the form in which they stand (``lua/_messages.lua`` describes it) as far as it is read; the envelope itself is
+``wire.envelope``'s. Called by ``broker``, ``leases`` and ``dead``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Owners and what they hold.
 
-Owns the calls of the lease scripts and reading their answers. The keys are described in ``lua/_messages.lua``. Called by ``broker``.
+Owns the calls of the lease scripts and reading their answers. The keys are described in ``lua/_messages.lua``. Called
+by ``broker``.
 """
 
 from __future__ import annotations

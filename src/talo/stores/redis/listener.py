@@ -1,8 +1,9 @@
 """One connection on which any number of threads of a process wait for results.
 
-A thread that waits subscribes to the channels of its results and asks for what is there, in one write. Whoever finds nobody reading becomes the
-*leader*: it reads the socket for all, until its own wish is fulfilled, and hands the lead over. So a single waiting thread talks to the socket
-itself, without a second thread in between, and a crowd still needs one connection.
+A thread that waits subscribes to the channels of its results and asks for what is there, in one write. Whoever finds
+nobody reading becomes the *leader*: it reads the socket for all, until its own wish is fulfilled, and hands the lead
+over. So a single waiting thread talks to the socket itself, without a second thread in between, and a crowd still
+needs one connection.
 
 Owns the subscriptions, who wants what, and the lead. Called by ``results``.
 """
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds of silence after which the leader asks whether the server is still there.
 _PULSE = 5.0
-#: Channels that nobody wants any more are kept this long, because a caller that waits for many comes back for the rest; and so many at most.
+#: Channels that nobody wants any more are kept this long, because a caller that waits for many comes back for the
+#: rest; and so many at most.
 _LINGER, _LINGERING = 10.0, 20_000
 #: Channels per command.
 _STEP = 1000
@@ -38,15 +40,17 @@ _IDLE = 1.0
 
 
 class Want:
-    """What one caller waits for. It is fulfilled when something is found, a watch when nothing is left to find."""
+    """What one caller waits for: ``ids`` are still to come, ``found`` has come. A watch has ``tell``."""
 
-    __slots__ = ("error", "found", "ids", "signal", "tell")
+    __slots__ = ("error", "found", "ids", "joined", "signal", "tell")
 
     def __init__(self, ids: Collection[str], tell: Callable[[str, bytes], None] | None = None) -> None:
         self.ids = set(ids)
         self.found: dict[str, bytes] = {}
         self.tell = tell
         self.error: TaloError | None = None
+        #: The connection on which it is subscribed.
+        self.joined: Connection | None = None
         #: Held while there is nothing to do for its thread; released to wake it.
         self.signal = threading.Lock()
         self.signal.acquire()
@@ -60,16 +64,17 @@ class Want:
 
 
 class _Channel:
-    """A subscription, and what is known of its result."""
+    """A subscription, with what came while nobody wanted it.
 
-    __slots__ = ("idle_since", "known", "payload", "task_id", "wants")
+    From the answer to the first question on nothing can be missed.
+    """
+
+    __slots__ = ("idle_since", "payload", "task_id", "wants")
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         self.wants: list[Want] = []
         self.payload: bytes | None = None
-        #: Whether the first question has been answered; from then on nothing can be missed.
-        self.known = False
         self.idle_since = 0.0
 
 
@@ -78,24 +83,31 @@ class Listener:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._connection: Connection | None = None
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._guard = threading.RLock()
         self._leading = threading.Lock()
-        self._connection: Connection | None = None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
         self._channels: dict[bytes, _Channel] = {}
+        #: Channels that nobody wants, the longest idle first, and those whose result has been handed out.
         self._idle: dict[bytes, None] = {}
+        self._ended: list[bytes] = []
         self._wants: dict[Want, None] = {}
         #: Keys of each question under way, in the order of asking; None: a pulse.
         self._asked: deque[Sequence[bytes] | None] = deque()
+        #: The thread that serves watches, and what wakes it; its ``found`` says that a watch has something to be told.
         self._thread: threading.Thread | None = None
+        self._server = Want(())
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def wait(self, want: Want, deadline: float) -> dict[str, bytes]:
-        """What has been found for ``want``: something, or nothing when the deadline (monotonic) passed. ``StoreUnavailable``."""
+        """What was found for ``want``; nothing when the deadline (monotonic) passed. ``StoreUnavailable``."""
         if self._pid != os.getpid():
             self._reset()
         try:
@@ -124,21 +136,24 @@ class Listener:
             self._reset()
         with self._guard:
             self._wants[want] = None
+            try:
+                self._join(want)
+            except StoreUnavailable as error:
+                log.warning("results cannot be watched now: %s", error, extra={"action": "watch"})
+            except TaloError:
+                self.cancel(want)
+                raise
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="talo-redis-results", daemon=True)
                 self._thread.start()
-        try:
-            self._join(want)
-        except StoreUnavailable:
-            log.warning("results cannot be watched now, trying again", extra={"action": "watch"})
-        self._call_back()
-        want.wake()
+            self._server.wake()
 
     def cancel(self, want: Want) -> None:
         """End a watch."""
         with self._guard:
-            want.ids.clear()
             self._leave(want)
+            want.ids.clear()
+            want.found.clear()
 
     def forget(self, keys: Collection[bytes]) -> None:
         """What was found of these is no longer true."""
@@ -164,7 +179,7 @@ class Listener:
         """Enter ``want``; subscribe to what is new and ask for it, in one write; take what is known already."""
         with self._guard:
             self._wants[want] = None
-            connection = self._connected()
+            connection = want.joined = self._connected()
             new: list[bytes] = []
             keys = self._client.keys
             for task_id in tuple(want.ids):
@@ -173,17 +188,15 @@ class Listener:
                 if channel is None:
                     channel = self._channels[key] = _Channel(task_id)
                     new.append(key)
-                elif want in channel.wants:
-                    continue
                 channel.wants.append(want)
                 self._idle.pop(key, None)
                 if channel.payload is not None:
-                    self._fulfil(channel, key)
-            if new or len(self._idle) > _LINGERING:
+                    self._fulfil(channel, key, channel.payload)
+            if new or len(self._idle) + len(self._ended) > _LINGERING:
                 self._write(connection, self._unsubscribed() + self._subscribed(new))
 
     def _subscribed(self, keys: Sequence[bytes]) -> bytes:
-        commands = []
+        commands: list[bytes] = []
         for at in range(0, len(keys), _STEP):
             step = keys[at : at + _STEP]
             commands += (pack(b"SUBSCRIBE", *step), pack(b"MGET", *step))
@@ -192,13 +205,15 @@ class Listener:
 
     def _unsubscribed(self) -> bytes:
         """The command that ends subscriptions which nobody came back for."""
-        now, ended = monotonic(), []
-        for key in self._idle:
-            if len(self._idle) - len(ended) <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
+        now, ended = monotonic(), self._ended
+        self._ended = []
+        idle = len(self._idle)
+        for key in tuple(self._idle):
+            if idle <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
                 break
-            ended.append(key)
-        for key in ended:
+            idle -= 1
             del self._idle[key], self._channels[key]
+            ended.append(key)
         return pack(b"UNSUBSCRIBE", *ended) if ended else b""
 
     def _leave(self, want: Want) -> None:
@@ -206,7 +221,7 @@ class Listener:
             self._wants.pop(want, None)
             keys = self._client.keys
             now = monotonic()
-            for task_id in (*want.ids, *want.found):
+            for task_id in want.ids:
                 key = keys.result(task_id)
                 channel = self._channels.get(key)
                 if channel is None or want not in channel.wants:
@@ -223,14 +238,13 @@ class Listener:
         if not self._wants or self._leading.locked():
             return
         with self._guard:
-            heir = next((want for want in self._wants if want.tell is None), None)
-            if heir is not None:
-                heir.wake()
+            heir = next((want for want in self._wants if want.tell is None), self._server)
+            heir.wake()
 
-    def _lead(self, want: Want | None, deadline: float) -> None:
+    def _lead(self, want: Want, deadline: float) -> None:
         """Read for all, until ``want`` is fulfilled or the deadline passes."""
         silent = 0
-        while want is None or not (want.found or want.error):
+        while not want.found and want.error is None:
             connection = self._connection
             left = deadline - monotonic()
             if connection is None or left <= 0:
@@ -249,8 +263,7 @@ class Listener:
                         self._feel_pulse(connection, silent)
                 except StoreUnavailable as error:
                     self._break(error)
-            if ready:
-                self._call_back()
+                    connection.close()
 
     def _feel_pulse(self, connection: Connection, silent: int) -> None:
         if silent > 1:
@@ -267,72 +280,80 @@ class Listener:
                 continue
             for key, payload in zip(keys, reply, strict=True):
                 channel = self._channels.get(key)
-                if channel is None:
-                    continue
-                channel.known = True
-                if payload is not None and channel.payload is None and is_ready(payload):
-                    channel.payload = payload
-                    self._fulfil(channel, key)
+                if channel is not None and payload is not None and is_ready(payload):
+                    self._fulfil(channel, key, payload)
 
     def _hear(self, push: Sequence[Any]) -> None:
-        if push[0] != b"message":
-            return
-        channel = self._channels.get(push[1])
-        if channel is not None and is_ready(push[2]):
-            channel.payload = push[2]
-            self._fulfil(channel, push[1])
+        if push[0] == b"message":
+            channel = self._channels.get(push[1])
+            if channel is not None and is_ready(push[2]):
+                self._fulfil(channel, push[1], push[2])
 
-    def _fulfil(self, channel: _Channel, key: bytes) -> None:
-        payload = channel.payload
-        assert payload is not None
+    def _fulfil(self, channel: _Channel, key: bytes, payload: bytes) -> None:
+        """A result is there: hand it out and be done with its channel, or keep it for who comes back."""
+        if not channel.wants:
+            channel.payload = payload
+            return
         for want in channel.wants:
             want.ids.discard(channel.task_id)
             want.found[channel.task_id] = payload
-            want.wake()
-        channel.wants.clear()
-        channel.idle_since = monotonic()
-        self._idle[key] = None
+            if want.tell is not None:
+                self._server.found[channel.task_id] = b""
+                self._server.wake()
+            else:
+                want.wake()
+        del self._channels[key]
+        self._ended.append(key)
 
     # -- watches --------------------------------------------------------------------------------------------------
 
-    def _call_back(self) -> None:
-        """Tell the watches what has been found for them, outside the guard: they may call us."""
-        while True:
-            with self._guard:
-                due = next((want for want in self._wants if want.tell is not None and want.found), None)
-                if due is None:
-                    return
-                task_id, payload = due.found.popitem()
-                tell = due.tell
-                if not due.ids and not due.found:
-                    self._wants.pop(due, None)
-            assert tell is not None
-            try:
-                tell(task_id, payload)
-            except Exception:  # noqa: BLE001  a caller's fault must not end the waiting of others
-                log.exception("a watcher of results failed", extra={"action": "watch", "task_id": task_id})
-
     def _serve(self) -> None:
-        """Lead as long as there are watches; connect again when the connection breaks."""
-        pause = 0.1
+        """Tell watches what is found, and lead when nobody else does; connect again when the connection breaks."""
+        server, pause = self._server, 0.1
+        while self._call_back():
+            try:
+                self._rejoin()
+                if self._leading.acquire(blocking=False):
+                    try:
+                        self._lead(server, monotonic() + _IDLE)
+                    finally:
+                        self._leading.release()
+                    self._hand_over()
+                elif not server.found:
+                    server.signal.acquire(timeout=_IDLE)
+                pause = 0.1
+            except TaloError as error:
+                log.warning("watching results: %s", error, extra={"action": "watch"})
+                server.signal.acquire(timeout=pause)
+                pause = min(pause * 2, 5.0)
+
+    def _rejoin(self) -> None:
+        """Subscribe the watches that are not on the present connection."""
+        with self._guard:
+            for want in [want for want in self._wants if want.tell is not None]:
+                if want.joined is None or want.joined is not self._connection:
+                    self._join(want)
+
+    def _call_back(self) -> bool:
+        """Tell the watches what was found, outside the guard: they may call us. False when none is left."""
         while True:
             with self._guard:
                 watches = [want for want in self._wants if want.tell is not None]
-                if not watches:
-                    self._thread = None
-                    break
+                due = next((want for want in watches if want.found), None)
+                if due is None:
+                    self._server.found.clear()
+                    if not watches:
+                        self._thread = None
+                    return bool(watches)
+                task_id, payload = due.found.popitem()
+                tell = due.tell
+                if not due.ids and not due.found:
+                    del self._wants[due]
+            assert tell is not None
             try:
-                for want in watches:
-                    self._join(want)
-                self._call_back()
-                with self._leading:
-                    pause = 0.1
-                    self._lead(None, monotonic() + _IDLE)
-            except TaloError as error:
-                log.warning("watching results: %s", error, extra={"action": "watch"})
-                threading.Event().wait(pause)
-                pause = min(pause * 2, 5.0)
-            self._hand_over()
+                tell(task_id, payload)
+            except Exception:  # a caller's fault must not end the waiting of others
+                log.exception("a watcher of results failed", extra={"action": "watch", "task_id": task_id})
 
     # -- the connection -------------------------------------------------------------------------------------------
 
@@ -356,7 +377,9 @@ class Listener:
         connection, self._connection = self._connection, None
         self._channels.clear()
         self._idle.clear()
+        self._ended.clear()
         self._asked.clear()
+        self._server.wake()
         for want in self._wants:
             if want.tell is None:
                 want.error = error

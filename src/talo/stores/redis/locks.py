@@ -1,7 +1,7 @@
 """Locks and marks on Redis.
 
-Owns the calls of their scripts. Keys: ``talo:lock:<name>``, a string that expires, and ``talo:marks:<kind>``, a zset whose scores are the ends.
-Called by ``control``, ``beat`` and the worker.
+Owns the calls of their scripts. Keys: ``talo:lock:<name>``, a string that expires, and ``talo:marks:<kind>``, a zset
+whose scores are the ends. Called by ``control``, ``beat`` and the worker.
 """
 
 from __future__ import annotations

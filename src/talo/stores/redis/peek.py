@@ -1,7 +1,7 @@
 """Whether a stored result is the end of its task.
 
-Owns looking at the status of an encoded result without decoding the rest; reading results is ``wire.results``'s. Called by ``results`` and
-``listener``.
+Owns looking at the status of an encoded result without decoding the rest; reading results is ``wire.results``'s.
+Called by ``results`` and ``listener``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _msgpack = msgspec.msgpack.Decoder(_Status).decode
 
 #: Celery's mark in front of a compressed result: it, the content type, a NUL, the bytes.
 _COMPRESSED = b"\0celery-compressed\0"
-#: Formats that are not read here, because reading them may run code (pickle) or needs a library (yaml), show the state as plain text.
+#: Formats that are not read here, because reading them may run code (pickle) or needs a library (yaml), show the state
+#: as plain text.
 _SHOWN = re.compile(rb"status.{1,16}?([A-Z]{3,})", re.DOTALL)
 
 

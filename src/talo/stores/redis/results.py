@@ -1,7 +1,8 @@
 """Results on Redis, as Celery keeps them.
 
-Owns storing and reading: ``celery-task-meta-<id>`` is the key and the channel of a result, ``celery-taskset-meta-<id>`` the key of a saved group.
-Waiting is ``listener``'s. Called by ``app.result`` and the worker.
+Owns storing and reading: ``celery-task-meta-<id>`` is the key and the channel of a result,
+``celery-taskset-meta-<id>`` the key of a saved group. Waiting is ``listener``'s. Called by ``app.result`` and the
+worker.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class RedisResults(ResultBackend):
         for at in range(0, len(task_ids), _STEP):
             step = task_ids[at : at + _STEP]
             payloads = self._client.call_packed(pack(b"MGET", *map(self._keys.result, step)), deadline)
-            found.update((task_id, payload) for task_id, payload in zip(step, payloads, strict=True) if payload is not None)
+            found.update(
+                (task_id, payload) for task_id, payload in zip(step, payloads, strict=True) if payload is not None
+            )
         return found
 
     def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:

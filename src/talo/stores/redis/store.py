@@ -27,9 +27,10 @@ _TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_
 class RedisStore(Store):
     """Broker, results, bus and locks in one Redis (or Valkey) database.
 
-    ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first`` (0 is, as in Celery on
-    Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the connections of one process, those that listen for
-    results or on the bus aside. ``ssl_*``: as in redis-py, for ``rediss://``.
+    ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
+    (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
+    connections of one process, those that listen for results or on the bus aside. ``ssl_*``: as in redis-py, for
+    ``rediss://``.
     """
 
     broker: RedisBroker

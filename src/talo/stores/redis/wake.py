@@ -1,8 +1,9 @@
 """How a child sleeps until there is work: Redis itself tells it, on the connection of its last turn.
 
-A turn that finds its lists empty ends by reading them. With client-side caching on, Redis remembers who read what, and the first change of such
-a key by anybody else, a foreign producer's push included, sends one invalidation on that connection. So there are no wake tokens and no
-polling. Where a server refuses this (a proxy in between), waiting falls back to a bounded poll.
+A turn that finds its lists empty ends by reading them. With client-side caching on, Redis remembers who read what, and
+the first change of such a key by anybody else, a foreign producer's push included, sends one invalidation on that
+connection. So there are no wake tokens and no polling. Where a server refuses this (a proxy in between), waiting falls
+back to a bounded poll.
 
 Owns noting what a turn has read, and the wait. Called by ``broker``.
 """
@@ -23,7 +24,8 @@ __all__ = ["Wake"]
 
 #: Waiting without being told: seconds of the first wait, and of the longest.
 _POLL_FIRST, _POLL_LONGEST = 0.2, 1.0
-#: One thread waits on the socket. Others of the same store object look at theirs this often; a worker has one settler and none of them.
+#: One thread waits on the socket. Others of the same store object look at theirs this often; a worker has one settler
+#: and none of them.
 _GLANCE = 0.05
 
 
@@ -74,7 +76,7 @@ class Wake:
         return hear
 
     def note(self, connection: Connection, *, armed: bool) -> None:
-        """A turn of this thread has just ended on ``connection``, with nothing received behind its reply looked at yet."""
+        """A turn of this thread has just ended on ``connection``; what came behind its reply was not looked at yet."""
         seen = self._seen
         seen.connection, seen.stirs, seen.armed = connection, connection.stirs, armed
         if not armed:

@@ -3,8 +3,7 @@
 -- ARGV
 --   1 key prefix          2 owner             3 '1': the owner must be open, else nothing is done
 --   4 limit of messages to lease (0: only settle)                5 limit of delayed messages to make ready
---   6 number of lists     7 number of plain settlements          8 number of rich settlements
---   then the lists in the order in which they are to be emptied,
+--   6 number of plain settlements                                7 number of rich settlements
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages to send
@@ -13,7 +12,11 @@
 --     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
 --     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
 --
--- Keys beside those of _messages.lua: those of the dead letters, see dead.lua.
+-- KEYS
+--   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only settling
+--   They are declared because Redis tells a client of changes of declared keys only.
+--
+-- Keys beside those of _messages.lua and _results.lua: those of the dead letters, see _dead.lua.
 --
 -- Returns { now, next due or '', '1' if the client will hear of changes, first token, refused, taken, raws }
 --   refused: positions (from 1, plain ones first) of the settlements that found no lease; nothing of them was applied
@@ -22,17 +25,17 @@
 --
 -- A message that goes back to the head is put there before the fetch, so the same turn may lease it again.
 
-local owner, limit, nlists = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[6])
+local owner, limit = ARGV[2], tonumber(ARGV[4])
 if ARGV[3] == '1' and not call('ZSCORE', OWNERS, owner) then
   return redis.error_reply('LEASELOST ' .. owner)
 end
 
 local leases = leases_of(owner)
-local at = 8 + nlists
+local at = 7
 local refused = {}
 
 -- plain settlements
-local plain = tonumber(ARGV[7])
+local plain = tonumber(ARGV[6])
 for i = 1, plain do
   if call('HDEL', leases, ARGV[at + i]) == 0 then
     refused[#refused + 1] = i
@@ -76,7 +79,7 @@ end
 -- To the head goes what was fetched first; so those that go back are put there from the latest to the first.
 local back = {}
 
-for i = 1, tonumber(ARGV[8]) do
+for i = 1, tonumber(ARGV[7]) do
   local held, token, verdict = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local results, sends = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   at = at + 5
@@ -147,12 +150,12 @@ end
 -- lease what is next
 local taken, raws, heads = {}, {}, {}
 local left = limit
-for position = 1, nlists do
-  local list = ARGV[8 + position]
-  local found = call('RPOP', P .. list, left)
+for position = 2, #KEYS do
+  local found = call('RPOP', KEYS[position], left)
   if found and #found > 0 then
-    taken[#taken + 1] = position
+    taken[#taken + 1] = position - 1
     taken[#taken + 1] = #found
+    local list = string.sub(KEYS[position], #P + 1)
     local head = #list .. ':' .. list
     for _, raw in ipairs(found) do
       raws[#raws + 1] = raw
@@ -179,8 +182,8 @@ end
 -- When the lists are empty the client is going to wait. What it reads last here it will hear of when it changes.
 local armed = '0'
 if left > 0 then
-  for position = 1, nlists do
-    call('LLEN', P .. ARGV[8 + position])
+  for position = 2, #KEYS do
+    call('LLEN', KEYS[position])
   end
   armed = '1'
 end

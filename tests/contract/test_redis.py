@@ -1,0 +1,50 @@
+"""The Redis store passes the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from talo.stores.redis import RedisStore
+from talo.testing.contract import ForkContract, RawContract, StoreContract
+from tests.servers.redis import RedisServer, command, redis_server, redis_url  # noqa: F401
+
+
+class RedisPlace:
+    """One database of a test's server."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.url = url
+        self.options = options
+        self.opened: list[RedisStore] = []
+
+    def open(self, **options: Any) -> RedisStore:
+        store = RedisStore(self.url, **self.options, **options)
+        self.opened.append(store)
+        return store
+
+    def push_raw(self, queue: str, raw: bytes) -> None:
+        port, db = self.url.rsplit(":", 1)[1].split("/")
+        command(int(port), "LPUSH", self.options.get("keyprefix", "") + queue, raw, db=int(db))
+
+    def close(self) -> None:
+        for store in self.opened:
+            store.close()
+
+
+class TestRedis(StoreContract, RawContract, ForkContract):
+    @pytest.fixture
+    def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+        place = RedisPlace(redis_url)
+        yield place
+        place.close()
+
+
+class TestRedisWithKeyPrefix(StoreContract, RawContract):
+    @pytest.fixture
+    def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+        place = RedisPlace(redis_url, keyprefix="pre:")
+        yield place
+        place.close()

@@ -1,0 +1,217 @@
+"""A TCP proxy that misbehaves on command, to be put between a client and a real server.
+
+Start it with ``with Proxy("127.0.0.1", port) as proxy`` and connect to ``proxy.port``. The mode may change at any time
+and holds for connections that exist, too:
+
+=================  =====================================================================================================
+``pass_on()``       as if it were not there (the beginning)
+``refuse()``        nobody listens; connections that exist are reset
+``reset()``         connections are accepted and reset at once; those that exist are reset
+``black_hole()``    connections are accepted, nothing is passed on and nothing ends: a cable pulled out
+``delay(seconds)``  everything arrives so much later
+``trickle(pause)``  one byte at a time, with a pause of so many seconds between two
+``cut_after(n)``    of each connection, existing or new, n more bytes from the server pass; then it is reset
+=================  =====================================================================================================
+
+One thread of its own runs all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+__all__ = ["Proxy"]
+
+_CHUNK = 1 << 16
+
+
+class _Link:
+    """One client's connection, and its twin to the server."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter | None) -> None:
+        self.client = client
+        self.server = server
+        self.left: int | None = None
+
+    def reset(self) -> None:
+        for writer in (self.client, self.server):
+            if writer is None:
+                continue
+            sock = writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                # Linger for zero seconds: closing sends a reset.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+
+class Proxy:
+    """A proxy in front of ``host:port`` on ``self.port``."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._listening: asyncio.Server | None = None
+        self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._accept = True
+        self._delay = 0.0
+        self._pause: float | None = None
+        self._cut: int | None = None
+        #: How many connections were accepted.
+        self.accepted = 0
+        self.port = 0
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> Proxy:
+        """Listen."""
+        self._thread.start()
+        self._open.set()
+        self._do(self._listen)
+        return self
+
+    def stop(self) -> None:
+        """End all connections, and the thread. Idempotent."""
+        if self._loop.is_closed():
+            return
+        self._do(self._silence)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def __enter__(self) -> Proxy:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    # -- modes ----------------------------------------------------------------------------------------------------
+
+    def pass_on(self) -> None:
+        """Everything passes, at once."""
+        self._mode()
+
+    def refuse(self) -> None:
+        """Nobody listens."""
+        self._mode(listen=False, end=True)
+
+    def reset(self) -> None:
+        """Every connection is reset."""
+        self._mode(accept=False, end=True)
+
+    def black_hole(self) -> None:
+        """Nothing passes, nothing ends."""
+        self._mode(open_=False)
+
+    def delay(self, seconds: float) -> None:
+        """Everything comes later."""
+        self._mode(delay=seconds)
+
+    def trickle(self, pause: float = 0.01) -> None:
+        """Byte by byte."""
+        self._mode(pause=pause)
+
+    def cut_after(self, count: int) -> None:
+        """Of each connection so many more bytes from the server pass, then it is reset."""
+        self._mode(cut=count)
+
+    def _mode(
+        self,
+        *,
+        listen: bool = True,
+        accept: bool = True,
+        open_: bool = True,
+        end: bool = False,
+        delay: float = 0.0,
+        pause: float | None = None,
+        cut: int | None = None,
+    ) -> None:
+        async def change() -> None:
+            self._accept, self._delay, self._pause, self._cut = accept, delay, pause, cut
+            (self._open.set if open_ else self._open.clear)()
+            for link in tuple(self._links):
+                link.left = cut
+                if end:
+                    link.reset()
+            if listen:
+                await self._listen()
+            elif self._listening is not None:
+                self._listening.close()
+                self._listening = None
+
+        self._do(change)
+
+    # -- in the thread --------------------------------------------------------------------------------------------
+
+    def _do(self, work: Callable[[], object]) -> None:
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)  # type: ignore[arg-type]
+
+    async def _listen(self) -> None:
+        if self._listening is None:
+            self._listening = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def _silence(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        for link in tuple(self._links):
+            link.reset()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.accepted += 1
+        link = _Link(writer, None)
+        self._links.add(link)
+        link.left = self._cut
+        try:
+            if not self._accept:
+                return
+            await self._open.wait()
+            theirs, link.server = await asyncio.open_connection(*self._target)
+            both = [self._pass(reader, link.server, None), self._pass(theirs, writer, link)]
+            _, rest = await asyncio.wait(
+                [asyncio.ensure_future(each) for each in both], return_when=asyncio.FIRST_COMPLETED
+            )
+            for each in rest:
+                each.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            return
+        finally:
+            link.reset()
+            self._links.discard(link)
+            self._tasks.discard(task)
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, link: _Link | None) -> None:
+        """Carry bytes one way until either end is gone. ``link`` is given for the way back: its bytes count."""
+        with contextlib.suppress(OSError):
+            while data := await source.read(_CHUNK):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                await self._open.wait()
+                if link is not None and link.left is not None:
+                    data, link.left = data[: link.left], max(0, link.left - len(data))
+                for piece in self._pieces(data):
+                    target.write(piece)
+                    await target.drain()
+                    if self._pause is not None:
+                        await asyncio.sleep(self._pause)
+                    await self._open.wait()
+                if link is not None and link.left == 0:
+                    return
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        return [data] if self._pause is None else [data[at : at + 1] for at in range(len(data))]

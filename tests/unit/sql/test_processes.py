@@ -16,7 +16,7 @@ import pytest
 from talo.stores.base import Settlement, Verdict
 from talo.stores.sql import SqlStore
 from talo.stores.sql.waker import PipeWaker
-from talo.testing.contract._support import bodies, document, message
+from talo.testing.contract._support import bodies, document, eventually, message
 
 _fork = multiprocessing.get_context("fork")
 
@@ -136,3 +136,48 @@ def test_every_queue_name_has_a_pipe_of_its_own(tmp_path: Path, queue: str) -> N
         assert ear.take(mine)
         assert not ear.take(other)
     assert {each.name for each in tmp_path.iterdir()} == {"wake"}
+
+
+def test_where_no_pipe_can_be_made_waiting_works_by_looking(tmp_path: Path) -> None:
+    # Given a place for pipes that is taken by a file
+    (tmp_path / "talo.db-wake").write_text("in the way")
+    store, other = SqlStore(f"sqlite:///{tmp_path}/talo.db"), SqlStore(f"sqlite:///{tmp_path}/talo.db")
+    store.ping(5)
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(store.broker.wait(["q"], 30)))
+    thread.start()
+    other.broker.send([message()])
+    thread.join(40)
+    assert answers == [True]
+    store.close()
+    other.close()
+
+
+@pytest.mark.promise("R02")
+def test_any_number_of_waiting_threads_needs_one_thread_and_one_connection_more(tmp_path: Path) -> None:
+    # Given sixty-four threads that wait for results
+    path = tmp_path / "talo.db"
+    store, other = SqlStore(f"sqlite:///{path}"), SqlStore(f"sqlite:///{path}")
+    store.ping(5)
+    answers: list[dict[str, bytes]] = []
+    threads = [
+        threading.Thread(target=lambda n=n: answers.append(store.results.wait([f"t{n}"], 30))) for n in range(64)
+    ]
+    for thread in threads:
+        thread.start()
+
+    def all_wait() -> None:
+        assert sum(each.name == "talo-sql-listener" for each in threading.enumerate()) == 1
+        assert len(store.results._wishes) == 64
+
+    eventually(all_wait)
+    # Then the file is open twice
+    names = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert names.count(os.path.realpath(path)) == 2
+    # And each gets its own
+    other.results.store([document(f"t{n}") for n in range(64)])
+    for thread in threads:
+        thread.join(40)
+    assert sorted(next(iter(each)) for each in answers) == sorted(f"t{n}" for n in range(64))
+    store.close()
+    other.close()

@@ -11,7 +11,7 @@ from talo.stores.sql.dialect import dialect
 
 _QUERIES = dialect("sqlite").queries
 
-#: Those that walk on purpose: numbers for people, purging, small tables, and those that stop at the first row of an order.
+#: Those that walk on purpose: numbers for people, purging, small tables, and what stops at the first row of an order.
 _WALKS = {"count_ready", "count_delayed", "count_leased", "drawn", "draw", "owners", "dead"}
 _WALKS |= {"purge_messages", "purge_delayed", "expired_bus", "glance", "next_due"}
 

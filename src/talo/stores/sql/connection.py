@@ -110,7 +110,7 @@ class Database:
         if self._pid != os.getpid():
             self._after_fork()
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise late(f"{self.name} is in use by other threads of this process for longer than {self.timeout:g} s")
+            raise late(f"{self.name} is in use by other threads of this process and was not free in time")
         try:
             if self._connection is None:
                 self._connection = self._open(deadline, late)
@@ -251,7 +251,7 @@ class Database:
         """Return our error for sqlite3's, told by its code."""
         code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return late(f"{self.name} is locked by another process for longer than {self.timeout:g} s")
+            return late(f"{self.name} is locked by another process and was not free in time")
         if code == sqlite3.SQLITE_FULL:
             return StoreFull(f"no room for {self.name}: free some space on its disk")
         if code == sqlite3.SQLITE_NOTADB:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import select
 import threading
@@ -22,6 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["Ear", "MemoryWaker", "PipeWaker", "Waker", "poll"]
+
+_log = logging.getLogger(__name__)
 
 #: More are never woken by one batch.
 _MOST = 64
@@ -57,6 +60,7 @@ class PipeWaker(Waker):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._complained = False
 
     def ring(self, work: Mapping[str, int]) -> None:
         for queue, count in work.items():
@@ -77,8 +81,11 @@ class PipeWaker(Waker):
     def listen(self, queues: Sequence[str]) -> Iterator[Ear]:
         pipes: list[int] = []
         try:
-            for queue in queues:
-                pipes.append(self._open(self._path(queue)))
+            try:
+                for queue in queues:
+                    pipes.append(self._open(self._path(queue)))
+            except OSError as error:
+                self._complain(error)
             yield _Pipes(pipes)
         finally:
             for pipe in pipes:
@@ -94,6 +101,12 @@ class PipeWaker(Waker):
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
             return os.open(path, flags)
+
+    def _complain(self, error: OSError) -> None:
+        """Say once that waiting works only by looking: the file system has no pipes, or no descriptor is left."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("no wake-up pipes in %s, new tasks are noticed later: %s", self._directory, error)
 
     def _path(self, queue: str) -> str:
         name = urllib.parse.quote(queue, safe=" ")

@@ -10,7 +10,7 @@ from talo.wire.compression import compress, decompress
 from talo.wire.envelope import pack, unpack
 from talo.wire.exceptions import ExceptionData, RemoteError, exception_from_data, exception_to_data
 from talo.wire.message import Message
-from talo.wire.protocol import Call, Fault, HeaderFields, TimeLimit, decode, encode_body, make_message
+from talo.wire.protocol import Call, Embed, Fault, HeaderFields, TimeLimit, decode, encode_body, make_message
 from talo.wire.repr import saferepr
 from talo.wire.results import (
     ResultDoc,
@@ -27,6 +27,7 @@ __all__ = [
     "JSON",
     "Call",
     "Codec",
+    "Embed",
     "ExceptionData",
     "Fault",
     "HeaderFields",

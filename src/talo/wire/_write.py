@@ -12,6 +12,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 from talo.errors import EncodeError
 from talo.wire import compression as _compression
+from talo.wire import serializers
 from talo.wire._headers import HEADERS, HEADERS_OF_1
 from talo.wire._ids import origin as this_process
 from talo.wire._times import Moment, epoch_of, iso
@@ -19,8 +20,9 @@ from talo.wire.message import Message
 from talo.wire.repr import saferepr
 from talo.wire.serializers import JSON, Codec
 
-__all__ = ["HeaderFields", "encode_body", "make_message"]
+__all__ = ["Embed", "HeaderFields", "encode_body", "make_message"]
 
+_NO_EMBED: Final[dict[str, Any]] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _NO_KWARGS: Final[dict[str, Any]] = {}
 
 
@@ -43,8 +45,13 @@ class HeaderFields(TypedDict, total=False):
     stamps: Mapping[str, Any]
 
 
-#: A signature as it travels.
-_Sig = Mapping[str, Any]
+class Embed(TypedDict, total=False):
+    """What follows the call, as signatures; ``chain`` in reverse order."""
+
+    callbacks: Sequence[Mapping[str, Any]] | None
+    errbacks: Sequence[Mapping[str, Any]] | None
+    chain: Sequence[Mapping[str, Any]] | None
+    chord: Mapping[str, Any] | None
 
 
 def make_message(
@@ -63,11 +70,8 @@ def make_message(
     expires: Moment | None = None,
     now: float | None = None,
     tz: dt.tzinfo = dt.UTC,
-    callbacks: Sequence[_Sig] | None = None,
-    errbacks: Sequence[_Sig] | None = None,
-    chain: Sequence[_Sig] | None = None,
-    chord: _Sig | None = None,
-    codec: Codec = JSON,
+    embed: Embed | None = None,
+    codec: Codec | str = JSON,
     compression: str | None = None,
     task_protocol: int = 2,
     headers: Mapping[str, Any] | None = None,
@@ -77,8 +81,9 @@ def make_message(
 
     ``eta`` and ``expires`` are epoch seconds or datetimes (naive ones in ``tz``); ``eta`` also becomes ``due``. From
     ``now`` (epoch seconds) the property ``expiration`` counts. ``headers`` are the user's own and win over the standard
-    ones. Errors: ``EncodeError``, ``ImproperlyConfigured`` (unknown compression), ``MissingExtra``.
+    ones. Errors: ``EncodeError``, ``ImproperlyConfigured`` (unknown codec or compression), ``MissingExtra``.
     """
+    codec = serializers.get(codec)
     due = None if eta is None else epoch_of(eta, tz)
     end = None if expires is None else epoch_of(expires, tz)
     sent = {
@@ -91,13 +96,13 @@ def make_message(
         "stamps": {},
         **fields,
     }
-    embed = _embed(callbacks, errbacks, chain, chord)
+    after = {**_NO_EMBED, **embed} if embed else _NO_EMBED
     if task_protocol == 1:
         body: Any = {name: sent[name] for name in HEADERS_OF_1}
-        body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **embed}
+        body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
         sent = {}
     else:
-        body = (args, kwargs, embed)
+        body = (args, kwargs, after)
         _complete(sent, args, kwargs)
     data, extra = _compressed(_dumped(body, codec), compression)
     if headers:
@@ -108,7 +113,7 @@ def make_message(
     if end is not None:
         # Text, milliseconds. What is over already gets 0, with which a broker drops it at once.
         left = end - (time.time() if now is None else now)
-        properties["expiration"] = str(max(int(left * 1000), 0))
+        properties["expiration"] = str(max(round(left * 1000), 0))
     return Message(
         queue=queue,
         headers=sent,
@@ -127,25 +132,16 @@ def encode_body(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     *,
-    callbacks: Sequence[_Sig] | None = None,
-    errbacks: Sequence[_Sig] | None = None,
-    chain: Sequence[_Sig] | None = None,
-    chord: _Sig | None = None,
-    codec: Codec = JSON,
+    codec: Codec | str = JSON,
     compression: str | None = None,
+    **embed: Unpack[Embed],
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the body of protocol 2 and the headers that reading it needs (``compression``).
 
     ``EncodeError`` names the place, such as ``args[1].user``; ``ImproperlyConfigured`` an unknown compression.
     """
-    embed = _embed(callbacks, errbacks, chain, chord)
-    return _compressed(_dumped((args, kwargs, embed), codec), compression)
-
-
-def _embed(
-    callbacks: Sequence[_Sig] | None, errbacks: Sequence[_Sig] | None, chain: Sequence[_Sig] | None, chord: _Sig | None
-) -> dict[str, Any]:
-    return {"callbacks": callbacks, "errbacks": errbacks, "chain": chain, "chord": chord}
+    after = {**_NO_EMBED, **embed} if embed else _NO_EMBED
+    return _compressed(_dumped((args, kwargs, after), serializers.get(codec)), compression)
 
 
 def _dumped(body: Any, codec: Codec) -> bytes:

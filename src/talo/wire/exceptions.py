@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 
 from talo import errors
 from talo.errors import EncodeError, TaskError
+from talo.wire import serializers
 from talo.wire.repr import saferepr
 from talo.wire.serializers import JSON, Codec
 
@@ -64,9 +65,10 @@ _OURS: dict[str, Any] = {cls.__name__: cls for cls in _FOREIGN}
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def exception_to_data(exc: BaseException, codec: Codec = JSON) -> ExceptionData:
+def exception_to_data(exc: BaseException, codec: Codec | str = JSON) -> ExceptionData:
     """Return the exception's class and arguments; an argument that ``codec`` cannot carry becomes its ``repr``."""
     cls = type(exc)
+    codec = serializers.get(codec)
     return {
         "exc_type": cls.__qualname__,
         "exc_message": [_carried(arg, codec) for arg in exc.args],

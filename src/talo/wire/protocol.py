@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from talo.wire._faults import Fault
 from talo.wire._read import Call, TimeLimit, decode
-from talo.wire._write import HeaderFields, encode_body, make_message
+from talo.wire._write import Embed, HeaderFields, encode_body, make_message
 
-__all__ = ["Call", "Fault", "HeaderFields", "TimeLimit", "decode", "encode_body", "make_message"]
+__all__ = ["Call", "Embed", "Fault", "HeaderFields", "TimeLimit", "decode", "encode_body", "make_message"]

@@ -76,7 +76,7 @@ def encode_result(
     group_id: str | None = None,
     parent_id: str | None = None,
     extended: Mapping[str, Any] | None = None,
-    codec: Codec = JSON,
+    codec: Codec | str = JSON,
     compression: str | None = None,
 ) -> bytes:
     """Return the document to store.
@@ -86,6 +86,7 @@ def encode_result(
     and one per stamp. ``EncodeError`` names the place (``result[0].user``); ``ImproperlyConfigured`` an unknown
     compression.
     """
+    codec = serializers.get(codec)
     if isinstance(result, BaseException) and codec.name != "pickle":
         result = exception_to_data(result, codec)
     document = {
@@ -112,7 +113,7 @@ def encode_result(
     return b"%b%b\0%b" % (_COMPRESSED, kind.encode(), payload)
 
 
-def decode_result(payload: bytes, accept: frozenset[str], codec: Codec | None = None) -> ResultDoc:
+def decode_result(payload: bytes, accept: frozenset[str], codec: Codec | str | None = None) -> ResultDoc:
     """Return the document.
 
     A stored result does not say how it is written: ``codec`` does, else its first bytes. ``DecodeError`` when it is no
@@ -121,8 +122,7 @@ def decode_result(payload: bytes, accept: frozenset[str], codec: Codec | None = 
     if payload.startswith(_COMPRESSED):
         kind, _, payload = payload[len(_COMPRESSED) :].partition(b"\0")
         payload = _compression.decompress(payload, kind.decode("ascii", "replace"))
-    if codec is None:
-        codec = _sniffed(payload)
+    codec = _sniffed(payload) if codec is None else serializers.get(codec)
     if codec.content_type not in accept:
         raise SecurityError(f"the result is written as {codec.name}, which the app does not accept")
     document = codec.loads(payload)

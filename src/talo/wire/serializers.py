@@ -56,8 +56,10 @@ def unregister(name: str) -> None:
         del _by_type[codec.content_type]
 
 
-def get(name: str) -> Codec:
-    """Return a codec by its name or content type. ``ImproperlyConfigured`` if there is none."""
+def get(name: str | Codec) -> Codec:
+    """Return a codec by its name or content type, or as it is. ``ImproperlyConfigured`` if there is none."""
+    if isinstance(name, Codec):
+        return name
     codec = _by_name.get(name) or _by_type.get(name)
     if codec is None:
         raise ImproperlyConfigured(f"no serializer {name!r}; known are {', '.join(sorted(_by_name))}")

@@ -128,12 +128,12 @@ def outcome(kind: Kind, results: list[dict[str, Any]], folder: Path) -> str:
     if kind in (Kind.PHOTO, Kind.REPORT):
         files = [folder / "media" / name for result in results for name in result["files"]]
         size = sum(file.stat().st_size for file in files) / 1e6
-        what = f"PDFs of {sum(result['pages'] for result in results)} pages" if kind is Kind.REPORT else "pictures"
+        what = f"PDFs, {sum(result['pages'] for result in results)} pages" if kind is Kind.REPORT else "pictures"
         return f"{len(files)} {what}, {size:.1f} MB"
     if kind is Kind.LETTER:
         mails = "".join(file.read_text(encoding="utf-8") for file in (folder / "mail").glob("*.log"))
         return f"{sum('To: ' + result['to'] + chr(10) in mails for result in results)} mails"
     if kind is Kind.RATE:
         again = sum(result["attempts"] > 1 for result in results)
-        return f"{len(results)} rates, {again} at a later attempt"
-    return f"1 mail, {results[0]['late'] * 1000:,.0f} ms after its time"
+        return f"{len(results)} rates, {again} after a retry"
+    return f"1 mail, {results[0]['late'] * 1000:,.0f} ms late"

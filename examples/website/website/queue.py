@@ -1,7 +1,7 @@
 """The site's task queue. ``talo -A website worker`` runs it.
 
-It says nothing about a broker: without one Talo keeps its tasks in ``talo.sqlite3`` in the working directory. To move to
-Redis put ``TALO_BROKER_URL = "redis://..."`` into the settings; nothing else changes.
+It says nothing about a broker: without one Talo keeps its tasks in ``talo.sqlite3`` in the working directory. To move
+to Redis put ``TALO_BROKER_URL = "redis://..."`` into the settings; nothing else changes.
 """
 
 import os

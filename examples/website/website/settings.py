@@ -1,4 +1,4 @@
-"""Settings of the demo site. All it writes goes to the folder ``WEBSITE_DATA``, by default ``data`` beside this package."""
+"""Settings of the demo site. All it writes goes to ``WEBSITE_DATA``, by default the folder ``data`` beside this file."""
 
 import os
 from pathlib import Path
@@ -12,6 +12,7 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "website.urls"
 WSGI_APPLICATION = "website.wsgi.application"
 USE_TZ = True
+TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = ["office"]

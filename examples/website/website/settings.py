@@ -1,4 +1,4 @@
-"""Settings of the demo site. All it writes goes to ``WEBSITE_DATA``, by default the folder ``data`` beside this file."""
+"""Settings of the demo site. All it writes goes to ``WEBSITE_DATA``, by default the folder ``data`` beside this."""
 
 import os
 from pathlib import Path

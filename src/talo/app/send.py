@@ -12,7 +12,7 @@ import datetime as dt
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 from talo import signals
 from talo.app._options import check_limits
@@ -22,11 +22,10 @@ from talo.app.task import remember_child
 from talo.canvas.signature import Signature
 from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
-from talo.wire import serializers
-from talo.wire._ids import new_id
+from talo.wire import new_id, serializers
 from talo.wire._times import parse_iso
 from talo.wire.message import Message
-from talo.wire.protocol import encode_body, make_message
+from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
 __all__ = ["SendOptions", "Sender"]
@@ -97,7 +96,7 @@ _USED = frozenset(SendOptions.__annotations__) | {
 _HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
 _MODES = {"transient": 1, "persistent": 2}
 _NOTHING: dict[str, Any] = {}
-_NO_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_NO_EMBED: Embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Prepared(NamedTuple):
@@ -106,7 +105,7 @@ class Prepared(NamedTuple):
 
     messages: list[Message]
     id: str
-    call: tuple[Any, Any, dict[str, Any]]
+    call: tuple[Any, Any, Embed]
     options: Mapping[str, Any]
     parent: Frame | None
 
@@ -168,7 +167,7 @@ class Sender:
                 compression=compression,
                 task_protocol=conf.task_protocol,
                 headers=options.get("headers"),
-                **embed,
+                embed=embed,
                 **self._fields(options, parent, task_id),
             )
             for queue in route.queues
@@ -227,7 +226,7 @@ class Sender:
             exchange=template.exchange,
             routing_key=template.routing_key,
         )
-        return Prepared([message], task_id, (args, kwargs, _NOTHING), options, parent)
+        return Prepared([message], task_id, (args, kwargs, _NO_EMBED), options, parent)
 
     def _times(self, name: str, options: Mapping[str, Any], now: float) -> tuple[Any, Any]:
         """When it is due and when it is over: epoch seconds or datetimes."""
@@ -296,7 +295,7 @@ class Sender:
         if not signals.before_task_publish.receivers:
             return
         args, kwargs, embed = prepared.call
-        body = (list(args), dict(kwargs), {**_NO_EMBED, **embed})
+        body = (list(args), dict(kwargs), cast(Embed, {**_NO_EMBED, **embed}))
         policy = prepared.options.get("retry_policy") or self._app.conf.task_publish_retry_policy
         for message in prepared.messages:
             signals.before_task_publish.send(
@@ -466,7 +465,7 @@ def _worker_frame() -> Frame | None:
     return frame
 
 
-def _embed(options: Mapping[str, Any]) -> dict[str, Any]:
+def _embed(options: Mapping[str, Any]) -> Embed:
     """The follow-ups of a call as they stand in its body; empty if there are none."""
     link, link_error = options.get("link"), options.get("link_error")
     chain, chord = options.get("chain"), options.get("chord")

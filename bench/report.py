@@ -121,14 +121,19 @@ def _ratio(figure: Figure, talo: float | None, other: float | None) -> str:
     return f"{number(float(f'{times:.2g}'))} ×"
 
 
-def write(results: Mapping[str, Any], titles: Mapping[str, str], readme: Path = ROOT / "README.md") -> list[str]:
-    """Write results.json and the table between the README's markers; return what was written."""
+def write(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
+    """Write bench/results.json and the README's table; return what was written."""
     path = ROOT / "bench/results.json"
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [path.name, *publish(results, titles, ROOT / "README.md")]
+
+
+def publish(results: Mapping[str, Any], titles: Mapping[str, str], readme: Path) -> list[str]:
+    """Put the table between the markers of ``readme``; without markers leave it as it is."""
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
     head, start, rest = text.partition(START)
     _, end, tail = rest.partition(END)
     if not (start and end):
-        return [path.name]
+        return []
     readme.write_text(f"{head}{START}\n{markdown(results, titles)}\n{END}{tail}", encoding="utf-8")
-    return [path.name, readme.name]
+    return [readme.name]

@@ -1,4 +1,4 @@
-"""dramatiq on Redis, tuned: one thread a process, a prefetch of 200, no middleware but retries; more threads to wait."""
+"""dramatiq on Redis, tuned: one thread a process, a prefetch of 200, only the retries middleware; more to wait."""
 
 from __future__ import annotations
 

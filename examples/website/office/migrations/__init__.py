@@ -1,0 +1,1 @@
+"""The tables, and the customers that the demo starts with."""

@@ -15,7 +15,6 @@ __all__ = [
     "DEAD_GET",
     "DEAD_LIST",
     "DEAD_REPLACE",
-    "GROUP_GROW",
     "GROUP_OPEN",
     "GROUP_PARTS",
     "LEASED",
@@ -65,7 +64,6 @@ DEAD_REPLACE = Script("dead_replace", "_messages", "_dead")
 CLEANUP = Script("cleanup", "_messages", "_dead")
 GROUP_OPEN = Script("group_open", "_messages", "_groups")
 GROUP_PARTS = Script("group_parts", "_messages", "_groups")
-GROUP_GROW = Script("group_grow", "_messages", "_groups")
 STORE = Script("store", "_results")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")

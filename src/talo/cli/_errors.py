@@ -13,7 +13,7 @@ from typing import IO, Any
 import click
 
 import talo
-from talo.errors import TaloError
+from talo.errors import StoreUnavailable, TaloError
 from talo.settings.secret import hide_password
 
 __all__ = ["Failed", "NobodyThere", "PidfileTaken", "Refused", "blame", "joined", "one_line"]
@@ -56,6 +56,8 @@ def one_line(error: BaseException) -> str:
     """Return what went wrong in one line, without passwords."""
     if isinstance(error, TaloError):
         text = str(error) or type(error).__name__
+        if isinstance(error, StoreUnavailable):
+            text += "; start it, or name another one with -b or broker_url"
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     else:

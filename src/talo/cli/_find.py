@@ -14,6 +14,7 @@ from typing import Any
 
 from talo.app.app import Talo
 from talo.app.current import Proxy
+from talo.app.task import Task
 from talo.cli._errors import Refused, blame, joined
 from talo.errors import TaloError
 from talo.util.names import nearest
@@ -108,7 +109,7 @@ def _offer(module: ModuleType) -> str:
 
 
 def _kind(value: Any) -> str:
-    kind = type(value).__name__
+    kind = "Task" if isinstance(value, Task) else type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
@@ -164,7 +165,7 @@ def _no_module(module_name: str, name: str) -> Refused:
     if guess is not None:
         hint = f"; did you mean {f'{package}.{guess}' if package else guess}?"
     else:
-        hint = f": Talo looks in {os.getcwd()} (--workdir changes that) and on Python's path"
+        hint = f"; Talo looks in {os.getcwd()} (--workdir changes that) and on Python's path"
     return Refused(f"-A {name}: there is no module {module_name!r}{hint}")
 
 

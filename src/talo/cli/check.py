@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from talo.app._options import EXECUTION_OPTIONS, explicit_options
 from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, one_line
@@ -105,7 +106,7 @@ def _reach_results(app: Talo, offline: bool) -> None:
 
 def _send_nothing(app: Talo, task: Any) -> None:
     """Find the task's destination and serializer, as a call would."""
-    app.router.route(task.name, task.send_options((), {}, None), (), {}, task)
+    app.router.route(task.name, explicit_options(task, EXECUTION_OPTIONS), (), {}, task)
     serializers.get(task.serializer or app.conf.task_serializer)
     hard, soft = task.time_limit, task.soft_time_limit
     if hard and soft and soft > hard:

@@ -87,6 +87,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         result = talo.main(args=None if arguments is None else list(arguments), prog_name="talo", standalone_mode=False)
         sys.stdout.flush()
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "talo"
+        click.echo(f"Error: {error.format_message().rstrip('.')} (see {path} --help)", err=True)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -87,6 +87,14 @@ def _drain(measure: str, fill: str = "fill") -> Callable[[Lab, Peer], Figures]:
     return run
 
 
+def _first_task(lab: Lab, workers: Workers) -> None:
+    def ran() -> bool:
+        workers.check()
+        return lab.counter.total() > 0
+
+    lab.wait_for(ran, 20, "its first task did not run within 20 s", 0.001)
+
+
 def _produce(measure: str, verb: str) -> Callable[[Lab, Peer], Figures]:
     def run(lab: Lab, peer: Peer) -> Figures:
         return {"rate": lab.drive(peer, measure, verb, peer.sizes[measure])["rate"]}
@@ -108,7 +116,7 @@ def footprint(lab: Lab, peer: Peer) -> Figures:
     lab.drive(peer, "footprint", "fill", 1)
     began = time.monotonic()
     with lab.workers(peer, "footprint") as workers:
-        lab.wait_for(lambda: lab.counter.total() > 0, 20, "its first task did not run within 20 s", 0.001)
+        _first_task(lab, workers)
         start = time.monotonic() - began
         time.sleep(3)
         workers.check()
@@ -125,7 +133,7 @@ def delayed(lab: Lab, peer: Peer) -> Figures:
     n = peer.sizes["delayed"]
     with lab.workers(peer, "delayed") as workers:
         lab.drive(peer, "delayed", "fill", 1)
-        lab.wait_for(lambda: lab.counter.total() > 0, 20, "its first task did not run within 20 s")
+        _first_task(lab, workers)
         time.sleep(1)
         before = workers.pss()
         first = time.time() + peer.lead

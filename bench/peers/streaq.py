@@ -10,6 +10,8 @@ from bench.counter import counter
 from bench.peers import Peer, url
 
 count = counter()
+#: Tasks in a pipeline; shorter and longer ones were slower.
+CHUNK = 2_000
 worker: Worker[None] = Worker(redis_url=url(), concurrency=100)
 
 
@@ -35,7 +37,8 @@ class StreaqPeer(Peer):
 
     async def produce_bulk(self, n: int) -> None:
         async with worker:
-            await worker.enqueue_many([noop.enqueue() for _ in range(n)])
+            for start in range(0, n, CHUNK):
+                await worker.enqueue_many([noop.enqueue() for _ in range(min(CHUNK, n - start))])
 
 
 peer = StreaqPeer()

@@ -63,7 +63,7 @@ class Stage:
     def clear(self) -> None:
         """An empty folder; DemoError if an earlier demo lives in it."""
         if self._pids.exists():
-            alive = [pid for pid in self._pids.read_text().split() if Path(f"/proc/{pid}").exists()]
+            alive = [pid for pid in self._pids.read_text().split() if self._is_ours(pid)]
             if alive:
                 raise DemoError(f"an earlier demo is still up (KEEP=1); end it first: kill {' '.join(alive)}")
         elif self.folder.exists() and any(self.folder.iterdir()):
@@ -71,6 +71,13 @@ class Stage:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._pids.touch()
+
+    def _is_ours(self, pid: str) -> bool:
+        """Whether this process works in this folder: ids are given again, to processes that are not to be killed."""
+        try:
+            return f"WEBSITE_DATA={self.folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
 
     def migrate(self) -> None:
         command = [sys.executable, str(HERE / "manage.py"), "migrate", "--verbosity", "0"]

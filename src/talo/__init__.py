@@ -11,7 +11,7 @@ from talo.app.result import AsyncResult
 from talo.app.shared import shared_task
 from talo.app.task import Task
 from talo.canvas.signature import Signature, maybe_signature, signature, subtask
-from talo.wire._ids import new_id as uuid
+from talo.wire import new_id as uuid
 from talo.wire.queues import Exchange, Queue
 
 #: What code written for Celery calls the app.

@@ -6,7 +6,8 @@ them.
 
 from talo.app.app import Talo
 from talo.app.current import current_app, current_task
-from talo.app.result import AsyncResult, EagerResult, allow_join_result, denied_join_result
+from talo.app.eager import EagerResult
+from talo.app.result import AsyncResult, allow_join_result, denied_join_result
 from talo.app.routes import Queues, Router
 from talo.app.shared import app_or_default, shared_task
 from talo.app.task import Task

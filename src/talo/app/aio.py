@@ -7,7 +7,7 @@ Owns nothing but the way from the event loop to the sync verbs: sends go to a th
 
 from __future__ import annotations
 
-import asyncio
+import importlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -19,6 +19,17 @@ __all__ = ["AppTwins", "ResultTwins", "TaskTwins"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+def _asyncio() -> Any:
+    # Whoever awaits has imported it; a program without an event loop need not pay for it at ``import talo``.
+    return importlib.import_module("asyncio")
+
+
+async def _in_thread(verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    result: T = await _asyncio().to_thread(verb, *args, **kwargs)
+    return result
 
 
 class TaskTwins(Generic[P, R]):
@@ -43,9 +54,7 @@ class TaskTwins(Generic[P, R]):
         **options: Any,
     ) -> AsyncResult[R]:
         """``apply_async`` without holding the event loop."""
-        return await asyncio.to_thread(
-            self.apply_async, args, kwargs, task_id, producer, link, link_error, shadow, **options
-        )
+        return await _in_thread(self.apply_async, args, kwargs, task_id, producer, link, link_error, shadow, **options)
 
 
 class AppTwins:
@@ -59,11 +68,11 @@ class AppTwins:
         self, name: str, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """``send_task`` without holding the event loop."""
-        return await asyncio.to_thread(self.send_task, name, args, kwargs, **options)
+        return await _in_thread(self.send_task, name, args, kwargs, **options)
 
     async def asend_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
         """``send_many`` without holding the event loop; ``calls`` is read in a thread."""
-        return await asyncio.to_thread(self.send_many, calls, batch=batch, **options)
+        return await _in_thread(self.send_many, calls, batch=batch, **options)
 
 
 class ResultTwins(Generic[R]):
@@ -98,6 +107,7 @@ class ResultTwins(Generic[R]):
         if self._begin_get(disable_sync_subtasks):
             return self._end_get(propagate, callback, on_message)
         follow = follow_parents and propagate
+        asyncio = _asyncio()
         loop = asyncio.get_running_loop()
         came = asyncio.Event()
 
@@ -106,7 +116,7 @@ class ResultTwins(Generic[R]):
             loop.call_soon_threadsafe(came.set)
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        watch = await asyncio.to_thread(self.backend.watch, [self.id], tell)
+        watch = await _in_thread(self.backend.watch, [self.id], tell)
         try:
             while not came.is_set():
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
@@ -116,9 +126,9 @@ class ResultTwins(Generic[R]):
                     await asyncio.wait_for(came.wait(), left)
                 except TimeoutError:
                     if follow:
-                        await asyncio.to_thread(self._check_parents)
+                        await _in_thread(self._check_parents)
                     if on_interval is not None:
                         on_interval()
         finally:
-            await asyncio.to_thread(watch.cancel)
+            await _in_thread(watch.cancel)
         return self._end_get(propagate, callback, on_message)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 from talo.app._arguments import ArgumentCheck
+from talo.app._call import listed
 from talo.app._options import EXECUTION_OPTIONS, AtMostOnce, FromApp, FromConf, explicit_options
 from talo.app.aio import TaskTwins
 from talo.app.current import get_current_app
-from talo.app.result import AsyncResult, EagerResult
+from talo.app.eager import EagerResult
+from talo.app.result import AsyncResult
 from talo.canvas.signature import Signature
 from talo.errors import Ignore
 from talo.execution import eager, retry
@@ -119,7 +121,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     @property
     def app(self) -> Talo:
         """The app that it belongs to; the current one if it was made without."""
-        return self._get_app()  # type: ignore[no-any-return]
+        return self._app if self._app is not None else get_current_app()  # type: ignore[no-any-return]
 
     @classmethod
     def bind(cls, app: Any) -> Any:
@@ -178,7 +180,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         ``EncodeError``;
         ``PublishTimeout`` if the broker did not take it within ``publish_timeout`` seconds.
         """
-        plan = self.__dict__.get("_plan") or self._make_plan()
+        plan = self.plan
         app = plan.app
         if plan.check is not None:
             plan.check(args or (), kwargs or {})
@@ -188,6 +190,9 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             return result
         if plan.shadow is not None:
             shadow = shadow or plan.shadow(args, kwargs, options)
+        if not (options or task_id or producer or link or link_error or shadow):
+            result = app.send_task(self.name, args, kwargs, **plan.full)
+            return result
         result = app.send_task(
             self.name,
             args,
@@ -202,9 +207,12 @@ class Task(TaskTwins[P, R], Generic[P, R]):
         )
         return result
 
-    def _make_plan(self) -> _Plan:
-        plan = _Plan(self)
-        self.__dict__["_plan"] = plan
+    @property
+    def plan(self) -> _Plan:
+        """What its sends have in common."""
+        plan: _Plan | None = self.__dict__.get("_plan")
+        if plan is None:
+            plan = self.__dict__["_plan"] = _Plan(self)
         return plan
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -215,14 +223,14 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     @property
     def send_defaults(self) -> Mapping[str, Any]:
         """The options that each of its sends has, unless the call says otherwise."""
-        return (self.__dict__.get("_plan") or self._make_plan()).options
+        return self.plan.options
 
     def send_options(self, args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """Check the arguments of one call of a bulk send; return the call's options, those of the task included."""
-        plan = self.__dict__.get("_plan") or self._make_plan()
+        plan = self.plan
         if plan.check is not None:
             plan.check(args or (), kwargs or {})
-        return {**plan.options, **options, "task_type": self} if options else {**plan.options, "task_type": self}
+        return {**plan.full, **options} if options else plan.full
 
     def _apply_eagerly(
         self, args: Any, kwargs: Any, task_id: str | None, link: Any, link_error: Any, shadow: str | None, options: Any
@@ -259,8 +267,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             dict(kwargs or {}),
             app.env,
             task_id=task_id,
-            link=_listed(link),
-            link_error=_listed(link_error),
+            link=listed(link),
+            link_error=listed(link_error),
             retries=retries,
             throw=throw,
             headers=headers,
@@ -443,7 +451,7 @@ if TYPE_CHECKING:
 class _Plan:
     """What every send of one task has in common; made at the first send, and again after an option was changed."""
 
-    __slots__ = ("app", "check", "options", "shadow")
+    __slots__ = ("app", "check", "full", "options", "shadow", "template")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
@@ -455,6 +463,10 @@ class _Plan:
         self.options: dict[str, Any] = explicit_options(task, EXECUTION_OPTIONS)
         if type(task).AsyncResult is not Task.AsyncResult:
             self.options["result_cls"] = task.AsyncResult
+        #: The options of a send that adds none of its own.
+        self.full: dict[str, Any] = {**self.options, "task_type": task}
+        #: (version of the settings, message to copy or None), kept by ``app.send``.
+        self.template: tuple[int, Any] | None = None
         overridden = type(task).shadow_name is not Task.shadow_name
         self.shadow: Callable[[Any, Any, Any], str | None] | None = task.shadow_name if overridden else None
 
@@ -465,10 +477,6 @@ def remember_child(request: Context, result: Any) -> None:
     if children is None:
         children = request.children = []
     children.append(result)
-
-
-def _listed(value: Any) -> list[Any] | None:
-    return value if value is None or isinstance(value, list) else list(value) if isinstance(value, tuple) else [value]
 
 
 def _task_by_name(name: str) -> Any:

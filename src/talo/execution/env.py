@@ -87,8 +87,6 @@ class Env(Protocol):
     #: Whether failed tasks become dead letters, and for how many seconds.
     dead_letters: bool
     dead_letter_expires: float | None
-    #: Charges after which a message is a dead letter.
-    max_deliveries: int
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it.

@@ -45,6 +45,7 @@ class Fields:
     task_retry_on_worker_lost: bool
     task_default_rate_limit: int | str | None
     task_max_deliveries: int | None
+    task_unknown_patience: float
     task_dead_letters: bool
     dead_letter_expires: float | None
     task_queues: Any

@@ -203,6 +203,14 @@ _EXECUTION = (
         own=True,
     ),
     Option(
+        "task_unknown_patience",
+        SECONDS,
+        300.0,
+        (),
+        "How long a message of a task that no worker here knows waits for one that does, before it is a dead letter.",
+        own=True,
+    ),
+    Option(
         "task_dead_letters",
         BOOL,
         True,

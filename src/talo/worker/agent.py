@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from talo.errors import OperationalError, StoreError
 from talo.worker.lines import AgentLine, Death, Running, Stop
+from talo.worker.logs import name_process
 from talo.worker.settler import new_owner
 from talo.worker.share import Common, Share
 from talo.worker.undertaker import Undertaker
@@ -39,6 +40,7 @@ CLEANUP_EVERY = 60.0
 
 def agent_main(app: Talo, options: WorkerOptions, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
     """Be the agent of a worker, in a process of its own; return the exit code."""
+    name_process("agent")
     for share in shares:
         share.keep_as_stranger()
     return Agent(app, options, shares, common, line).run()

@@ -105,8 +105,9 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         soft_time_limit=soft,
         grace=chosen("grace", "worker_grace"),
         soft_shutdown=conf.worker_soft_shutdown_timeout,
-        watchdog=conf.worker_watchdog or 30.0,
-        max_deliveries=conf.task_max_deliveries or 3,
+        watchdog=conf.worker_watchdog,
+        max_deliveries=conf.task_max_deliveries,
+        unknown_patience=conf.task_unknown_patience,
     )
 
 

@@ -45,9 +45,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: Before QUIT interrupts tasks, how long they may go on.
     soft_shutdown: float = 0.0
     #: A child that has free slots and ready work but fetches nothing for so long is replaced.
-    watchdog: float = 30.0
-    #: Charges after which a message is a dead letter.
-    max_deliveries: int = 3
+    watchdog: float | None = 30.0
+    #: Charges after which a message is a dead letter; None: never.
+    max_deliveries: int | None = 3
     #: How long a message of an unknown task waits for a worker that knows it.
     unknown_patience: float = 300.0
 

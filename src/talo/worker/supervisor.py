@@ -22,6 +22,7 @@ from talo.worker.child import RECYCLE, child_main
 from talo.worker.family import Family, Member
 from talo.worker.ladder import Ladder, Rung
 from talo.worker.lines import AgentLine, Death, Running
+from talo.worker.logs import name_process
 from talo.worker.share import Command, Common, Share
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Supervisor:
 
     def _be_child(self, share: Share) -> int:
         self._line.keep_as_stranger()
+        name_process(f"child-{share.number}")
         for other in self._shares:
             if other is share:
                 other.keep_as_child()

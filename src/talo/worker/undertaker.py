@@ -72,7 +72,7 @@ class Undertaker:
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
         """Settle for a living child what it has finished, and give back what it has not started."""
-        back = [Settlement(lease=Lease(owner=owner, token=t), verdict=Verdict.AGAIN) for t in reversed(tokens)]
+        back = [Settlement(lease=Lease(owner=owner, token=t), verdict=Verdict.AGAIN) for t in tokens]
         if finished or back:
             self._settle([*finished, *back])
 
@@ -106,9 +106,7 @@ class Undertaker:
             if not deliveries:
                 return taken
             taken += len(deliveries)
-            # The first of them is to be the first again: what is given back goes to the head, so the last goes first.
-            settlements = [judge(delivery) for delivery in deliveries]
-            self._settle(settlements[::-1])
+            self._settle([judge(delivery) for delivery in deliveries])
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
         if settlements:
@@ -136,12 +134,12 @@ class Undertaker:
         detail = {"deliveries": count, "status": status, **detail}
         text = f"worker_lost: {status} (delivery {count})"
         if run is None:
-            if count >= self._options.max_deliveries:
+            if _reached(count, self._options.max_deliveries):
                 return settlement_of_malformed(delivery, self._env, "worker_lost", text)
             return _again(delivery, charge=True)
         task = run.plan.task
         limit = task.max_deliveries or self._options.max_deliveries
-        if count < limit and not task.at_most_once and task.reject_on_worker_lost is not False:
+        if not _reached(count, limit) and not task.at_most_once and task.reject_on_worker_lost is not False:
             settlement = _again(delivery, charge=True)
             settlement.delay = lost_delay(task, delivery.deliveries)
             return settlement
@@ -155,6 +153,10 @@ class Undertaker:
         )
         exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {count} times.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})
+
+
+def _reached(count: int, limit: int | None) -> bool:
+    return limit is not None and count >= limit
 
 
 def _again(delivery: Delivery, *, charge: bool = False, suspect: bool = False) -> Settlement:

@@ -23,13 +23,18 @@ class Watchdog:
 
     def stuck(self, now: float) -> list[int]:
         """Return the numbers of the shares whose child should be replaced."""
+        patience = self._options.watchdog
         waiting = [share for share in self._shares if self._waits(share)]
-        if not waiting or not any(queue.ready for queue in self._broker.stats(self._options.queues)):
+        if (
+            patience is None
+            or not waiting
+            or not any(queue.ready for queue in self._broker.stats(self._options.queues))
+        ):
             self._ready_since = None
             return []
         if self._ready_since is None:
             self._ready_since = now
-        if now - self._ready_since < self._options.watchdog:
+        if now - self._ready_since < patience:
             return []
         # A child that has begun a turn or a wait since the work was first seen is merely unlucky, not stuck.
         return [share.number for share in waiting if share.board.fetching_since < self._ready_since]

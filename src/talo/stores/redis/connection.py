@@ -239,6 +239,8 @@ class Connection:
             self._armed = left
 
     def _broken(self, error: Exception) -> StoreUnavailable:
+        # Who polls it beside us would not notice that it is closed, but notices its end.
+        self.shutdown()
         self.close()
         if isinstance(error, TimeoutError | DeadlinePassed):
             return DeadlinePassed(f"{self._address.shown} did not answer in time")

@@ -26,7 +26,7 @@ from talo.stores.redis.address import Address
 try:
     from hiredis import HiredisError, PushNotification, Reader, pack_command
 except ImportError as error:
-    raise MissingExtra("redis", "redis") from error
+    raise MissingExtra("hiredis", "redis") from error
 
 __all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
 

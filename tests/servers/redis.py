@@ -93,11 +93,12 @@ class RedisServer:
             if process.poll() is not None:
                 return False
             try:
-                reply = command(port, "INFO", "server", password=self.password)
+                reply = command(port, "INFO", password=self.password)
             except OSError as error:
                 raise AssertionError from error
             # Another server may have taken the port a moment earlier, then ours ends.
             assert b"process_id:%d\r\n" % process.pid in reply
+            assert b"\r\nloading:0\r\n" in reply
             return True
 
         if not eventually(answers_or_is_gone, timeout=20):

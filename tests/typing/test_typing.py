@@ -1,4 +1,4 @@
-"""The public API under mypy --strict and pyright: right code passes, wrong lines are refused, each exactly where it says so."""
+"""The public API under mypy --strict and pyright: right code passes, and each wrong line is refused."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import datetime as dt
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from talo.errors import ImproperlyConfigured
 from talo.settings import Settings
@@ -80,8 +80,4 @@ def _zone(value: Any) -> dt.tzinfo:
         return value
     if str(value).upper() == "UTC":
         return dt.UTC
-    try:
-        return ZoneInfo(str(value))
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        text = f"timezone = {value!r}: no such time zone; write an IANA name like Europe/Rome"
-        raise ImproperlyConfigured(text) from exc
+    return ZoneInfo(str(value))  # the settings have checked that it exists

@@ -54,9 +54,9 @@ def make_task(
     del lazy  # a task is cheap to make, and reads no setting before it is used
     if not callable(fun):
         raise TypeError(f"@task: argument 1 must be a callable, not {fun!r}")
+    task = task_from_fun(app, fun, **options)
     if shared:
         current.share(app, lambda other: task_from_fun(other, fun, **options))
-    task = task_from_fun(app, fun, **options)
     return filter(task) if filter is not None else task
 
 

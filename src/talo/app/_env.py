@@ -25,6 +25,8 @@ class AppEnv:
     def __init__(self, app: Any) -> None:
         conf = app.conf
         self._app = app
+        #: Of the settings it was read from; the app makes another one when they change.
+        self.version: int = conf.version
         self.hostname: str = f"celery@{socket.gethostname()}"
         self.tasks: Mapping[str, Any] = app.tasks
         self.accept: frozenset[str] = serializers.accept(conf.accept_content)

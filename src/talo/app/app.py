@@ -419,9 +419,12 @@ class Talo(TaskDecorator, AppTwins):
     @property
     def env(self) -> AppEnv:
         """What the app provides to those that run its tasks."""
-        if self._env is None:
+        known = self._env
+        if known is None or known.version != self.conf.version:
             self._env = AppEnv(self)
-        return self._env
+            if known is not None:
+                self._env.hostname = known.hostname
+        return self._env  # type: ignore[return-value]
 
     @property
     def oid(self) -> str:

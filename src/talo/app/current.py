@@ -185,9 +185,10 @@ def register_app(app: Any) -> None:
 
 
 def deregister_app(app: Any) -> None:
-    """Forget an app that was closed; it is not current any more."""
+    """Forget an app that was closed, and what it shares; it is not current any more."""
     _State.apps.discard(app)
     with _State.lock:
+        _State.shared = [entry for entry in _State.shared if entry[0] is None or entry[0]() not in (None, app)]
         if _State.current is app:
             _State.current = None
         if _State.default is app:

@@ -188,12 +188,16 @@ def _routers(routes: Any) -> list[Callable[..., Any]]:
 
 
 def _is_pairs(routes: Any) -> bool:
-    return bool(routes) and all(
-        isinstance(item, list | tuple)
-        and len(item) == 2
-        and isinstance(item[0], str | re.Pattern)
-        and (item[1] is None or isinstance(item[1], str | Mapping))
-        for item in routes
+    return (
+        isinstance(routes, list | tuple)
+        and bool(routes)
+        and all(
+            isinstance(item, list | tuple)
+            and len(item) == 2
+            and isinstance(item[0], str | re.Pattern)
+            and (item[1] is None or isinstance(item[1], str | Mapping))
+            for item in routes
+        )
     )
 
 

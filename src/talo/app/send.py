@@ -8,14 +8,23 @@ Callers: ``Talo.send_task`` and
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, cast
 
 from talo import signals
-from talo.app._options import check_limits
+from talo.app._call import (
+    HEADERS,
+    NO_EMBED,
+    NOTHING,
+    USED,
+    SendOptions,
+    as_tuple,
+    delivery_mode,
+    embed_of,
+    times_of,
+)
 from talo.app.current import Proxy
 from talo.app.result import AsyncResult
 from talo.app.task import remember_child
@@ -23,80 +32,11 @@ from talo.canvas.signature import Signature
 from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
-from talo.wire._times import parse_iso
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
 __all__ = ["SendOptions", "Sender"]
-
-
-class SendOptions(TypedDict, total=False):
-    """Options of ``apply_async``, ``send_task`` and of signatures. What is not listed travels as a property of the
-    message."""
-
-    task_id: str
-    countdown: float
-    eta: dt.datetime | str | float
-    expires: float | dt.datetime | str
-    shadow: str | None
-    retry: bool
-    retry_policy: Mapping[str, Any] | None
-    time_limit: float
-    soft_time_limit: float
-    queue: Any
-    exchange: Any
-    routing_key: str
-    priority: int
-    serializer: str
-    compression: str | None
-    link: Any
-    link_error: Any
-    add_to_parent: bool
-    ignore_result: bool
-    headers: Mapping[str, Any]
-    group_id: str | None
-    group_index: int | None
-    retries: int
-    chord: Any
-    chain: Sequence[Any] | None
-    reply_to: str | None
-    root_id: str | None
-    parent_id: str | None
-    replaced_task_nesting: int
-    stamped_headers: Sequence[str] | None
-    stamps: Mapping[str, Any]
-    argsrepr: str
-    kwargsrepr: str
-    origin: str
-    delivery_mode: int | str
-    timeout: float
-
-
-#: What is used up on the way; the rest of the options becomes properties of the message.
-_USED = frozenset(SendOptions.__annotations__) | {
-    "connection",
-    "producer",
-    "publisher",
-    "router",
-    "result_cls",
-    "route_name",
-    "task_type",
-    "mandatory",
-    "immediate",
-    "declare",
-    "confirm_timeout",
-    "exchange_type",
-    "content_type",
-    "content_encoding",
-    "logfile",
-    "loglevel",
-}
-#: Options that are headers under the same name.
-_HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
-_MODES = {"transient": 1, "persistent": 2}
-_NOTHING: dict[str, Any] = {}
-_NO_EMBED: Embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Prepared(NamedTuple):
@@ -133,8 +73,8 @@ class Sender:
         app = self._app
         conf = app.conf
         task = options.get("task_type")
-        args = () if args is None else args if isinstance(args, tuple | list) else _as_tuple(name, args)
-        kwargs = kwargs if kwargs is not None else _NOTHING
+        args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
+        kwargs = kwargs if kwargs is not None else NOTHING
         if task is not None and options == task.plan.full and (template := self._template(task)) is not None:
             return self._filled(template, args, kwargs, options)
         route = app.router.route(name, options, args, kwargs, task)
@@ -143,8 +83,8 @@ class Sender:
         parent = _worker_frame()
         task_id = options.get("task_id") or new_id()
         now = time.time()
-        eta, expires = self._times(name, options, now) if options else (None, None)
-        embed = _embed(options)
+        eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
+        embed = embed_of(options)
         compression = options.get("compression") or conf.task_compression
         codec = serializers.get(options.get("serializer") or conf.task_serializer)
         messages = [
@@ -158,7 +98,7 @@ class Sender:
                 routing_key=route.routing_key,
                 priority=self._priority(options, parent),
                 reply_to=options.get("reply_to") or app.thread_oid,
-                delivery_mode=_mode(options.get("delivery_mode") or conf.task_default_delivery_mode),
+                delivery_mode=delivery_mode(options.get("delivery_mode") or conf.task_default_delivery_mode),
                 eta=eta,
                 expires=expires,
                 now=now,
@@ -172,8 +112,8 @@ class Sender:
             )
             for queue in route.queues
         ]
-        if not _USED.issuperset(options):
-            extra = {key: value for key, value in options.items() if key not in _USED and value is not None}
+        if not USED.issuperset(options):
+            extra = {key: value for key, value in options.items() if key not in USED and value is not None}
             for key in options.get("stamped_headers") or ():
                 extra.pop(key, None)
             for message in messages:
@@ -226,30 +166,13 @@ class Sender:
             exchange=template.exchange,
             routing_key=template.routing_key,
         )
-        return Prepared([message], task_id, (args, kwargs, _NO_EMBED), options, parent)
-
-    def _times(self, name: str, options: Mapping[str, Any], now: float) -> tuple[Any, Any]:
-        """When it is due and when it is over: epoch seconds or datetimes."""
-        zone = self._app.timezone
-        countdown, eta, expires = options.get("countdown"), options.get("eta"), options.get("expires")
-        if countdown is not None:
-            eta = now + _seconds(name, "countdown", countdown)
-        elif isinstance(eta, str):
-            eta = _from_text(name, "eta", eta, zone)
-        elif eta is not None and not isinstance(eta, dt.datetime):
-            eta = _seconds(name, "eta", eta)
-        if isinstance(expires, str):
-            expires = _from_text(name, "expires", expires, zone)
-        elif expires is not None and not isinstance(expires, dt.datetime):
-            expires = now + _seconds(name, "expires", expires)
-        check_limits(options.get("time_limit"), options.get("soft_time_limit"))
-        return eta, expires
+        return Prepared([message], task_id, (args, kwargs, NO_EMBED), options, parent)
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
         priority = options.get("priority")
         conf = self._app.conf
         if priority is None and parent is not None and conf.task_inherit_parent_priority:
-            priority = (parent.request.delivery_info or _NOTHING).get("priority")
+            priority = (parent.request.delivery_info or NOTHING).get("priority")
         if priority is None:
             priority = conf.task_default_priority
         return 0 if priority is None else priority
@@ -272,7 +195,7 @@ class Sender:
             fields["ignore_result"] = ignore
         if not options:
             return fields
-        for key in _HEADERS:
+        for key in HEADERS:
             if (value := options.get(key)) is not None:
                 fields[key] = value
         if (group := options.get("group_id")) is not None:
@@ -283,7 +206,7 @@ class Sender:
         if stamped := options.get("stamped_headers"):
             fields["stamped_headers"] = list(stamped)
             fields["stamps"] = {
-                **(options.get("stamps") or _NOTHING),
+                **(options.get("stamps") or NOTHING),
                 **{key: options[key] for key in stamped if key in options},
             }
         return fields
@@ -295,7 +218,7 @@ class Sender:
         if not signals.before_task_publish.receivers:
             return
         args, kwargs, embed = prepared.call
-        body = (list(args), dict(kwargs), cast(Embed, {**_NO_EMBED, **embed}))
+        body = (list(args), dict(kwargs), cast(Embed, {**NO_EMBED, **embed}))
         policy = prepared.options.get("retry_policy") or self._app.conf.task_publish_retry_policy
         for message in prepared.messages:
             signals.before_task_publish.send(
@@ -446,11 +369,11 @@ class Sender:
                 raise TypeError(f"send_many: a call is (task, args, kwargs, options), not {call!r}")
             task, args, kwargs, options = parts + [None] * (4 - len(parts))
         if task is None:
-            return call.task, args, kwargs, dict(options or _NOTHING)
+            return call.task, args, kwargs, dict(options or NOTHING)
         if isinstance(task, str):
             known = self._app.tasks.get(task)
             if known is None:
-                return task, args, kwargs, dict(options or _NOTHING)
+                return task, args, kwargs, dict(options or NOTHING)
             task = known
         elif type(task) is Proxy:
             task = task._get_current_object()
@@ -463,46 +386,3 @@ def _worker_frame() -> Frame | None:
     while frame is not None and frame.request.called_directly:
         frame = frame.previous
     return frame
-
-
-def _embed(options: Mapping[str, Any]) -> Embed:
-    """The follow-ups of a call as they stand in its body; empty if there are none."""
-    link, link_error = options.get("link"), options.get("link_error")
-    chain, chord = options.get("chain"), options.get("chord")
-    if link is None and link_error is None and chain is None and chord is None:
-        return {}
-    return {"callbacks": _listed(link), "errbacks": _listed(link_error), "chain": _listed(chain), "chord": chord}
-
-
-def _listed(value: Any) -> list[Any] | None:
-    if value is None:
-        return None
-    if isinstance(value, list | tuple | set):
-        return list(value) or None
-    return [value]
-
-
-def _mode(value: int | str) -> int:
-    return _MODES[value] if isinstance(value, str) else int(value)
-
-
-def _as_tuple(name: str, args: Any) -> tuple[Any, ...]:
-    if isinstance(args, str | bytes | Mapping):
-        raise TypeError(f"task {name}: args must be a list or tuple, not {args!r}")
-    return tuple(args)
-
-
-def _seconds(name: str, key: str, value: Any) -> float:
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"task {name}: {key} must be a number of seconds, not {value!r}") from None
-
-
-def _from_text(name: str, key: str, value: str, zone: dt.tzinfo) -> float:
-    try:
-        return parse_iso(value, zone)
-    except ValueError as exc:
-        raise ValueError(f"task {name}: {key} {value!r} is no ISO 8601 time: {exc}") from exc

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 from talo.app._arguments import ArgumentCheck
+from talo.app._call import listed
 from talo.app._options import EXECUTION_OPTIONS, AtMostOnce, FromApp, FromConf, explicit_options
 from talo.app.aio import TaskTwins
 from talo.app.current import get_current_app
@@ -120,7 +121,7 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     @property
     def app(self) -> Talo:
         """The app that it belongs to; the current one if it was made without."""
-        return self._get_app()  # type: ignore[no-any-return]
+        return self._app if self._app is not None else get_current_app()  # type: ignore[no-any-return]
 
     @classmethod
     def bind(cls, app: Any) -> Any:
@@ -266,8 +267,8 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             dict(kwargs or {}),
             app.env,
             task_id=task_id,
-            link=_listed(link),
-            link_error=_listed(link_error),
+            link=listed(link),
+            link_error=listed(link_error),
             retries=retries,
             throw=throw,
             headers=headers,
@@ -476,10 +477,6 @@ def remember_child(request: Context, result: Any) -> None:
     if children is None:
         children = request.children = []
     children.append(result)
-
-
-def _listed(value: Any) -> list[Any] | None:
-    return value if value is None or isinstance(value, list) else list(value) if isinstance(value, tuple) else [value]
 
 
 def _task_by_name(name: str) -> Any:

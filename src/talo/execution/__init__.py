@@ -1,1 +1,1 @@
-
+"""The rules of running one task: request, plan, run, outcome, settlement. Nothing here imports the app."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from talo.execution.run import Run, call_async
 
-__all__ = ["Interruptible", "call_blocking", "close_loop"]
+__all__ = ["Interruptible", "call_blocking", "close_loop", "guard"]
 
 
 class _Loops(threading.local):
@@ -33,7 +33,14 @@ def call_blocking(run: Run) -> None:
     runner = _loops.runner
     if runner is None:
         runner = _loops.runner = asyncio.Runner()
-    runner.run(call_async(run))
+    guarded = guard(run, runner.get_loop())
+    runner.run(guarded)
+
+
+def guard(run: Run, loop: asyncio.AbstractEventLoop) -> Interruptible:
+    """Return the coroutine of a run that is to go in ``loop``; from now on ``run.guard`` interrupts it."""
+    run.guard = guarded = Interruptible(call_async(run), loop)
+    return guarded
 
 
 def close_loop() -> None:
@@ -52,27 +59,37 @@ def _in_event_loop() -> bool:
 
 
 class Interruptible(Coroutine[Any, Any, Any]):
-    """A coroutine into which ``interrupt`` raises any exception, where it waits: the carrying task is cancelled and
-    the cancellation exchanged."""
+    """A coroutine into which ``interrupt`` raises any exception, where it waits: the task that carries it is
+    cancelled, and the cancellation exchanged on its way in."""
 
-    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, inner: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
         self._instead: BaseException | None = None
 
-    def interrupt(self, task: asyncio.Task[Any], exc: BaseException) -> None:
-        """Raise ``exc`` in the coroutine at its next step. Call in the event loop's thread."""
+    def interrupt(self, exc: BaseException) -> bool:
+        """Raise ``exc`` where the coroutine waits, from any thread or signal handler.
+
+        False when it does not wait: it runs, or has not begun, and only an exception in its thread reaches it.
+        """
+        task = self._task
+        if task is None or asyncio.current_task(self._loop) is task:
+            return False
         self._instead = exc
-        task.cancel()
+        self._loop.call_soon_threadsafe(task.cancel)
+        return True
 
     def send(self, value: Any) -> Any:
+        if self._task is None:
+            self._task = asyncio.current_task(self._loop)
         return self._inner.send(value)
 
     def throw(self, exc: Any, *rest: Any) -> Any:
         if isinstance(exc, asyncio.CancelledError) and self._instead is not None:
             exc, self._instead = self._instead, None
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+            assert self._task is not None
+            self._task.uncancel()
             return self._inner.throw(exc)
         return self._inner.throw(exc, *rest)
 
@@ -80,4 +97,4 @@ class Interruptible(Coroutine[Any, Any, Any]):
         self._inner.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._inner.__await__()
+        return (yield from self._inner.__await__())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from contextvars import Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from talo.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded
 from talo.execution.einfo import ExceptionInfo
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from talo.execution.compile import Plan
     from talo.stores.base import Delivery
 
-__all__ = ["Outcome", "Run", "call_async", "call_sync"]
+__all__ = ["Guard", "Outcome", "Run", "call_async", "call_sync"]
+
+
+class Guard(Protocol):
+    """Interrupts a coroutine; see ``execution.aio``."""
+
+    def interrupt(self, exc: BaseException) -> bool:
+        """Raise ``exc`` where the coroutine waits; False when it does not wait but runs."""
+        ...
 
 
 class Outcome(enum.Enum):
@@ -48,6 +56,7 @@ class Run:
         "einfo",
         "ended",
         "exc",
+        "guard",
         "outcome",
         "plan",
         "request",
@@ -65,6 +74,8 @@ class Run:
         self.exc: BaseException | None = None
         self.einfo: ExceptionInfo | None = None
         self.outcome = Outcome.SUCCESS
+        #: What can raise an exception where a coroutine waits, while one runs.
+        self.guard: Guard | None = None
         self.token: Token[Frame | None] | None = None
         self.started = 0.0
         self.ended = 0.0
@@ -140,6 +151,7 @@ class Run:
                 for step in self.plan.after:
                     step(self)
         finally:
+            self.guard = None
             if self.token is not None:
                 leave(self.token)
 

@@ -6,6 +6,7 @@ Owns every form that another process or another implementation reads. Knows no s
 from __future__ import annotations
 
 from talo.wire._ids import new_id, origin
+from talo.wire._times import Moment, epoch_of, iso, parse_iso
 from talo.wire.compression import compress, decompress
 from talo.wire.envelope import pack, unpack
 from talo.wire.exceptions import ExceptionData, RemoteError, exception_from_data, exception_to_data
@@ -32,6 +33,7 @@ __all__ = [
     "Fault",
     "HeaderFields",
     "Message",
+    "Moment",
     "RemoteError",
     "ResultDoc",
     "ResultNode",
@@ -42,13 +44,16 @@ __all__ = [
     "decompress",
     "encode_body",
     "encode_result",
+    "epoch_of",
     "exception_from_data",
     "exception_to_data",
     "group_tuple",
+    "iso",
     "make_message",
     "new_id",
     "origin",
     "pack",
+    "parse_iso",
     "read_tuple",
     "register_type",
     "saferepr",

@@ -59,7 +59,7 @@ def dumps(value: Any) -> bytes:
         pass  # Lone surrogates, endless integers, great depth: for the standard library to judge.
     try:
         return _encoder.encode(value).encode()
-    except (TypeError, ValueError, RecursionError) as exc:
+    except Exception as exc:  # The hooks of the values may raise anything.
         raise _explain(value, exc) from exc
 
 
@@ -105,8 +105,12 @@ def register_type(cls: type, name: str, encode: Callable[[Any], Any], decode: Ca
     _revivers[name] = decode
 
 
+class _NoForm(TypeError):
+    """Nothing stands for objects of this type."""
+
+
 def _default(value: Any) -> Any:
-    """What stands for a value that is no JSON type; ``TypeError`` if nothing does."""
+    """What stands for a value that is no JSON type."""
     own = getattr(value, "__json__", None)
     if own is not None:
         return own()
@@ -117,7 +121,7 @@ def _default(value: Any) -> Any:
     for cls, name, encode in _extensions:
         if isinstance(value, cls):
             return {"__type__": name, "__value__": encode(value)}
-    raise TypeError(f"object of type {_name(type(value))}")
+    raise _NoForm(type(value))
 
 
 def _bytes(value: bytes) -> dict[str, str]:
@@ -192,8 +196,10 @@ def _faults(value: Any, path: str, above: tuple[int, ...]) -> Iterator[str]:
     else:
         try:
             stand_in = _default(value)
-        except Exception as exc:  # noqa: BLE001  the user's own hooks may raise anything; here it is only described
-            yield f"{path}: {exc} cannot be written as JSON; {_MEND}"
+        except _NoForm:
+            yield f"{path}: object of type {_name(type(value))} cannot be written as JSON; {_MEND}"
+        except Exception as exc:  # noqa: BLE001  a stranger's hook; here it is only described
+            yield f"{path}: writing an object of type {_name(type(value))} raised {type(exc).__name__}: {exc}"
         else:
             yield from _faults(stand_in, path, (*above, id(value)))
 

@@ -62,7 +62,6 @@ class _Fields(msgspec.Struct):
     eta: str | None = None
     expires: str | None = None
     timelimit: tuple[int | float | None, int | float | None] | None = None
-    compression: str | None = None
     group: str | None = None
     group_index: int | None = None
     root_id: str | None = None
@@ -79,7 +78,6 @@ _FIELD_FAULTS = {
     "eta": Fault.BAD_ETA,
     "expires": Fault.BAD_EXPIRES,
     "timelimit": Fault.BAD_TIMELIMIT,
-    "compression": Fault.UNKNOWN_COMPRESSION,
 }
 
 
@@ -214,7 +212,7 @@ def _header_fault(headers: dict[str, Any]) -> MalformedMessage:
     for field in msgspec.structs.fields(_Fields):
         try:
             msgspec.convert(headers[field.name], field.type)
-        except (msgspec.ValidationError, KeyError) as exc:
+        except msgspec.ValidationError as exc:
             fault = _FIELD_FAULTS.get(field.name, Fault.BAD_HEADERS)
             return malformed(fault, f"{field.name} is {saferepr(headers.get(field.name), 200)}: {exc}")
     return malformed(Fault.BAD_HEADERS, f"headers are no object with text keys: {saferepr(headers, 200)}")

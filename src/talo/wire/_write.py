@@ -98,8 +98,11 @@ def make_message(
     }
     after = {**_NO_EMBED, **embed} if embed else _NO_EMBED
     if task_protocol == 1:
+        if after["chain"]:
+            raise EncodeError("chain: protocol 1 has no place for it; use links, or protocol 2")
         body: Any = {name: sent[name] for name in HEADERS_OF_1}
         body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
+        del body["chain"]
         sent = {}
     else:
         body = (args, kwargs, after)

@@ -150,7 +150,7 @@ def _instance(cls: type[Exception], args: tuple[Any, ...]) -> Exception:
 
 
 def _stand_in(name: str, module: str, args: tuple[Any, ...]) -> RemoteError:
-    return _stand_in_class(_tidy(name), _tidy(module))(*args)
+    return _stand_in_class(_tidy(name), _tidy(module) or "unknown")(*args)
 
 
 def _tidy(name: str) -> str:
@@ -160,5 +160,5 @@ def _tidy(name: str) -> str:
 
 @lru_cache(maxsize=512)  # Data chooses the names, so the number of classes must be bounded.
 def _stand_in_class(name: str, module: str) -> type[RemoteError]:
-    space = {"__module__": module or "unknown", "__qualname__": name, "exc_type": name, "exc_module": module}
+    space = {"__module__": module, "__qualname__": name, "exc_type": name, "exc_module": module}
     return type(name.rpartition(".")[2] or "UnknownError", (RemoteError,), space)

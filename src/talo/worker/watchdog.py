@@ -25,7 +25,11 @@ class Watchdog:
         """Return the numbers of the shares whose child should be replaced."""
         patience = self._options.watchdog
         waiting = [share for share in self._shares if self._waits(share)]
-        if patience is None or not waiting or not any(queue.ready for queue in self._broker.stats(self._options.queues)):
+        if (
+            patience is None
+            or not waiting
+            or not any(queue.ready for queue in self._broker.stats(self._options.queues))
+        ):
             self._ready_since = None
             return []
         if self._ready_since is None:

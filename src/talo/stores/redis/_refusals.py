@@ -24,7 +24,6 @@ _LATER = frozenset({"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", 
 _LOGIN = {
     "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
     "WRONGPASS": "does not accept this user name and password",
-    "NOPERM": "does not let this user do what Talo needs",
     "DENIED": "is in protected mode: give it a password, or connect from its own machine",
     "NOPROTO": "does not speak RESP3: Talo needs Redis 6.2 or newer",
 }
@@ -39,6 +38,8 @@ def as_error(refusal: Refusal, shown: str) -> TaloError:
         return StoreFull(f"{shown} has no room: {refusal.line}")
     if code in _LATER:
         return StoreUnavailable(f"{shown} cannot do it now: {refusal.line}")
+    if code == "NOPERM":
+        return ImproperlyConfigured(f"{shown} does not let this user do what Talo needs: {refusal.line}")
     if code in _LOGIN:
         return ImproperlyConfigured(f"{shown} {_LOGIN[code]}")
     return StoreError(f"{shown} refused: {refusal.line}")

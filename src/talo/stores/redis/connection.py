@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import Any, Final
 
-from talo.errors import MissingExtra, StoreUnavailable
+from talo.errors import ImproperlyConfigured, MissingExtra, StoreUnavailable
 from talo.stores.redis._refusals import Refusal, as_error
 from talo.stores.redis.address import Address
 
@@ -34,6 +34,8 @@ __all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_loo
 Part = bytes | str | int | float
 
 _NOTHING: Final = Ellipsis
+#: The first with RPOP of several and ZRANGE BYSCORE.
+_OLDEST = [6, 2]
 _CHUNK = 1 << 17
 #: Writes longer than this go out in pieces, so that a peer that reads slowly cannot stretch the deadline.
 _PIECE = 1 << 18
@@ -91,9 +93,11 @@ class Connection:
         if self._address.db:
             commands.append(pack("SELECT", self._address.db))
         try:
-            for reply in self.exchange(b"".join(commands), len(commands), deadline):
+            replies = self.exchange(b"".join(commands), len(commands), deadline)
+            for reply in replies:
                 if isinstance(reply, Refusal):
                     raise as_error(reply, self._address.shown) from reply
+            _check_version(replies[0], self._address.shown)
         except BaseException:
             self.close()
             raise
@@ -111,6 +115,9 @@ class Connection:
                 break
             try:
                 return self._dial(family, target, left / (len(targets) - at))
+            except ssl.SSLCertVerificationError as error:
+                text = f"{where.shown} shows a certificate that cannot be trusted ({error.verify_message})"
+                raise ImproperlyConfigured(f"{text}: name its authority with ssl_ca_certs") from error
             except OSError as error:
                 trouble = error
         if trouble is None or isinstance(trouble, TimeoutError):
@@ -232,6 +239,8 @@ class Connection:
             self._armed = left
 
     def _broken(self, error: Exception) -> StoreUnavailable:
+        # Who polls it beside us would not notice that it is closed, but notices its end.
+        self.shutdown()
         self.close()
         if isinstance(error, TimeoutError | DeadlinePassed):
             return DeadlinePassed(f"{self._address.shown} did not answer in time")
@@ -239,16 +248,17 @@ class Connection:
 
     # -- listening ------------------------------------------------------------------------------------------------
 
-    def drain(self) -> list[Any]:
-        """Take in what has come already, without blocking: pushes go to ``on_push``, other replies are returned.
+    def drain(self, on_reply: Callable[[Any], None] | None = None) -> int:
+        """Take in what has come already, without blocking; return how many replies were among it.
 
-        Call it only when no command is under way. ``StoreUnavailable`` if the server has closed.
+        Pushes go to ``on_push`` and replies to ``on_reply``, in the order in which they came. Call it only when no
+        command is under way. ``StoreUnavailable`` if the server has closed.
         """
         sock = self._sock
         if sock is None:
             raise StoreUnavailable(f"the connection to {self._address.shown} is closed")
         try:
-            self._armed = 0.0
+            self._armed = -1.0
             sock.settimeout(0.0)
             while True:
                 size = sock.recv_into(self._buffer)
@@ -257,13 +267,12 @@ class Connection:
                 self.used = monotonic()
                 self._reader.feed(self._view[:size])
         except (BlockingIOError, ssl.SSLWantReadError):
-            return self.parsed()
+            return self._parsed(on_reply)
         except OSError as error:
             raise self._broken(error) from error
 
-    def parsed(self) -> list[Any]:
-        """What has been received and not looked at: pushes go to ``on_push``, other replies are returned."""
-        replies: list[Any] = []
+    def _parsed(self, on_reply: Callable[[Any], None] | None) -> int:
+        replies = 0
         while True:
             try:
                 reply = self._reader.gets()
@@ -273,8 +282,10 @@ class Connection:
                 return replies
             if reply.__class__ is PushNotification:
                 self.on_push(reply)
-            else:
-                replies.append(reply)
+                continue
+            replies += 1
+            if on_reply is not None:
+                on_reply(reply)
 
     def alive(self) -> bool:
         """Whether an idle connection still stands, as far as this side can know; takes in what came."""
@@ -300,6 +311,13 @@ def poll(descriptors: Sequence[int], timeout: float) -> list[int]:
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
     return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
+
+
+def _check_version(hello: dict[bytes, Any], shown: str) -> None:
+    version = hello.get(b"version", b"").decode()
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    if numbers and numbers < _OLDEST:
+        raise ImproperlyConfigured(f"{shown} is Redis {version}: Talo needs 6.2 or newer")
 
 
 def _ignore(_push: Sequence[Any]) -> None:

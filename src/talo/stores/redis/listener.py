@@ -66,15 +66,17 @@ class Want:
 class _Channel:
     """A subscription, with what came while nobody wanted it.
 
-    From the answer to the first question on nothing can be missed.
+    The answer to its question says how things stand; from then on nothing can be missed. What is heard before is of
+    an earlier subscription to the same channel, and may be forgotten meanwhile.
     """
 
-    __slots__ = ("idle_since", "payload", "task_id", "wants")
+    __slots__ = ("answered", "idle_since", "payload", "task_id", "wants")
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         self.wants: list[Want] = []
         self.payload: bytes | None = None
+        self.answered = False
         self.idle_since = 0.0
 
 
@@ -159,9 +161,9 @@ class Listener:
         """What was found of these is no longer true."""
         with self._guard:
             for key in keys:
-                channel = self._channels.get(key)
-                if channel is not None:
-                    channel.payload = None
+                if key in self._idle:
+                    del self._idle[key], self._channels[key]
+                    self._ended.append(key)
 
     def close(self) -> None:
         """End every wait with ``StoreUnavailable``, and the connection."""
@@ -205,15 +207,14 @@ class Listener:
 
     def _unsubscribed(self) -> bytes:
         """The command that ends subscriptions which nobody came back for."""
-        now, ended = monotonic(), self._ended
-        self._ended = []
-        idle = len(self._idle)
-        for key in tuple(self._idle):
-            if idle <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
+        now, old = monotonic(), list[bytes]()
+        for key in self._idle:
+            if len(self._idle) - len(old) <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
                 break
-            idle -= 1
+            old.append(key)
+        for key in old:
             del self._idle[key], self._channels[key]
-            ended.append(key)
+        ended, self._ended = self._ended + old, []
         return pack(b"UNSUBSCRIBE", *ended) if ended else b""
 
     def _leave(self, want: Want) -> None:
@@ -257,7 +258,7 @@ class Listener:
                 try:
                     if ready:
                         silent = 0
-                        self._answers(connection.drain())
+                        connection.drain(self._answer)
                     elif left > _PULSE:
                         silent += 1
                         self._feel_pulse(connection, silent)
@@ -271,22 +272,24 @@ class Listener:
         self._asked.append(None)
         connection.write(pack(b"PING"), self._client.deadline())
 
-    def _answers(self, replies: Sequence[Any]) -> None:
-        for reply in replies:
-            keys = self._asked.popleft()
-            if isinstance(reply, Refusal):
-                raise StoreUnavailable(f"{self._client.address.shown} refused: {reply.line}")
-            if keys is None:
+    def _answer(self, reply: Any) -> None:
+        keys = self._asked.popleft()
+        if isinstance(reply, Refusal):
+            raise StoreUnavailable(f"{self._client.address.shown} refused: {reply.line}")
+        if keys is None:
+            return
+        for key, payload in zip(keys, reply, strict=True):
+            channel = self._channels.get(key)
+            if channel is None:
                 continue
-            for key, payload in zip(keys, reply, strict=True):
-                channel = self._channels.get(key)
-                if channel is not None and payload is not None and is_ready(payload):
-                    self._fulfil(channel, key, payload)
+            channel.answered = True
+            if payload is not None and is_ready(payload):
+                self._fulfil(channel, key, payload)
 
     def _hear(self, push: Sequence[Any]) -> None:
         if push[0] == b"message":
             channel = self._channels.get(push[1])
-            if channel is not None and is_ready(push[2]):
+            if channel is not None and channel.answered and is_ready(push[2]):
                 self._fulfil(channel, push[1], push[2])
 
     def _fulfil(self, channel: _Channel, key: bytes, payload: bytes) -> None:

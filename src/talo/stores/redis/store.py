@@ -78,6 +78,19 @@ class RedisStore(Store):
         mine, theirs = self._client, other._client
         return mine.address.place == theirs.address.place and mine.keys.text == theirs.keys.text
 
+    def concerns(self) -> list[str]:
+        """What in this server's configuration may lose tasks, a sentence each; none if it is sound or does not say."""
+        info = self._client.call("INFO")
+        text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)
+        facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        found = []
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if facts.get("maxmemory", "0") != "0" and policy != "noeviction":
+            found.append(f"{self.url} may evict tasks when its memory is full: set maxmemory-policy to noeviction")
+        if facts.get("aof_enabled") == "0":
+            found.append(f"{self.url} forgets what it was told last when it dies: set appendonly to yes")
+        return found
+
     def close(self) -> None:
         self.results.close()
         self.broker.close()

@@ -48,11 +48,11 @@ class Wake:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._watched: set[bytes] = set()
-        self._seen = _Seen()
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
+        self._seen = _Seen()
         self._leading = threading.Lock()
         self._pipe: tuple[int, int] | None = None
 
@@ -61,9 +61,13 @@ class Wake:
         self._watched.update(keys)
 
     def prepare(self, connection: Connection, deadline: float) -> None:
-        """Ask the server to tell of changes on this connection, once."""
+        """Ask the server to tell of changes on this connection, once.
+
+        Not NOLOOP: a task thread of this process may send over the same connection between the turn and the wait. A
+        turn that brings nothing changes none of its keys, so it does not wake itself.
+        """
         if connection.tracking is False:
-            [reply] = connection.exchange(pack("CLIENT", "TRACKING", "ON", "NOLOOP"), 1, deadline)
+            [reply] = connection.exchange(pack("CLIENT", "TRACKING", "ON"), 1, deadline)
             connection.tracking = None if isinstance(reply, Refusal) else True
             connection.on_push = self._hearer(connection)
 
@@ -94,32 +98,30 @@ class Wake:
         if connection.tracking is None:
             return self._wait_blindly(deadline, also)
         while True:
-            alone = self._leading.acquire(blocking=False)
-            try:
-                answer = self._wait_once(connection, deadline if alone else min(deadline, monotonic() + _GLANCE), also)
-            finally:
-                if alone:
+            if self._leading.acquire(blocking=False):
+                try:
+                    answer = self._wait_on(connection, deadline, also)
+                finally:
                     self._leading.release()
+            else:
+                # Another thread waits. This one keeps no connection while it sleeps: some must be left to send.
+                answer = self._wait_on(connection, monotonic(), also) or self._glance(deadline, also)
             if answer or monotonic() >= deadline:
                 return answer
 
-    def _wait_once(self, connection: Connection, until: float, also: Sequence[int]) -> bool:
-        """One look at the connection, and a wait if it is ours alone."""
-        ours = self._client.pool.take_this(connection)
-        if not ours:
-            # Somebody is talking on it, or it is closed; then what it heard is looked at.
-            if connection.closed or connection.stirs != self._seen.stirs:
-                return True
-            return self._sleep(None, min(until, monotonic() + _GLANCE), also)
+    def _wait_on(self, connection: Connection, deadline: float, also: Sequence[int]) -> bool:
+        """Wait on the connection, or for a moment beside it if somebody is talking on it."""
+        if not self._client.pool.take_this(connection):
+            return connection.closed or connection.stirs != self._seen.stirs or self._glance(deadline, also)
         try:
-            connection.parsed()
-            if connection.stirs != self._seen.stirs:
-                return True
-            if self._sleep(connection, until, also):
-                return True
-            return connection.stirs != self._seen.stirs
+            # First what came before: a push may have been read by whoever talked on it last.
+            connection.drain()
+            return connection.stirs != self._seen.stirs or self._sleep(connection, deadline, also)
         finally:
             self._client.pool.give(connection)
+
+    def _glance(self, deadline: float, also: Sequence[int]) -> bool:
+        return self._sleep(None, min(deadline, monotonic() + _GLANCE), also)
 
     def _sleep(self, connection: Connection | None, until: float, also: Sequence[int]) -> bool:
         """Until something happens (True) or the time is over."""
@@ -166,8 +168,10 @@ class Wake:
         return self._pipe
 
     def close(self) -> None:
-        """Give the descriptors back."""
-        if self._pid == os.getpid() and self._pipe is not None:
+        """Give the descriptors back, or end the wait that is using them."""
+        if self._leading.locked():
+            self.interrupt()
+        elif self._pid == os.getpid() and self._pipe is not None:
             pipe, self._pipe = self._pipe, None
             for descriptor in pipe:
                 os.close(descriptor)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from talo.execution.aio import Interruptible
-from talo.execution.run import Run, call_async, call_sync
+from talo.execution.aio import guard
+from talo.execution.run import Run, call_sync
 from talo.stores.base import Delivery
 from talo.worker.pools.base import Host, Pool
 from talo.worker.pools.thread import raise_in_thread
@@ -78,9 +78,8 @@ class AsyncioPool(Pool):
         slot = self._free.pop()
         self.note_start(slot, run)
         if run.plan.is_async:
-            guarded = Interruptible(call_async(run))
-            task = self._loop.create_task(_carry(guarded))
-            self._running[token] = lambda exc: self._interrupt_coroutine(guarded, task, exc)
+            task = self._loop.create_task(guard(run, self._loop))
+            self._running[token] = lambda exc: self._interrupt_coroutine(run, exc)
             task.add_done_callback(lambda done: self._ended(slot, token, run, done))
         else:
             self._running[token] = lambda _exc: None
@@ -101,13 +100,11 @@ class AsyncioPool(Pool):
         if self.idle:
             self.host.wake()
 
-    def _interrupt_coroutine(self, guarded: Interruptible, task: asyncio.Task[Any], exc: BaseException) -> None:
-        if asyncio.current_task(self._loop) is task:
+    def _interrupt_coroutine(self, run: Run, exc: BaseException) -> None:
+        assert run.guard is not None and self._thread.ident is not None
+        if not run.guard.interrupt(exc):
             # It does not let go of the loop: only an exception in the thread reaches it.
-            assert self._thread.ident is not None
             raise_in_thread(self._thread.ident, type(exc))
-        else:
-            self._loop.call_soon_threadsafe(guarded.interrupt, task, exc)
 
     # -- in the executor's threads -----------------------------------------------------------------------------------
 
@@ -133,7 +130,3 @@ class AsyncioPool(Pool):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-async def _carry(guarded: Interruptible) -> None:
-    await guarded

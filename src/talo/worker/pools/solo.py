@@ -21,6 +21,7 @@ class SoloPool(Pool):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._token = 0
+        self._current: Run | None = None
 
     @property
     def running(self) -> int:
@@ -81,6 +82,7 @@ class SoloPool(Pool):
         return kept
 
     def _call(self, run: Run) -> None:
+        self._current = run
         if run.plan.is_async:
             call_blocking(run)
         else:
@@ -88,4 +90,6 @@ class SoloPool(Pool):
 
     def interrupt(self, token: int, exc: BaseException) -> None:
         if self._token and token in (0, self._token):
-            raise exc
+            run = self._current
+            if run is None or run.guard is None or not run.guard.interrupt(exc):
+                raise exc

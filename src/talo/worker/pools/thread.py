@@ -27,9 +27,9 @@ class ThreadPool(Pool):
         #: One item for each fed delivery: threads sleep here. False ends a thread.
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        #: Slot to (token, thread id) of what runs. Guarded by the lock, so that an interruption hits the task it was
-        #: meant for.
-        self._running: dict[int, tuple[int, int]] = {}
+        #: Slot to (token, thread id, run) of what runs. Guarded by the lock, so that an interruption hits the task it
+        #: was meant for.
+        self._running: dict[int, tuple[int, int, Run]] = {}
         self._lock = threading.RLock()
         self._seconds = 0.0
         self._runs = 0
@@ -84,7 +84,7 @@ class ThreadPool(Pool):
             self.note_start(slot, run)
             try:
                 with self._lock:
-                    self._running[slot] = (delivery.lease.token, threading.get_ident())
+                    self._running[slot] = (delivery.lease.token, threading.get_ident(), run)
                 self._call(run)
             except BaseException as exc:  # noqa: BLE001  an interruption that came just before or after the run
                 run.disturb(exc)
@@ -108,8 +108,8 @@ class ThreadPool(Pool):
         # In a signal handler of the main thread, which may hold the lock itself (it is re-entrant) but never waits
         # while it does.
         with self._lock:
-            for running, thread in list(self._running.values()):
-                if token in (0, running):
+            for running, thread, run in list(self._running.values()):
+                if token in (0, running) and (run.guard is None or not run.guard.interrupt(exc)):
                     raise_in_thread(thread, type(exc))
 
     def stop(self) -> None:

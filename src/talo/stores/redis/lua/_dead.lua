@@ -3,8 +3,8 @@
 -- Keys
 --   talo:dead         zset  id -> time of death
 --   talo:dead:ends    zset  id -> when it may be deleted, those that end
---   talo:dead:items   hash  id -> "<died> <deliveries> <ends or ''> <length of task id> <of death> <of list>\n<task id><death><list><raw>"
---   talo:dead:tasks   hash  task id -> ids, with blanks between
+--   talo:dead:items   hash  id -> "<died> <deliveries> <ends or ''> <length of task id> <of death> <of list>\n<task
+-- id><death><list><raw>"   talo:dead:tasks   hash  task id -> ids, with blanks between
 
 local DEAD, ENDS = P .. 'talo:dead', P .. 'talo:dead:ends'
 local ITEMS, TASKS = P .. 'talo:dead:items', P .. 'talo:dead:tasks'

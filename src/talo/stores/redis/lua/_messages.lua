@@ -3,12 +3,12 @@
 -- ARGV[1]  key prefix of all keys, may be empty.
 --
 -- Words
---   list     the name of a ready list without the prefix: the queue, and for priority steps 3, 6, 9 the bytes 06 16 and the step.
---   raw      the envelope of a message as Celery writes it. A message that was charged or is suspect carries these facts in front
---            of its first member, as {"talo":[deliveries,suspect], ... : a place where other readers see nothing and which travels with
---            the message through list, lease and delay, so that nothing is left behind when it ends. Bytes that are no object carry
---            them in front, between two NULs: they make no message for anybody.
---   value    what stands in a lease hash: "<length of list>:<list><raw>".
+--   list     the name of a ready list without the prefix: the queue, and for priority steps 3, 6, 9 the bytes 06 16
+-- and the step.   raw      the envelope of a message as Celery writes it. A message that was charged or is suspect
+-- carries these facts in front            of its first member, as {"talo":[deliveries,suspect], ... : a place where
+-- other readers see nothing and which travels with            the message through list, lease and delay, so that
+-- nothing is left behind when it ends. Bytes that are no object carry            them in front, between two NULs: they
+-- make no message for anybody.   value    what stands in a lease hash: "<length of list>:<list><raw>".
 --
 -- Keys
 --   talo:owners           zset  owner -> end of its lease (seconds by this server's clock)

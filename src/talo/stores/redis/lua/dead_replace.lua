@@ -1,7 +1,8 @@
--- Delete dead letters and send messages in their place, or do nothing if one of them is gone. uses _messages.lua, _dead.lua
+-- Delete dead letters and send messages in their place, or do nothing if one of them is gone. uses _messages.lua,
+-- _dead.lua
 --
--- ARGV  1 key prefix, 2 number of names, then the names (ids or task ids), then per message: list, raw, due ('' at once)
--- Returns how many names there were, 0 if nothing was done.
+-- ARGV  1 key prefix, 2 number of names, then the names (ids or task ids), then per message: list, raw, due ('' at
+-- once) Returns how many names there were, 0 if nothing was done.
 
 local names = tonumber(ARGV[2])
 local doomed = {}

@@ -6,22 +6,21 @@
 --   6 number of plain settlements                                7 number of rich settlements
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
---     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages to send
---     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
---     per message: list, raw, due ('' at once)
---     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
---     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
+--     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
+-- to send     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload     per message: list,
+-- raw, due ('' at once)     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'     DEAD:  charge '0' or
+-- '1', death (opaque), task id or '', seconds to keep ('' for ever)
 --
 -- KEYS
---   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only settling
---   They are declared because Redis tells a client of changes of declared keys only.
+--   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
+-- settling   They are declared because Redis tells a client of changes of declared keys only.
 --
 -- Keys beside those of _messages.lua and _results.lua: those of the dead letters, see _dead.lua.
 --
 -- Returns { now, next due or '', '1' if the client will hear of changes, first token, refused, taken, raws }
 --   refused: positions (from 1, plain ones first) of the settlements that found no lease; nothing of them was applied
---   taken:   position of a list, how many of it, and so on; raws are in that order, their tokens count up from the first
--- Error LEASELOST when the owner is not open.
+--   taken:   position of a list, how many of it, and so on; raws are in that order, their tokens count up from the
+-- first Error LEASELOST when the owner is not open.
 --
 -- A message that goes back to the head is put there before the fetch, so the same turn may lease it again.
 

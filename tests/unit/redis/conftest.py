@@ -1,0 +1,34 @@
+"""Servers and stores for the tests of the Redis store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from talo.stores.redis import RedisStore
+from tests.servers.redis import own_redis, redis_server, redis_url
+
+__all__ = ["own_redis", "redis_server", "redis_url"]
+
+OpenStore = Callable[..., RedisStore]
+
+
+@pytest.fixture
+def open_store() -> Iterator[OpenStore]:
+    """Opens stores that are closed when the test is over."""
+    opened: list[RedisStore] = []
+
+    def open_(url: str, **options: Any) -> RedisStore:
+        opened.append(RedisStore(url, **options))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(redis_url: str, open_store: OpenStore) -> RedisStore:
+    return open_store(redis_url)

@@ -229,7 +229,9 @@ def test_a_soft_limit_of_the_call_is_kept(celery: CeleryClient) -> None:
 
 
 def test_a_message_of_protocol_1_runs(celery: CeleryClient) -> None:
-    code = "(app.conf.update(task_protocol=1), send('echo', 1, kwargs=dict(k='v')), app.conf.update(task_protocol=2))[1]"
+    code = (
+        "(app.conf.update(task_protocol=1), send('echo', 1, kwargs=dict(k='v')), app.conf.update(task_protocol=2))[1]"
+    )
     assert outcome(celery, celery(code)) == [[1], {"k": "v"}]
 
 

@@ -25,7 +25,10 @@ app.conf.update(
     result_extended=os.environ.get("RESULT_EXTENDED") == "1",
     task_track_started=True,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"priority_steps": [0, 3, 6, 9]},
+    broker_transport_options={
+        "priority_steps": [0, 3, 6, 9],
+        "visibility_timeout": float(os.environ.get("VISIBILITY_TIMEOUT", "3600")),
+    },
     worker_prefetch_multiplier=1,
 )
 define(app, "celery")

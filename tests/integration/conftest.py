@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from talo import Talo
+from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
 from tests.servers.redis import RedisServer, redis_server  # noqa: F401
 from tests.workers import Worker
@@ -44,8 +45,6 @@ def celery(url: str) -> Iterator[CeleryClient]:
 @pytest.fixture(scope="module")
 def app(url: str) -> Iterator[Talo]:
     """Talo as a client that knows the tasks."""
-    from tests.apps.shared_code import define
-
     with Talo(
         "client", broker=url, backend=url, set_as_current=False, redis_priority_order="low-first",
         accept_content=["json", "msgpack", "yaml"],
@@ -57,7 +56,8 @@ def app(url: str) -> Iterator[Talo]:
 @pytest.fixture(scope="module")
 def talo_worker(url: str, folder: Path) -> Iterator[Worker]:
     """A worker of Talo."""
-    with Worker(url, folder, "-c", "2", app="tests.apps.talo_app", name="talo", env={"RESULT_EXTENDED": "1"}) as worker:
+    env = {"RESULT_EXTENDED": "1", "TALO_TASK_UNKNOWN_PATIENCE": "0"}
+    with Worker(url, folder, "-c", "2", app="tests.apps.talo_app", name="talo", env=env) as worker:
         yield worker
 
 

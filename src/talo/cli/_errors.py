@@ -57,7 +57,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, TaloError):
         text = str(error) or type(error).__name__
         if isinstance(error, StoreUnavailable):
-            text += "; start it, or name another one with -b or broker_url"
+            text += "; see that it runs, or correct broker_url (-b)"
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     else:

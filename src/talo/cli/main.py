@@ -16,8 +16,9 @@ from click.core import ParameterSource
 
 from talo import __version__
 from talo.cli._commands import CommandGroup
-from talo.cli._errors import one_line
+from talo.cli._errors import joined, one_line
 from talo.cli._session import Session
+from talo.settings.secret import hide_password
 
 __all__ = ["main", "run", "talo"]
 
@@ -89,7 +90,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "talo"
-        click.echo(f"Error: {error.format_message().rstrip('.')} (see {path} --help)", err=True)
+        text = hide_password(joined(error.format_message())).rstrip(".")
+        click.echo(f"Error: {text} (see {path} --help)", err=True)
         return error.exit_code
     except click.ClickException as error:
         error.show()

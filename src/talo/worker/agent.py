@@ -257,13 +257,17 @@ class Agent:
             try:
                 with self._app.store.bus.subscribe(["talo.revoked"]) as ear:
                     # What was revoked while nobody listened counts too.
-                    self._common.note_revocation()
+                    self._note_revocation()
                     while not self._ended.is_set():
                         if ear.get(5.0) is not None:
-                            self._common.note_revocation()
-                            self._revoked.set()
+                            self._note_revocation()
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
+
+    def _note_revocation(self) -> None:
+        """Let the children read the set of revoked tasks anew, and look whether one of them runs."""
+        self._common.note_revocation()
+        self._revoked.set()
 
 
 def _is_alive(pid: int) -> bool:

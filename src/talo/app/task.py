@@ -152,12 +152,23 @@ class Task(TaskTwins[P, R], Generic[P, R]):
 
     @_default
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile."""
+        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile.
+
+        The first call by an overriding ``__call__`` is the worker's run itself and keeps its request.
+        """
+        frame = current_frame()
+        if frame is not None and frame.task is self and self._overrides_call and not frame.called:
+            frame.called = True
+            return self.run(*args, **kwargs)
         token = enter(self, Context(args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)
         finally:
             leave(token)
+
+    @property
+    def _overrides_call(self) -> bool:
+        return not getattr(type(self).__call__, "talo_default", False)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send it with these arguments; return a handle of the result."""

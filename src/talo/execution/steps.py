@@ -10,9 +10,10 @@ import os
 from typing import Any
 
 from talo import signals, states
+from talo.errors import Retry
 from talo.execution.env import TaskLike
 from talo.execution.request import Context
-from talo.execution.run import Run
+from talo.execution.run import Outcome, Run
 from talo.wire.repr import saferepr
 
 __all__ = [
@@ -82,8 +83,10 @@ def tell_success(run: Run) -> None:
 
 def hook_on_retry(run: Run) -> None:
     request = run.request
-    assert run.exc is not None
-    run.plan.task.on_retry(run.exc, str(request.id), request.args, request.kwargs, run.einfo)
+    # The hook gets what the task raised, the signal the Retry made of it.
+    reason = run.exc.exc if isinstance(run.exc, Retry) and run.exc.exc is not None else run.exc
+    assert reason is not None
+    run.plan.task.on_retry(reason, str(request.id), request.args, request.kwargs, run.einfo)
 
 
 def tell_retry(run: Run) -> None:
@@ -173,8 +176,10 @@ def positional_parameters(function: Any) -> int:
 
 
 def hook_after_return(run: Run) -> None:
+    if run.outcome not in (Outcome.SUCCESS, Outcome.FAILURE):
+        return  # it has not returned for good, or wants nothing to be made of it
     request = run.request
-    value = run.retval if run.exc is None else getattr(run.exc, "exc", None) or run.exc
+    value = run.retval if run.exc is None else run.exc
     run.plan.task.after_return(run.outcome.value, value, str(request.id), request.args, request.kwargs, run.einfo)
 
 

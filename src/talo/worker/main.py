@@ -141,8 +141,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     signals.celeryd_init.send(sender=options.hostname, instance=None, conf=app.conf, options=dict(arguments))
     set_up_logging(app, level, arguments.get("logfile"))
     supervisor = Supervisor(app, options)
-    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     signals.worker_init.send(sender=supervisor)
+    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     app.env.hostname = options.hostname
     app.conf.freeze()
     if not arguments.get("quiet"):

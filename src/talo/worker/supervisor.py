@@ -253,6 +253,12 @@ class Supervisor:
         """Take the next rung of the ladder when it is time."""
         rung = self._ladder.climb(now, alone=not self._family)
         if rung is Rung.DRAIN:
+            signals.worker_shutting_down.send(
+                sender=self._options.hostname,
+                sig=self._ladder.signal,
+                how=self._ladder.how,
+                exitcode=self._ladder.exit_code,
+            )
             for member in self._family:
                 self._ring(member, Command.DRAIN)
         elif rung is Rung.SOFT:
@@ -289,22 +295,25 @@ class Supervisor:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
 
     def _on_term(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown")
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown", signal="SIGTERM")
 
     def _on_int(self, _signum: int, _frame: Any) -> None:
         if self._ladder.stopping:
-            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown")
+            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown", signal="SIGINT")
         else:
             self._ladder.stop(
-                Rung.DRAIN, exit_code=1, says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown"
+                Rung.DRAIN,
+                exit_code=1,
+                says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown",
+                signal="SIGINT",
             )
 
     def _on_quit(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown")
+        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown", signal="SIGQUIT")
 
     def _on_hup(self, _signum: int, _frame: Any) -> None:
         self._restart = True
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting")
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting", signal="SIGHUP")
 
 
 def _note(_signum: int, _frame: Any) -> None:

@@ -20,6 +20,7 @@ POOLS = {
     "threads": ["-P", "threads", "-c", "2"],
     "asyncio": ["-P", "asyncio", "-c", "2"],
     "solo": ["-P", "solo"],
+    "spawned": ["-P", "processes", "-c", "2", "--start-method", "spawn"],
 }
 #: Time enough for a busy machine; what is measured are outcomes, not speed.
 LONG = 30.0

@@ -6,6 +6,7 @@ and orders them."""
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from talo import signals, states
@@ -51,7 +52,7 @@ def store_started(run: Run) -> None:
     request = run.request
     if not request.ignore_result and not request.is_eager:
         env = run.plan.env
-        env.store_state(str(request.id), states.STARTED, {"hostname": request.hostname}, request)
+        env.store_state(str(request.id), states.STARTED, {"pid": os.getpid(), "hostname": request.hostname}, request)
 
 
 def hook_before_start(run: Run) -> None:

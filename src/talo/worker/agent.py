@@ -64,6 +64,9 @@ class Agent:
         #: What each share's relief was for: the token that held it up.
         self._relieved: dict[int, int] = {}
         self._next_reap = 0.0
+        #: Nobody is judged dead before (monotonic).
+        self._unsure_until = 0.0
+        self._last_look = time.time()
         self._next_cleanup = time.monotonic() + CLEANUP_EVERY
 
     def run(self) -> int:
@@ -101,6 +104,7 @@ class Agent:
             work()
         except OperationalError as exc:
             log.debug("The store is away: %s", exc)
+            self._be_unsure()
             self._ended.wait(random.uniform(0.1, 0.5))
         except StoreError:
             log.exception("The store refuses")
@@ -125,16 +129,25 @@ class Agent:
         self._bury()
         for share in self._shares:
             self._relieve(share, now)
-        if now >= self._next_reap:
+        if time.time() - self._last_look > self._options.lease / 3:
+            # This process, or the whole machine, stood still.
+            self._be_unsure()
+        self._last_look = time.time()
+        if now >= max(self._next_reap, self._unsure_until):
             # With jitter, so that a fleet's agents do not look at the same moments.
             self._next_reap = now + self._options.lease / 3 * random.uniform(0.8, 1.2)
-            self._undertaker.reap()
+            self._undertaker.reap(spare={share.board.owner for share in self._shares})
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
         if now >= self._next_cleanup:
             self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
             for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
                 store.results.cleanup(1000)
+
+    def _be_unsure(self) -> None:
+        """While the store was away nobody could renew: whoever lives does so within one operation's time and its
+        pause. Until then an expired owner may be alive, with what it has finished in its ring."""
+        self._unsure_until = time.monotonic() + self._app.conf.store_timeout + 2.0
 
     # -- the dead ----------------------------------------------------------------------------------------------------
 
@@ -208,6 +221,7 @@ class Agent:
                 opened = self._owner not in lost
                 pause = lease / 3 if opened else 0.1
             except OperationalError:
+                self._be_unsure()
                 pause = min(lease / 6, 1.0) * random.uniform(0.5, 1.0)
             except StoreError:
                 log.exception("Leases cannot be renewed")

@@ -67,8 +67,9 @@ class AgentLine:
 
     def keep_as_agent(self) -> int:
         """Close the supervisor's ends and return the descriptor to read from."""
-        os.close(self._to_agent[1])
-        os.close(self._to_supervisor[0])
+        for fd in (self._to_agent[1], self._to_supervisor[0]):
+            if fd >= 0:
+                os.close(fd)
         self._to_agent = (self._to_agent[0], -1)
         self._to_supervisor = (-1, self._to_supervisor[1])
         os.set_blocking(self._to_agent[0], False)
@@ -84,6 +85,18 @@ class AgentLine:
             if fd >= 0:
                 os.close(fd)
         self._to_agent = self._to_supervisor = (-1, -1)
+
+    @property
+    def agent_ends(self) -> tuple[int, int]:
+        """The descriptors that the agent keeps: to read from, to write to."""
+        return self._to_agent[0], self._to_supervisor[1]
+
+    @classmethod
+    def of_agent(cls, ends: tuple[int, int]) -> AgentLine:
+        """The line as an agent that was not forked opens it."""
+        line = cls()
+        line._to_agent, line._to_supervisor = (ends[0], -1), (-1, ends[1])
+        return line
 
     # -- supervisor --------------------------------------------------------------------------------------------------
 

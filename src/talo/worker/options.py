@@ -28,7 +28,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "processes"
     #: Tasks at a time.
     concurrency: int = 1
+    #: ``fork`` or ``spawn``.
     start_method: str = "fork"
+    #: Where a spawned process finds the app: ``module:attribute``.
+    app: str | None = None
     lease: float = 30.0
     #: How much work a child fetches at once, by the measured run time.
     batch_time: float = 0.1

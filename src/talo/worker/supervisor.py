@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from talo import signals
 from talo.util.process import describe_status, peak_kib
-from talo.worker.agent import agent_main
-from talo.worker.child import RECYCLE, child_main
+from talo.worker.child import RECYCLE
 from talo.worker.family import Family, Member
 from talo.worker.ladder import Ladder, Rung
 from talo.worker.lines import AgentLine, Death, Running
-from talo.worker.logs import name_process
 from talo.worker.share import Command, Common, Share
+from talo.worker.starters import starter_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -48,6 +47,7 @@ class Supervisor:
     def __init__(self, app: Talo, options: WorkerOptions) -> None:
         self._app = app
         self._options = options
+        self._starter = starter_of(app, options)
         self._common = Common()
         self._shares: list[Share] = []
         self._family = Family()
@@ -99,7 +99,7 @@ class Supervisor:
 
     def _start_agent(self) -> None:
         self._line.open()
-        pid = self._fork(lambda: agent_main(self._app, self._options, self._shares, self._common, self._line))
+        pid = self._starter.agent(self._shares, self._common, self._line)
         self._line.keep_as_supervisor()
         self._agent = Member(pid, None, time.monotonic())
         for death in self._unburied.values():
@@ -112,50 +112,12 @@ class Supervisor:
             return
         share.reset()
         signals.worker_before_create_process.send(sender=self)
-        pid = self._fork(lambda: self._be_child(share))
+        pid = self._starter.child(share, self._shares, self._common, self._line)
         self._family.add(Member(pid, share, time.monotonic()))
-
-    def _be_child(self, share: Share) -> int:
-        self._line.keep_as_stranger()
-        name_process(f"child-{share.number}")
-        for other in self._shares:
-            if other is share:
-                other.keep_as_child()
-            else:
-                other.keep_as_stranger()
-        return child_main(self._app, self._options, share)
 
     def _free_share(self) -> Share | None:
         taken = {member.share.number for member in self._family if member.share is not None} | self._unburied.keys()
         return next((share for share in self._shares if share.number not in taken), None)
-
-    def _fork(self, main: Any) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
-        pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
-            return pid
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in _OURS:
-                signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            code = main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            log.critical("Unrecoverable error in process %d", os.getpid(), exc_info=True)
-        finally:
-            logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
 
     def _bury_children(self) -> None:
         while True:
@@ -336,9 +298,6 @@ class Supervisor:
     def _on_hup(self, _signum: int, _frame: Any) -> None:
         self._restart = True
         self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting")
-
-
-_OURS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 
 
 def _note(_signum: int, _frame: Any) -> None:

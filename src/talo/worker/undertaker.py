@@ -6,7 +6,7 @@ Taking a lease over makes the agent its owner; then it settles like anyone else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from talo.errors import TimeLimitExceeded, WorkerLostError
@@ -61,13 +61,14 @@ class Undertaker:
 
         self._take_over(death.owner, judge, expired=False)
 
-    def reap(self) -> None:
-        """Take over what expired owners of any worker hold."""
+    def reap(self, spare: Set[str]) -> None:
+        """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
+        know."""
         for info in self._broker.owners():
             if info.remaining >= 0:
                 # They come in the order of their ends.
                 return
-            if info.owner != self._owner:
+            if info.owner != self._owner and info.owner not in spare:
                 self._reap_owner(info)
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:

@@ -68,6 +68,7 @@ class Fleet:
     """Workers of one test. New ones are started as an init system would, and all are gone at its end."""
 
     def __init__(self, broker: str, tmp: Path, *arguments: str, **options: Any) -> None:
+        tmp.mkdir(exist_ok=True)
         self._make: Callable[[str], Worker] = lambda name: Worker(broker, tmp, *arguments, name=name, **options)
         self.workers: list[Worker] = []
         self.trace = Trace(tmp / "trace")

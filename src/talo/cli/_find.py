@@ -10,7 +10,7 @@ import os
 import pkgutil
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from talo.app.app import Talo
 from talo.app.current import Proxy
@@ -20,7 +20,7 @@ from talo.errors import TaloError
 from talo.util.names import nearest
 from talo.util.text import words
 
-__all__ = ["find_app"]
+__all__ = ["Found", "find_app"]
 
 #: What apps are called, in the order of trying.
 ATTRIBUTES = ("app", "celery", "talo")
@@ -28,7 +28,14 @@ ATTRIBUTES = ("app", "celery", "talo")
 SUBMODULES = ("celery", "talo", "queue", "tasks")
 
 
-def find_app(name: str) -> Talo:
+class Found(NamedTuple):
+    """An app and where it is: ``module:attribute``, by which another process finds it without searching."""
+
+    app: Talo
+    path: str
+
+
+def find_app(name: str) -> Found:
     """Return the app that ``name`` leads to; ``Refused`` says in one line why there is none."""
     here = os.getcwd()
     if here not in sys.path:
@@ -50,7 +57,7 @@ def find_app(name: str) -> Talo:
     raise _no_module(parent if dot and _first_missing(parent) else module_name, name)
 
 
-def _app_at(module: ModuleType, attributes: str, name: str) -> Talo:
+def _app_at(module: ModuleType, attributes: str, name: str) -> Found:
     """The app under a name that was given."""
     target: Any = module
     for attribute in attributes.split("."):
@@ -64,10 +71,10 @@ def _app_at(module: ModuleType, attributes: str, name: str) -> Talo:
     app = _as_app(target)
     if app is None:
         raise Refused(f"-A {name}: {attributes} is {_kind(target)}, not a Talo app: {_offer(module)}")
-    return app
+    return Found(app, f"{module.__name__}:{attributes}")
 
 
-def _app_in(module: ModuleType, name: str) -> Talo:
+def _app_in(module: ModuleType, name: str) -> Found:
     """The app of a module that was named as a whole: by its usual names, the only one, or in its usual submodules."""
     found = _lookup(module, name)
     if found is not None:
@@ -82,16 +89,15 @@ def _app_in(module: ModuleType, name: str) -> Talo:
     )
 
 
-def _lookup(module: ModuleType, name: str) -> Talo | None:
-    for attribute in ATTRIBUTES:
-        app = _as_app(vars(module).get(attribute))
-        if app is not None:
-            return app
+def _lookup(module: ModuleType, name: str) -> Found | None:
     apps = _apps_of(module)
+    for attribute in ATTRIBUTES:
+        if attribute in apps:
+            return Found(apps[attribute], f"{module.__name__}:{attribute}")
     if len({id(app) for app in apps.values()}) > 1:
         names = words([f"{module.__name__}:{attribute}" for attribute in apps])
         raise Refused(f"-A {name}: {module.__name__} holds several apps; say which: {names}")
-    return next(iter(apps.values()), None)
+    return next((Found(app, f"{module.__name__}:{attribute}") for attribute, app in apps.items()), None)
 
 
 def _apps_of(module: ModuleType) -> dict[str, Talo]:

@@ -37,6 +37,8 @@ class Session:
     color: bool | None = None
     #: Which of these come from the environment's variables.
     from_environment: Collection[str] = ()
+    #: Where the app was found (``module:attribute``); None before, and without ``-A``.
+    app_path: str | None = None
 
     def enter_workdir(self) -> None:
         """Change to the directory that was named. Errors: ``Refused``."""
@@ -54,7 +56,7 @@ class Session:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
         if self.app is None and required:
             raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
-        app = find_app(self.app) if self.app is not None else Talo("default")
+        app = self._named(self.app) if self.app is not None else Talo("default")
         if self.config:
             self._use_config(app, self.config)
         settings = [
@@ -73,6 +75,10 @@ class Session:
             yield app
         finally:
             app.close()
+
+    def _named(self, name: str) -> Talo:
+        app, self.app_path = find_app(name)
+        return app
 
     def _overruled(self, name: str, setting: str) -> bool:
         """Whether a variable of the setting itself stands beside the one of the option: then that one counts."""

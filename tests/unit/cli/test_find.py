@@ -17,12 +17,14 @@ def test_a_module_leads_to_its_app_whatever_it_is_called(project: Project, attri
     module = f"{project.name}_{attribute}"
     project.write(module, APP.format(attribute=attribute, name=module))
     # Then
-    assert find_app(module).main == module
+    assert find_app(module).app.main == module
+    assert find_app(module).path == f"{module}:{attribute}"
 
 
 @pytest.mark.parametrize("form", ["{0}:app", "{0}.app", "{0}", "{0}.py"])
 def test_every_form_of_the_name_leads_to_the_app(project: Project, form: str) -> None:
-    assert find_app(form.format(project.name)).main == project.name
+    found = find_app(form.format(project.name))
+    assert (found.app.main, found.path) == (project.name, f"{project.name}:app")
 
 
 @pytest.mark.parametrize("submodule", ["celery", "talo", "queue", "tasks"])
@@ -32,9 +34,9 @@ def test_a_package_leads_to_the_app_in_its_usual_submodules(project: Project, su
     project.write(f"{package}.__init__", "")
     project.write(f"{package}.{submodule}", APP.format(attribute="app", name=package))
     # Then
-    assert find_app(package).main == package
-    assert find_app(f"{package}.{submodule}").main == package
-    assert find_app(f"{package}.{submodule}:app").main == package
+    for form in (package, f"{package}.{submodule}", f"{package}.{submodule}:app"):
+        found = find_app(form)
+        assert (found.app.main, found.path) == (package, f"{package}.{submodule}:app")
 
 
 def test_the_usual_name_wins_over_other_apps_of_the_module(project: Project) -> None:
@@ -42,7 +44,7 @@ def test_the_usual_name_wins_over_other_apps_of_the_module(project: Project) -> 
     text = APP.format(attribute="other", name="other") + "app = Talo('right', set_as_current=False)\n"
     project.write(f"{project.name}_two", text)
     # Then
-    assert find_app(f"{project.name}_two").main == "right"
+    assert find_app(f"{project.name}_two").app.main == "right"
 
 
 def test_several_apps_of_other_names_have_to_be_told_apart(project: Project) -> None:

@@ -29,7 +29,7 @@ def arguments_of(app: Talo, *words: str) -> dict[str, Any]:
     """What ``run_worker`` would be told."""
     with command.worker.make_context("worker", list(words)) as context:
         options = {name: value for name, value in context.params.items() if name != "settings"}
-        return command._arguments(Session(), options, "w@test")
+        return command._arguments(Session(app_path="proj:app"), options, "w@test")
 
 
 def test_every_option_of_celery_s_worker_is_known() -> None:
@@ -104,6 +104,7 @@ def test_levels_are_known_in_any_case(project: Project, name: str) -> None:
         (["--max-memory-per-child", "10"], "every child would be replaced for ever"),
         (["-f", "/no/such/directory/log"], "--logfile /no/such/directory/log cannot be written"),
         (["-I", "no_such_module"], "no_such_module"),
+        (["--start-method", "forkserver"], "'fork', 'spawn'"),
     ],
 )
 def test_what_cannot_be_is_one_line(project: Project, words: list[str], expected: str) -> None:

@@ -20,6 +20,8 @@ __all__ = [
     "MARKED",
     "OPEN",
     "OWNERS",
+    "PLANS_CHANGE",
+    "PLANS_READ",
     "PURGE",
     "RELEASE",
     "RENEW",
@@ -61,6 +63,8 @@ DEAD_GET = Script("dead_get", "_messages", "_dead")
 DEAD_REPLACE = Script("dead_replace", "_messages", "_dead")
 CLEANUP = Script("cleanup", "_messages", "_dead")
 STORE = Script("store", "_results")
+PLANS_READ = Script("plans_read", "_messages", "_plans")
+PLANS_CHANGE = Script("plans_change", "_messages", "_plans")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")
 MARK = Script("mark")

@@ -10,7 +10,7 @@ import os
 import pkgutil
 import sys
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from talo.app.app import Talo
 from talo.app.current import Proxy
@@ -20,7 +20,7 @@ from talo.errors import TaloError
 from talo.util.names import nearest
 from talo.util.text import words
 
-__all__ = ["Found", "find_app"]
+__all__ = ["find_app"]
 
 #: What apps are called, in the order of trying.
 ATTRIBUTES = ("app", "celery", "talo")
@@ -28,14 +28,7 @@ ATTRIBUTES = ("app", "celery", "talo")
 SUBMODULES = ("celery", "talo", "queue", "tasks")
 
 
-class Found(NamedTuple):
-    """An app and where it is: ``module:attribute``, by which another process finds it without searching."""
-
-    app: Talo
-    path: str
-
-
-def find_app(name: str) -> Found:
+def find_app(name: str) -> Talo:
     """Return the app that ``name`` leads to; ``Refused`` says in one line why there is none."""
     here = os.getcwd()
     if here not in sys.path:
@@ -57,7 +50,7 @@ def find_app(name: str) -> Found:
     raise _no_module(parent if dot and _first_missing(parent) else module_name, name)
 
 
-def _app_at(module: ModuleType, attributes: str, name: str) -> Found:
+def _app_at(module: ModuleType, attributes: str, name: str) -> Talo:
     """The app under a name that was given."""
     target: Any = module
     for attribute in attributes.split("."):
@@ -71,10 +64,10 @@ def _app_at(module: ModuleType, attributes: str, name: str) -> Found:
     app = _as_app(target)
     if app is None:
         raise Refused(f"-A {name}: {attributes} is {_kind(target)}, not a Talo app: {_offer(module)}")
-    return Found(app, f"{module.__name__}:{attributes}")
+    return app
 
 
-def _app_in(module: ModuleType, name: str) -> Found:
+def _app_in(module: ModuleType, name: str) -> Talo:
     """The app of a module that was named as a whole: by its usual names, the only one, or in its usual submodules."""
     found = _lookup(module, name)
     if found is not None:
@@ -89,15 +82,15 @@ def _app_in(module: ModuleType, name: str) -> Found:
     )
 
 
-def _lookup(module: ModuleType, name: str) -> Found | None:
+def _lookup(module: ModuleType, name: str) -> Talo | None:
     apps = _apps_of(module)
     for attribute in ATTRIBUTES:
         if attribute in apps:
-            return Found(apps[attribute], f"{module.__name__}:{attribute}")
+            return apps[attribute]
     if len({id(app) for app in apps.values()}) > 1:
         names = words([f"{module.__name__}:{attribute}" for attribute in apps])
         raise Refused(f"-A {name}: {module.__name__} holds several apps; say which: {names}")
-    return next((Found(app, f"{module.__name__}:{attribute}") for attribute, app in apps.items()), None)
+    return next(iter(apps.values()), None)
 
 
 def _apps_of(module: ModuleType) -> dict[str, Talo]:

@@ -37,8 +37,6 @@ class Session:
     color: bool | None = None
     #: Which of these come from the environment's variables.
     from_environment: Collection[str] = ()
-    #: Where the app was found (``module:attribute``); None before, and without ``-A``.
-    app_path: str | None = None
 
     def enter_workdir(self) -> None:
         """Change to the directory that was named. Errors: ``Refused``."""
@@ -77,8 +75,7 @@ class Session:
             app.close()
 
     def _named(self, name: str) -> Talo:
-        app, self.app_path = find_app(name)
-        return app
+        return find_app(name)
 
     def _overruled(self, name: str, setting: str) -> bool:
         """Whether a variable of the setting itself stands beside the one of the option: then that one counts."""

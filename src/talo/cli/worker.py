@@ -94,7 +94,7 @@ def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:
             arguments[name] = ",".join(options[name])
     if options["logfile"]:
         arguments["logfile"] = _writable(_expand(options["logfile"], node))
-    return {**arguments, "hostname": node, "app_path": session.app_path, "quiet": session.quiet}
+    return {**arguments, "hostname": node, "quiet": session.quiet}
 
 
 def _expand(path: str, node: str) -> str:

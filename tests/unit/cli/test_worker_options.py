@@ -29,7 +29,7 @@ def arguments_of(app: Talo, *words: str) -> dict[str, Any]:
     """What ``run_worker`` would be told."""
     with command.worker.make_context("worker", list(words)) as context:
         options = {name: value for name, value in context.params.items() if name != "settings"}
-        return command._arguments(Session(app_path="proj:app"), options, "w@test")
+        return command._arguments(Session(), options, "w@test")
 
 
 def test_every_option_of_celery_s_worker_is_known() -> None:

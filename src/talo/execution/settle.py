@@ -102,7 +102,10 @@ def _rejected(run: Run, delivery: Delivery) -> Settlement:
         # A second's pause keeps a task that always says no from spinning.
         return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=1.0)
     run.einfo = ExceptionInfo(run.exc, skip=1)
-    return Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=_death(run, "rejected"))
+    settlement = Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=_death(run, "rejected"))
+    # It will not run again, so whoever waits for it must hear of it, as from Celery.
+    _record_exception(run, settlement, states.FAILURE)
+    return settlement
 
 
 def _revoked(run: Run, delivery: Delivery) -> Settlement:

@@ -42,7 +42,6 @@ class WorkerArguments(TypedDict, total=False):
     max_tasks_per_child: int | None
     max_memory_per_child: int | None
     start_method: str | None
-    app_path: str | None
     grace: float | None
     loglevel: int
     logfile: str | None
@@ -85,6 +84,9 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     hard, soft = chosen("time_limit", "task_time_limit"), chosen("soft_time_limit", "task_soft_time_limit")
     if hard and soft and soft > hard:
         raise ImproperlyConfigured(f"the soft time limit ({soft}s) is longer than the hard one ({hard}s)")
+    method = chosen("start_method", "worker_pool_start_method")
+    if method not in ("fork", "spawn"):
+        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
     prefetch = arguments.get("prefetch_multiplier")
     if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":
@@ -96,8 +98,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         queues=tuple(app.queues.consume_from),
         pool=pool,
         concurrency=concurrency,
-        start_method=_start_method(chosen("start_method", "worker_pool_start_method"), arguments.get("app_path")),
-        app=arguments.get("app_path"),
+        start_method=method,
         lease=conf.worker_lease,
         batch_time=conf.worker_batch_time,
         prefetch=prefetch or None,
@@ -122,16 +123,6 @@ def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> Non
         raise ImproperlyConfigured("no queue is left to consume from: see -Q and -X")
 
 
-def _start_method(method: str, app_path: str | None) -> str:
-    if method not in ("fork", "spawn"):
-        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
-    if method == "spawn" and not app_path:
-        raise ImproperlyConfigured(
-            "start method spawn needs to know where the app is: start the worker with -A module:app"
-        )
-    return method
-
-
 def _memory(limit: int | None) -> int | None:
     if limit is not None and limit <= resident_kib():
         raise ImproperlyConfigured(
@@ -150,8 +141,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     signals.celeryd_init.send(sender=options.hostname, instance=None, conf=app.conf, options=dict(arguments))
     set_up_logging(app, level, arguments.get("logfile"))
     supervisor = Supervisor(app, options)
-    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     signals.worker_init.send(sender=supervisor)
+    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     app.env.hostname = options.hostname
     app.conf.freeze()
     if not arguments.get("quiet"):

@@ -57,9 +57,10 @@ class Worker:
         loglevel: str = "INFO",
     ) -> None:
         self.trace = Trace(tmp / "trace")
+        self.node = f"{name}@test"
         self.log = tmp / f"{name}.log"
         self._command = [
-            sys.executable, "-m", "talo", "-A", app, "worker", "-n", f"{name}@test", "-l", loglevel, *arguments,
+            sys.executable, "-m", "talo", "-A", app, "worker", "-n", self.node, "-l", loglevel, *arguments,
         ]  # fmt: skip
         self._env = {
             **os.environ,

@@ -159,6 +159,22 @@ def on_error_new(self: Any, request: Any, exc: BaseException, traceback: str) ->
 
 
 @app.task(bind=True)
+def after(self: Any, *_: Any) -> None:
+    """A callback; each settlement that was applied has sent one, under an id of its own."""
+    trace("after", self.request.id, parent=self.request.parent_id)
+
+
+@app.task(bind=True)
+def burn(self: Any, seconds: float) -> None:
+    """Short work that a kill can fall into."""
+    trace("start", self.request.id)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    trace("end", self.request.id)
+
+
+@app.task(bind=True)
 def who(self: Any) -> dict[str, Any]:
     """What a task can see of itself."""
     request = self.request

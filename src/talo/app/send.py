@@ -21,6 +21,7 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
+    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -62,6 +63,7 @@ class Sender:
         """Send one call; return the handle of its result. Errors as of ``Task.apply_async``."""
         if self._app.conf.task_always_eager and options.get("task_type") is None:
             warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
+        check_call(name, kwargs, options)
         prepared = self.prepare(name, args, kwargs, options)
         self._announce(prepared)
         self._publish(prepared.messages, options)
@@ -336,6 +338,7 @@ class Sender:
                         task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"})
                     )
                     continue
+                check_call(name, kwargs, merged)
                 prepared = self.prepare(name, args, kwargs, merged)
                 self._announce(prepared)
                 waiting.append(prepared)
@@ -385,6 +388,8 @@ class Sender:
             task = known
         elif type(task) is Proxy:
             task = task._get_current_object()
+        if not hasattr(task, "send_options"):
+            raise TypeError(f"send_many: a call begins with a task or its name, not {task!r}")
         return task.name, args, kwargs, task.send_options(args, kwargs, options)
 
 

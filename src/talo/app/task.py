@@ -23,7 +23,7 @@ from talo.app.result import AsyncResult
 from talo.canvas.signature import Signature
 from talo.execution import eager, retry
 from talo.execution.env import TaskLike
-from talo.execution.request import Context, RequestStack, current_frame, enter, leave, request_of
+from talo.execution.request import Context, Frame, RequestStack, current_frame, enter, leave, request_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -152,12 +152,23 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
 
     @_default
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile."""
+        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile.
+
+        The first call by an overriding ``__call__`` is the worker's run itself and keeps its request.
+        """
+        frame = current_frame()
+        if frame is not None and self._is_run_of(frame):
+            frame.called = True
+            return self.run(*args, **kwargs)
         token = enter(self, Context(args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)
         finally:
             leave(token)
+
+    def _is_run_of(self, frame: Frame) -> bool:
+        """Whether this call comes from an overriding ``__call__`` on its way to the function."""
+        return frame.task is self and not frame.called and not getattr(type(self).__call__, "talo_default", False)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send it with these arguments; return a handle of the result."""

@@ -159,12 +159,14 @@ class Context:
 class Frame:
     """One running task on the stack of this thread or coroutine."""
 
-    __slots__ = ("previous", "request", "task")
+    __slots__ = ("called", "previous", "request", "task")
 
     def __init__(self, task: Any, request: Context, previous: Frame | None) -> None:
         self.task = task
         self.request = request
         self.previous = previous
+        #: The function has been come to: by an overriding ``__call__``, or there was no message to begin with.
+        self.called = request.called_directly
 
 
 _top: ContextVar[Frame | None] = ContextVar("talo_frame", default=None)

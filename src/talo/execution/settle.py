@@ -194,9 +194,8 @@ def _rejected(run: Run, delivery: Delivery) -> Settlement:
         return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=1.0)
     run.einfo = ExceptionInfo(run.exc, skip=1)
     settlement = Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=_death(run, "rejected"))
-    if run.call.chain or PART in run.call.headers:
-        # Somebody waits for this end.
-        _record_exception(run, settlement, states.FAILURE)
+    # It will not run again, so whoever waits for it must hear of it, as from Celery.
+    _record_exception(run, settlement, states.FAILURE)
     return settlement
 
 

@@ -61,9 +61,14 @@ class Agent:
         self._stopping = False
         self._orphaned = False
         self._ended = threading.Event()
+        #: Something was revoked; what runs of it may have to be stopped.
+        self._revoked = threading.Event()
         #: What each share's relief was for: the token that held it up.
         self._relieved: dict[int, int] = {}
         self._next_reap = 0.0
+        #: Nobody is judged dead before (monotonic).
+        self._unsure_until = 0.0
+        self._last_look = time.time()
         self._next_cleanup = time.monotonic() + CLEANUP_EVERY
 
     def run(self) -> int:
@@ -101,6 +106,7 @@ class Agent:
             work()
         except OperationalError as exc:
             log.debug("The store is away: %s", exc)
+            self._be_unsure()
             self._ended.wait(random.uniform(0.1, 0.5))
         except StoreError:
             log.exception("The store refuses")
@@ -123,18 +129,30 @@ class Agent:
     def _work(self) -> None:
         now = time.monotonic()
         self._bury()
+        if self._revoked.is_set():
+            self._revoked.clear()
+            self._cancel()
         for share in self._shares:
             self._relieve(share, now)
-        if now >= self._next_reap:
+        if time.time() - self._last_look > self._options.lease / 3:
+            # This process, or the whole machine, stood still.
+            self._be_unsure()
+        self._last_look = time.time()
+        if now >= max(self._next_reap, self._unsure_until):
             # With jitter, so that a fleet's agents do not look at the same moments.
             self._next_reap = now + self._options.lease / 3 * random.uniform(0.8, 1.2)
-            self._undertaker.reap()
+            self._undertaker.reap(spare={share.board.owner for share in self._shares})
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
         if now >= self._next_cleanup:
             self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
             for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
                 store.results.cleanup(1000)
+
+    def _be_unsure(self) -> None:
+        """While the store was away nobody could renew: whoever lives does so within one operation's time and its
+        pause. Until then an expired owner may be alive, with what it has finished in its ring."""
+        self._unsure_until = time.monotonic() + self._app.conf.store_timeout + 2.0
 
     # -- the dead ----------------------------------------------------------------------------------------------------
 
@@ -166,7 +184,8 @@ class Agent:
                     exit_code=1,
                     peak_kib=0,
                     running=running,
-                    over_limit=0,
+                    victim=0,
+                    why="",
                     deliberate=False,
                 )
             )
@@ -191,6 +210,24 @@ class Agent:
         if single:
             self._relieved[share.number] = running[0].token
 
+    # -- the cancelled -----------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        """Have the tasks stopped that run here and have been terminated. A task is named by its token: a later run is
+        never hit."""
+        for share in self._shares:
+            running = {entry.token for entry in share.board.running()}
+            if not running:
+                continue
+            held = {
+                d.message.id: d.lease.token
+                for d in self._broker.held(share.board.owner)
+                if d.lease.token in running and d.message is not None and d.message.id is not None
+            }
+            for task_id in self._app.store.locks.marked("terminated", list(held)):
+                log.info("Terminating %s", task_id, extra={"action": "terminate", "task_id": task_id})
+                self._line.report("cancel", share.number, held[task_id])
+
     # -- threads -----------------------------------------------------------------------------------------------------
 
     def _renew_forever(self) -> None:
@@ -208,6 +245,7 @@ class Agent:
                 opened = self._owner not in lost
                 pause = lease / 3 if opened else 0.1
             except OperationalError:
+                self._be_unsure()
                 pause = min(lease / 6, 1.0) * random.uniform(0.5, 1.0)
             except StoreError:
                 log.exception("Leases cannot be renewed")
@@ -219,12 +257,17 @@ class Agent:
             try:
                 with self._app.store.bus.subscribe(["talo.revoked"]) as ear:
                     # What was revoked while nobody listened counts too.
-                    self._common.note_revocation()
+                    self._note_revocation()
                     while not self._ended.is_set():
                         if ear.get(5.0) is not None:
-                            self._common.note_revocation()
+                            self._note_revocation()
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
+
+    def _note_revocation(self) -> None:
+        """Let the children read the set of revoked tasks anew, and look whether one of them runs."""
+        self._common.note_revocation()
+        self._revoked.set()
 
 
 def _is_alive(pid: int) -> bool:

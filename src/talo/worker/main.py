@@ -84,6 +84,9 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     hard, soft = chosen("time_limit", "task_time_limit"), chosen("soft_time_limit", "task_soft_time_limit")
     if hard and soft and soft > hard:
         raise ImproperlyConfigured(f"the soft time limit ({soft}s) is longer than the hard one ({hard}s)")
+    method = chosen("start_method", "worker_pool_start_method")
+    if method not in ("fork", "spawn"):
+        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
     prefetch = arguments.get("prefetch_multiplier")
     if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":
@@ -95,7 +98,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         queues=tuple(app.queues.consume_from),
         pool=pool,
         concurrency=concurrency,
-        start_method=chosen("start_method", "worker_pool_start_method"),
+        start_method=method,
         lease=conf.worker_lease,
         batch_time=conf.worker_batch_time,
         prefetch=prefetch or None,
@@ -138,8 +141,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     signals.celeryd_init.send(sender=options.hostname, instance=None, conf=app.conf, options=dict(arguments))
     set_up_logging(app, level, arguments.get("logfile"))
     supervisor = Supervisor(app, options)
-    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     signals.worker_init.send(sender=supervisor)
+    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     app.env.hostname = options.hostname
     app.conf.freeze()
     if not arguments.get("quiet"):

@@ -28,6 +28,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "processes"
     #: Tasks at a time.
     concurrency: int = 1
+    #: ``fork`` or ``spawn``.
     start_method: str = "fork"
     lease: float = 30.0
     #: How much work a child fetches at once, by the measured run time.

@@ -18,11 +18,12 @@ import os
 import signal
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from talo.worker.board import Board
 from talo.worker.ring import Ring
 
-__all__ = ["Command", "Common", "Share"]
+__all__ = ["Command", "Common", "Handles", "Share"]
 
 #: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at
 #: once.
@@ -53,8 +54,11 @@ class Command(enum.Enum):
 class Common:
     """What all processes of a worker share: how often the set of revoked tasks has changed. The agent writes."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = os.memfd_create("talo-common") if fd is None else fd
+        if fd is None:
+            os.ftruncate(self.fd, mmap.PAGESIZE)
+        self._memory = mmap.mmap(self.fd, mmap.PAGESIZE)
 
     @property
     def revocations(self) -> int:
@@ -66,31 +70,46 @@ class Common:
         self._memory[:8] = (self.revocations + 1).to_bytes(8, "little")
 
 
+class Handles(NamedTuple):
+    """The descriptors of a share; -1: not for this process."""
+
+    memory: int
+    tokens_read: int
+    tokens_write: int
+    bell_read: int
+    bell_write: int
+
+
 class Share:
     """One child's shared memory and pipes."""
 
-    def __init__(self, number: int, slots: int, common: Common) -> None:
+    def __init__(self, number: int, slots: int, common: Common, handles: Handles | None = None) -> None:
         self.number = number
         self.common = common
         self.slots = slots
-        self._fd = os.memfd_create(f"talo-{number}")
         size = Board.size(slots) + RING_SIZE
-        os.ftruncate(self._fd, size)
-        self._open(mmap.mmap(self._fd, size))
-        self.tokens_read, self.tokens_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.bell_read, self.bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        if handles is None:
+            self._fd = os.memfd_create(f"talo-{number}")
+            os.ftruncate(self._fd, size)
+            self.tokens_read, self.tokens_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self.bell_read, self.bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        else:
+            self._fd, self.tokens_read, self.tokens_write, self.bell_read, self.bell_write = handles
+        memory = mmap.mmap(self._fd, size)
+        self.board = Board(memory, 0, slots)
+        self.ring = Ring(memory, Board.size(slots), RING_SIZE)
 
-    def _open(self, memory: mmap.mmap) -> None:
-        self.board = Board(memory, 0, self.slots)
-        self.ring = Ring(memory, Board.size(self.slots), RING_SIZE)
+    def handles(self, *, serves: bool) -> Handles:
+        """Return what a process that is not forked needs to open it: all but the supervisor's end of the bell for the
+        child that it ``serves``, no end of the bell for others."""
+        return Handles(self._fd, self.tokens_read, self.tokens_write, self.bell_read if serves else -1, -1)
 
     def reset(self) -> None:
         """Make it ready for a new child."""
         self.board.wipe()
         self.ring.wipe()
         self.take_tokens()
-        for fd in (self.bell_read, self.bell_write):
-            os.close(fd)
+        _close(self.bell_read, self.bell_write)
         self.bell_read, self.bell_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # -- tokens ------------------------------------------------------------------------------------------------------
@@ -142,9 +161,14 @@ class Share:
 
     def keep_as_child(self) -> None:
         """Close what only the supervisor holds, so that its death can be heard."""
-        os.close(self.bell_write)
+        _close(self.bell_write)
 
     def keep_as_stranger(self) -> None:
         """The same in a process that this share does not serve."""
-        for fd in (self.bell_read, self.bell_write):
+        _close(self.bell_read, self.bell_write)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
             os.close(fd)

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from talo import signals
 from talo.util.process import describe_status, peak_kib
-from talo.worker.agent import agent_main
-from talo.worker.child import RECYCLE, child_main
+from talo.worker.child import RECYCLE
 from talo.worker.family import Family, Member
 from talo.worker.ladder import Ladder, Rung
 from talo.worker.lines import AgentLine, Death, Running
-from talo.worker.logs import name_process
 from talo.worker.share import Command, Common, Share
+from talo.worker.starters import starter_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -48,6 +47,7 @@ class Supervisor:
     def __init__(self, app: Talo, options: WorkerOptions) -> None:
         self._app = app
         self._options = options
+        self._starter = starter_of(app, options)
         self._common = Common()
         self._shares: list[Share] = []
         self._family = Family()
@@ -99,7 +99,7 @@ class Supervisor:
 
     def _start_agent(self) -> None:
         self._line.open()
-        pid = self._fork(lambda: agent_main(self._app, self._options, self._shares, self._common, self._line))
+        pid = self._starter.agent(self._shares, self._common, self._line)
         self._line.keep_as_supervisor()
         self._agent = Member(pid, None, time.monotonic())
         for death in self._unburied.values():
@@ -112,50 +112,12 @@ class Supervisor:
             return
         share.reset()
         signals.worker_before_create_process.send(sender=self)
-        pid = self._fork(lambda: self._be_child(share))
+        pid = self._starter.child(share, self._shares, self._common, self._line)
         self._family.add(Member(pid, share, time.monotonic()))
-
-    def _be_child(self, share: Share) -> int:
-        self._line.keep_as_stranger()
-        name_process(f"child-{share.number}")
-        for other in self._shares:
-            if other is share:
-                other.keep_as_child()
-            else:
-                other.keep_as_stranger()
-        return child_main(self._app, self._options, share)
 
     def _free_share(self) -> Share | None:
         taken = {member.share.number for member in self._family if member.share is not None} | self._unburied.keys()
         return next((share for share in self._shares if share.number not in taken), None)
-
-    def _fork(self, main: Any) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
-        pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
-            return pid
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in _OURS:
-                signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            code = main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            log.critical("Unrecoverable error in process %d", os.getpid(), exc_info=True)
-        finally:
-            logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
 
     def _bury_children(self) -> None:
         while True:
@@ -188,7 +150,8 @@ class Supervisor:
             exit_code=code,
             peak_kib=peak,
             running=running,
-            over_limit=member.over_limit,
+            victim=member.victim,
+            why=member.why,
             deliberate=member.killed,
         )
         self._unburied[share.number] = death
@@ -222,19 +185,17 @@ class Supervisor:
         self._start_agent()
 
     def _hear_agent(self) -> None:
-        for word, number in self._line.hear():
+        for word, number, token in self._line.hear():
+            member = self._family.of_share(number)
             if word == "buried":
                 self._unburied.pop(number, None)
                 self._replace()
-            elif word == "stuck":
-                member = self._family.of_share(number)
-                if member is not None:
-                    log.error(
-                        "Child %d does not fetch although there is work; replacing it",
-                        member.pid,
-                        extra={"action": "stuck"},
-                    )
-                    self._kill(member)
+            elif member is not None and word == "cancel":
+                self._cancel(member, token)
+            elif member is not None and word == "stuck":
+                fields = {"action": "stuck"}
+                log.error("Child %d does not fetch although there is work; replacing it", member.pid, extra=fields)
+                self._kill(member)
 
     # -- limits ------------------------------------------------------------------------------------------------------
 
@@ -244,7 +205,12 @@ class Supervisor:
             assert member.share is not None
             for entry in member.share.board.running():
                 if entry.hard and now > entry.hard + patient:
-                    self._kill_over_limit(member, entry.token)
+                    self._kill_for(member, entry.token, "time_limit")
+                    break
+                if not patient and now > member.cancelled.get(entry.token, now):
+                    # It had its time to hear the exception. Where several run in one process, they are not killed for
+                    # one.
+                    self._kill_for(member, entry.token, "terminated")
                     break
                 if entry.hard and patient and now > entry.hard:
                     self._warn(member, entry.token, Command.HARD)
@@ -256,20 +222,23 @@ class Supervisor:
         key = (token, command.value[0])
         if key not in member.warned:
             member.warned.add(key)
-            assert member.share is not None
             log.warning("%s time limit exceeded in child %d", "Soft" if command is Command.SOFT else "Hard", member.pid)
-            member.share.ring_bell(member.pid, command, token)
+            self._ring(member, command, token)
 
-    def _kill_over_limit(self, member: Member, token: int) -> None:
-        """Kill a child whose task is over its hard limit; first stop it and look again, so that never the next task
-        is hit."""
+    def _cancel(self, member: Member, token: int) -> None:
+        """Stop a running task: by an exception, and if it does not hear that, by its process."""
+        if token not in member.cancelled:
+            member.cancelled[token] = time.monotonic() + INTERRUPT_GRACE
+            self._ring(member, Command.CANCEL, token)
+
+    def _kill_for(self, member: Member, token: int, why: str) -> None:
+        """Kill a child for one of its tasks; first stop it and look again, so that never the next task is hit."""
         assert member.share is not None
         os.kill(member.pid, signal.SIGSTOP)
         if not _wait_stopped(member.pid):
             return
-        now = time.monotonic()
-        if any(entry.token == token and now > entry.hard for entry in member.share.board.running()):
-            member.over_limit = token
+        if any(entry.token == token for entry in member.share.board.running()):
+            member.victim, member.why = token, why
             self._kill(member)
         else:
             os.kill(member.pid, signal.SIGCONT)
@@ -284,6 +253,12 @@ class Supervisor:
         """Take the next rung of the ladder when it is time."""
         rung = self._ladder.climb(now, alone=not self._family)
         if rung is Rung.DRAIN:
+            signals.worker_shutting_down.send(
+                sender=self._options.hostname,
+                sig=self._ladder.signal,
+                how=self._ladder.how,
+                exitcode=self._ladder.exit_code,
+            )
             for member in self._family:
                 self._ring(member, Command.DRAIN)
         elif rung is Rung.SOFT:
@@ -301,9 +276,9 @@ class Supervisor:
         elif now > self._agent.deadline:
             os.kill(self._agent.pid, signal.SIGKILL)
 
-    def _ring(self, member: Member, command: Command) -> None:
+    def _ring(self, member: Member, command: Command, token: int = 0) -> None:
         assert member.share is not None
-        member.share.ring_bell(member.pid, command)
+        member.share.ring_bell(member.pid, command, token)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 
@@ -320,25 +295,25 @@ class Supervisor:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
 
     def _on_term(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown")
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown", signal="SIGTERM")
 
     def _on_int(self, _signum: int, _frame: Any) -> None:
         if self._ladder.stopping:
-            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown")
+            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown", signal="SIGINT")
         else:
             self._ladder.stop(
-                Rung.DRAIN, exit_code=1, says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown"
+                Rung.DRAIN,
+                exit_code=1,
+                says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown",
+                signal="SIGINT",
             )
 
     def _on_quit(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown")
+        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown", signal="SIGQUIT")
 
     def _on_hup(self, _signum: int, _frame: Any) -> None:
         self._restart = True
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting")
-
-
-_OURS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting", signal="SIGHUP")
 
 
 def _note(_signum: int, _frame: Any) -> None:

@@ -6,10 +6,10 @@ Taking a lease over makes the agent its owner; then it settles like anyone else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from talo.errors import TimeLimitExceeded, WorkerLostError
+from talo.errors import Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.limits import limits_of
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
@@ -51,8 +51,8 @@ class Undertaker:
         def judge(delivery: Delivery) -> Settlement:
             if delivery.former not in charged:
                 return _again(delivery)
-            if death.over_limit and delivery.former == death.over_limit:
-                return self._over_limit(delivery, death)
+            if death.victim and delivery.former == death.victim:
+                return self._over_limit(delivery, death) if death.why == "time_limit" else self._terminated(delivery)
             if death.deliberate:
                 return _again(delivery)
             return self._lost(
@@ -61,13 +61,14 @@ class Undertaker:
 
         self._take_over(death.owner, judge, expired=False)
 
-    def reap(self) -> None:
-        """Take over what expired owners of any worker hold."""
+    def reap(self, spare: Set[str]) -> None:
+        """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
+        know."""
         for info in self._broker.owners():
             if info.remaining >= 0:
                 # They come in the order of their ends.
                 return
-            if info.owner != self._owner:
+            if info.owner != self._owner and info.owner not in spare:
                 self._reap_owner(info)
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
@@ -126,6 +127,12 @@ class Undertaker:
             extra={"action": "hard_limit"},
         )
         return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
+
+    def _terminated(self, delivery: Delivery) -> Settlement:
+        run = self._intake.recall(delivery)
+        if run is None:
+            return _again(delivery)
+        return settlement_of_lost(run, Terminated("terminated"), "terminated", {})
 
     def _lost(self, delivery: Delivery, status: str, detail: dict[str, Any]) -> Settlement:
         """The process of a running task died: once more, or never again."""

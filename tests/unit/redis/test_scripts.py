@@ -111,7 +111,7 @@ def test_of_many_turns_at_once_each_message_goes_to_one(redis_url: str, open_sto
     for thread in threads:
         thread.join(30)
     # Then each came once
-    assert sorted(map(int, sum(found, []))) == list(range(600))
+    assert sorted(int(body) for each in found for body in each) == list(range(600))
 
 
 @pytest.mark.parametrize("wrap", [lambda payload: payload, lambda payload: b" " + payload], ids=["json", "odd json"])

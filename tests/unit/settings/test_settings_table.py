@@ -156,6 +156,7 @@ def test_talo_s_own_settings_are_effective():
         "worker_lease": 30.0,
         "task_max_deliveries": 3,
         "task_dead_letters": True,
+        "task_unknown_patience": 300.0,
         "dead_letter_expires": 30 * 86_400.0,
         "publish_timeout": 5.0,
         "store_timeout": 5.0,

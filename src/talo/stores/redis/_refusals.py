@@ -23,7 +23,7 @@ _FULL = frozenset({"OOM", "MISCONF"})
 _LATER = frozenset({"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED"})
 _LOGIN = {
     "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
-    "WRONGPASS": "does not accept this user name and password",
+    "WRONGPASS": "does not accept this user name and password: correct them in the URL",
     "DENIED": "is in protected mode: give it a password, or connect from its own machine",
     "NOPROTO": "does not speak RESP3: Talo needs Redis 6.2 or newer",
 }

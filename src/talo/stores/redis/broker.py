@@ -113,7 +113,7 @@ class RedisBroker(Broker):
         return self._keys.prefix + self._list(message)
 
     def sendable(self, messages: Sequence[Message]) -> list[Part]:
-        """``messages`` as the scripts take them: list, raw, due."""
+        """``messages`` as the scripts take them: list, raw, due; their queues are announced."""
         parts: list[Part] = []
         self._announce({message.queue for message in messages}, self._client.deadline())
         for message in messages:

@@ -26,7 +26,7 @@ from talo.stores.redis.address import Address
 try:
     from hiredis import HiredisError, PushNotification, Reader, pack_command
 except ImportError as error:
-    raise MissingExtra("redis", "redis") from error
+    raise MissingExtra("hiredis", "redis") from error
 
 __all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
 
@@ -239,6 +239,8 @@ class Connection:
             self._armed = left
 
     def _broken(self, error: Exception) -> StoreUnavailable:
+        # Who polls it beside us would not notice that it is closed, but notices its end.
+        self.shutdown()
         self.close()
         if isinstance(error, TimeoutError | DeadlinePassed):
             return DeadlinePassed(f"{self._address.shown} did not answer in time")

@@ -207,15 +207,14 @@ class Listener:
 
     def _unsubscribed(self) -> bytes:
         """The command that ends subscriptions which nobody came back for."""
-        now, ended = monotonic(), self._ended
-        self._ended = []
-        idle = len(self._idle)
-        for key in tuple(self._idle):
-            if idle <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
+        now, old = monotonic(), list[bytes]()
+        for key in self._idle:
+            if len(self._idle) - len(old) <= _LINGERING and now - self._channels[key].idle_since < _LINGER:
                 break
-            idle -= 1
+            old.append(key)
+        for key in old:
             del self._idle[key], self._channels[key]
-            ended.append(key)
+        ended, self._ended = self._ended + old, []
         return pack(b"UNSUBSCRIBE", *ended) if ended else b""
 
     def _leave(self, want: Want) -> None:

@@ -22,6 +22,8 @@ __all__ = [
     "MARKED",
     "OPEN",
     "OWNERS",
+    "PLANS_CHANGE",
+    "PLANS_READ",
     "PURGE",
     "RELEASE",
     "RENEW",
@@ -65,6 +67,8 @@ CLEANUP = Script("cleanup", "_messages", "_dead")
 GROUP_OPEN = Script("group_open", "_messages", "_groups")
 GROUP_PARTS = Script("group_parts", "_messages", "_groups")
 STORE = Script("store", "_results")
+PLANS_READ = Script("plans_read", "_messages", "_plans")
+PLANS_CHANGE = Script("plans_change", "_messages", "_plans")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")
 MARK = Script("mark")

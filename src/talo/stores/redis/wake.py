@@ -104,31 +104,24 @@ class Wake:
                 finally:
                     self._leading.release()
             else:
-                # Another thread waits. This one keeps no connection while it sleeps: two who did would leave none to
-                # send.
-                answer = self._stirred(connection) or self._sleep(None, min(deadline, monotonic() + _GLANCE), also)
+                # Another thread waits. This one keeps no connection while it sleeps: some must be left to send.
+                answer = self._wait_on(connection, monotonic(), also) or self._glance(deadline, also)
             if answer or monotonic() >= deadline:
                 return answer
 
     def _wait_on(self, connection: Connection, deadline: float, also: Sequence[int]) -> bool:
         """Wait on the connection, or for a moment beside it if somebody is talking on it."""
-        if self._stirred(connection):
-            return True
         if not self._client.pool.take_this(connection):
-            return self._sleep(None, min(deadline, monotonic() + _GLANCE), also)
+            return connection.closed or connection.stirs != self._seen.stirs or self._glance(deadline, also)
         try:
-            return self._sleep(connection, deadline, also)
+            # First what came before: a push may have been read by whoever talked on it last.
+            connection.drain()
+            return connection.stirs != self._seen.stirs or self._sleep(connection, deadline, also)
         finally:
             self._client.pool.give(connection)
 
-    def _stirred(self, connection: Connection) -> bool:
-        """Whether the connection has heard of a change since the turn; looks at what has come, if nobody is talking on it."""
-        if self._client.pool.take_this(connection):
-            try:
-                connection.drain()
-            finally:
-                self._client.pool.give(connection)
-        return connection.closed or connection.stirs != self._seen.stirs
+    def _glance(self, deadline: float, also: Sequence[int]) -> bool:
+        return self._sleep(None, min(deadline, monotonic() + _GLANCE), also)
 
     def _sleep(self, connection: Connection | None, until: float, also: Sequence[int]) -> bool:
         """Until something happens (True) or the time is over."""

@@ -22,6 +22,7 @@ from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
 from talo.testing.contract.raw import RawContract
 from talo.testing.contract.results import ResultContract
+from talo.testing.contract.schedules import ScheduleContract
 from talo.testing.contract.settling import SettlingContract
 from talo.testing.contract.waiting import WaitingContract
 
@@ -37,6 +38,7 @@ __all__ = [
     "ProcessContract",
     "RawContract",
     "ResultContract",
+    "ScheduleContract",
     "SettlingContract",
     "StoreContract",
     "WaitingContract",
@@ -55,4 +57,4 @@ class StoreContract(
     LockContract,
     ProcessContract,
 ):
-    """Every rule that holds for every store."""
+    """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides."""

@@ -264,3 +264,34 @@ SELECT member FROM talo_mark WHERE kind = ?1 AND expires > ?2;
 
 -- name: unmark
 DELETE FROM talo_mark WHERE kind = ?1 AND member IN (SELECT value FROM json_each(?2));
+
+-- name: plans
+SELECT name, version, plan FROM talo_plan WHERE space = ?1 AND version > ?2 ORDER BY version;
+
+-- name: plan_versions
+SELECT name, version FROM talo_plan
+WHERE space = ?1 AND plan IS NOT NULL AND name IN (SELECT value FROM json_each(?2));
+
+-- name: put_plan
+INSERT INTO talo_plan (space, name, version, plan) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (space, name) DO UPDATE SET version = excluded.version, plan = excluded.plan;
+
+-- name: forget_removed
+-- Who looks once in a while sees a removal in its place; the oldest beyond ?2 are known by a complete look only.
+DELETE FROM talo_plan WHERE space = ?1 AND plan IS NULL AND name <> '' AND version <= (
+    SELECT version FROM talo_plan WHERE space = ?1 AND plan IS NULL AND name <> '' ORDER BY version DESC LIMIT 1 OFFSET ?2
+) RETURNING version;
+
+-- name: add_run
+INSERT INTO talo_run (space, name, id, run) VALUES (?1, ?2, ?3, ?4);
+
+-- name: forget_runs
+DELETE FROM talo_run WHERE space = ?1 AND name = ?2 AND id <= (
+    SELECT id FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3
+);
+
+-- name: drop_runs
+DELETE FROM talo_run WHERE space = ?1 AND name = ?2;
+
+-- name: runs
+SELECT run FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT ?3;

@@ -1,0 +1,103 @@
+"""Which commands there are, and loading the one that is called.
+
+Owns the table of names: help and completion read it, so that calling one command imports no other. Also what is said
+of Celery's commands that Talo does not have. Called by ``cli.main``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+from talo.cli._errors import Refused
+from talo.util.names import nearest
+
+__all__ = ["ABSENT", "COMMANDS", "CommandGroup", "Entry", "TaloCommand"]
+
+
+class Entry(NamedTuple):
+    """Where a command is, and its line in the overview (the first of its own help)."""
+
+    module: str
+    help: str
+
+
+#: In the order of the overview. The attribute in the module has the command's name.
+COMMANDS: dict[str, Entry] = {
+    "worker": Entry("talo.cli.worker", "Run a worker."),
+    "call": Entry("talo.cli.call", "Send a task by name and print its id."),
+    "result": Entry("talo.cli.result", "Print the result of a task."),
+    "status": Entry("talo.cli.status", "List the workers that are alive."),
+    "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
+    "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
+    "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
+    "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
+    "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),
+}
+
+_LATER = "this release of Talo does not have it yet"
+#: Celery's commands that are not here: what to do instead.
+ABSENT: dict[str, str] = {
+    "beat": f"{_LATER}; until then let cron or a systemd timer run `talo -A APP call TASK`",
+    "inspect": f"{_LATER}; `talo status` lists workers, `talo queues` what waits",
+    "control": f"{_LATER}; results are revoked with AsyncResult(id).revoke()",
+    "events": f"{_LATER}; the worker's log tells each task's story",
+    "multi": "run one worker per service under systemd, a supervisor or a container: Talo does not daemonize",
+    "migrate": f"{_LATER}; let the workers drain the old broker, then change the URL",
+    "shell": "start python and import the app",
+    "list": "`talo queues` lists the queues; there are no bindings to list",
+    "graph": "`talo status` lists what runs",
+    "logtool": "log lines carry fields: use a JSON formatter and any log tool",
+    "amqp": "use the tools of the broker",
+    "upgrade": "old names of settings are understood as they are; `talo check --settings` shows today's names",
+    "flower": "`talo status`, `talo queues` and `talo dead` show what it would",
+}
+
+
+class TaloCommand(click.Command):
+    """A command that knows the global options, and says where they belong."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if ctx.parent is None:
+                raise
+            root = ctx.find_root()
+            known = {name for parameter in root.command.params for name in parameter.opts}
+            if error.option_name in known:
+                path = ctx.command_path.removeprefix("talo ")
+                raise click.UsageError(
+                    f"{error.option_name} is an option of talo itself: write it before the command, "
+                    f"as in talo {error.option_name} ... {path}",
+                    ctx,
+                ) from None
+            raise
+
+
+class CommandGroup(click.Group):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        entry = COMMANDS.get(name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(entry.module), name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if name in ABSENT:
+            raise Refused(f"there is no command {name!r}: {ABSENT[name]}")
+        if name not in COMMANDS and not name.startswith("-"):
+            guess = nearest(name, [*COMMANDS, *ABSENT])
+            raise click.UsageError(f"No such command {name!r}." + (f" Did you mean {guess}?" if guess else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])

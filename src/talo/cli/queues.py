@@ -1,0 +1,36 @@
+"""``talo queues``: how much waits where. Called by ``cli.main``."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from talo.cli._commands import TaloCommand
+from talo.cli._output import print_json, print_table
+from talo.cli._session import Session
+from talo.stores.base import QueueStats
+
+__all__ = ["queues"]
+
+
+@click.command(cls=TaloCommand)
+@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def queues(session: Session, as_json: bool) -> None:
+    """Count what waits in each queue.
+
+    Ready tasks could start now, delayed ones wait for their time, leased ones are held by a worker.
+    """
+    with session.opened() as app:
+        found = {stats.name: stats for stats in app.store.broker.stats()}
+        for name in app.queues.consume_from:
+            found.setdefault(name, QueueStats(name=name, ready=0, delayed=0, leased=0))
+    rows = [found[name] for name in sorted(found)]
+    if as_json:
+        print_json([msgspec.to_builtins(row) for row in rows])
+    else:
+        print_table(
+            session,
+            ("queue", "ready", "delayed", "leased"),
+            [(row.name, row.ready, row.delayed, row.leased) for row in rows],
+        )

@@ -1,0 +1,166 @@
+"""Dead letters: listing, showing, replaying and dropping them.
+
+Owns what a replay is: the same call, sent as a new run under a new id, linked to the old one by the header
+``replay_of``. Keeping the letters is the store's; replacing a letter by its new run is one step there, so none is
+replayed twice or lost. Called by the command line and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from talo.errors import MalformedMessage
+from talo.stores.base import Broker, DeadLetter
+from talo.wire import serializers
+from talo.wire._ids import new_id
+from talo.wire.message import Message
+from talo.wire.protocol import decode, encode_body, make_message
+
+__all__ = ["DeadLetters", "Replayed", "new_run"]
+
+#: Letters that are read or replaced in one step.
+BATCH = 100
+
+#: Properties that belong to the old sending.
+_OF_ONE_SENDING = frozenset({"expiration", "delivery_tag"})
+
+
+class Replayed(msgspec.Struct, kw_only=True, frozen=True):
+    """What became of one letter: ``task_id`` is the new run's; None with a ``fault`` that says why there is none."""
+
+    letter: str
+    replay_of: str | None
+    task_id: str | None = None
+    fault: str | None = None
+
+
+class DeadLetters:
+    """The dead letters of one broker.
+
+    ``accept`` holds the content types that may be read (``serializers.accept``): a letter in any other is never
+    decoded, whoever asks for its replay.
+    """
+
+    def __init__(self, broker: Broker, accept: frozenset[str]) -> None:
+        self._broker = broker
+        self._accept = accept
+
+    def list(
+        self, *, task: str | None = None, queue: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Sequence[DeadLetter]:
+        """Return letters, latest first, of this task and queue."""
+        return self._broker.dead(limit=limit, offset=offset, task=task, queue=queue)
+
+    def get(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """Return the letters of these ids, which may be the letters' own or those of tasks. Unknown ones are left
+        out."""
+        return self._broker.dead_get(ids)
+
+    def ids(self, *, task: str | None = None, queue: str | None = None) -> Sequence[str]:
+        """Return the ids of every letter there is now.
+
+        Taking them first keeps what dies meanwhile (a replayed run that fails again) out of the same sweep.
+        """
+        found: dict[str, None] = {}
+        offset = 0
+        while letters := self.list(task=task, queue=queue, limit=BATCH, offset=offset):
+            found.update(dict.fromkeys(letter.id for letter in letters))
+            offset += len(letters)
+        return tuple(found)
+
+    def replay(self, ids: Sequence[str]) -> Iterator[Replayed]:
+        """Send these letters again as new runs, batch by batch, and tell what became of each.
+
+        A letter that makes no task stays and is told with its fault; one that is gone is told so too.
+        """
+        for start in range(0, len(ids), BATCH):
+            yield from self._replay(ids[start : start + BATCH])
+
+    def drop(self, ids: Sequence[str]) -> int:
+        """Delete these letters for good; return how many there were."""
+        dropped = 0
+        for start in range(0, len(ids), BATCH):
+            letters = [letter.id for letter in self.get(ids[start : start + BATCH])]
+            if not letters:
+                continue
+            done = self._broker.dead_replace(letters, [])
+            # Somebody else took one of them: the rest goes one by one.
+            dropped += done or sum(self._broker.dead_replace([letter], []) for letter in letters)
+        return dropped
+
+    def _replay(self, ids: Sequence[str]) -> Iterator[Replayed]:
+        letters = self.get(ids)
+        known = {name for letter in letters for name in (letter.id, letter.death.task_id)}
+        runs: list[tuple[DeadLetter, Message]] = []
+        for letter in letters:
+            try:
+                runs.append((letter, new_run(letter, self._accept)))
+            except MalformedMessage as error:
+                yield Replayed(letter=letter.id, replay_of=letter.death.task_id, fault=str(error))
+        if runs:
+            done = self._broker.dead_replace([letter.id for letter, _ in runs], [message for _, message in runs])
+            for letter, message in runs:
+                yield self._told(letter, message, bool(done or self._broker.dead_replace([letter.id], [message])))
+        for name in ids:
+            if name not in known:
+                yield Replayed(letter=name, replay_of=None, fault="there is no such dead letter")
+
+    @staticmethod
+    def _told(letter: DeadLetter, message: Message, sent: bool) -> Replayed:
+        of = message.headers["replay_of"]
+        if not sent:
+            return Replayed(letter=letter.id, replay_of=of, fault="somebody else has replayed or dropped it")
+        return Replayed(letter=letter.id, replay_of=of, task_id=message.id)
+
+
+def new_run(letter: DeadLetter, accept: frozenset[str]) -> Message:
+    """Return the message of a new run of a dead letter: due now, with no retries behind it and no expiry.
+
+    The body stays as it was encoded; only protocol 1, which has the id inside, is written anew as protocol 2.
+    ``MalformedMessage`` if the letter makes no task.
+    """
+    message = letter.message
+    if message is None or type(message.headers) is not dict:
+        raise MalformedMessage(letter.death.reason, letter.death.text or "its bytes make no message")
+    if "task" not in message.headers:
+        message = _as_protocol_2(message, accept)
+    old, task_id = message.id, new_id()
+    root = message.headers.get("root_id")
+    headers = {
+        **message.headers,
+        "id": task_id,
+        "root_id": task_id if root in (None, old) else root,
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "replay_of": old,
+    }
+    properties = {name: value for name, value in message.properties.items() if name not in _OF_ONE_SENDING}
+    properties["correlation_id"] = task_id
+    return msgspec.structs.replace(message, headers=headers, properties=properties, queue=letter.queue, due=None)
+
+
+def _as_protocol_2(message: Message, accept: frozenset[str]) -> Message:
+    call = decode(message, accept)
+    codec = serializers.get(message.content_type)
+    fresh = make_message(
+        call.task,
+        call.id,
+        queue=message.queue,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        priority=message.priority,
+        codec=codec,
+    )
+    fresh.body, _ = encode_body(
+        call.args,
+        call.kwargs,
+        callbacks=call.callbacks,
+        errbacks=call.errbacks,
+        chain=call.chain,
+        chord=call.chord,
+        codec=codec,
+    )
+    fresh.headers |= {name: value for name, value in call.headers.items() if name != "compression"}
+    return fresh

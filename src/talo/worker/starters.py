@@ -1,0 +1,178 @@
+"""How a process of the worker begins: forked from the supervisor, or spawned anew.
+
+A forked one shares the imported app's memory. A spawned one imports the app itself and opens the shared memory and
+pipes by their descriptors (``worker.spawned``); for systems and libraries that do not survive a fork. Called by the
+supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from talo.errors import ImproperlyConfigured
+from talo.worker.agent import agent_main
+from talo.worker.child import child_main
+from talo.worker.lines import AgentLine
+from talo.worker.logs import name_process
+from talo.worker.options import WorkerOptions
+from talo.worker.share import Common, Handles, Share
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+
+__all__ = ["Birth", "Starter", "starter_of"]
+
+log = logging.getLogger("talo.worker")
+
+#: The supervisor's signals: none may reach a new process before it has its own handlers.
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+
+
+class Birth(msgspec.Struct, kw_only=True):
+    """Everything a spawned process needs to know."""
+
+    options: WorkerOptions
+    #: ``module:attribute``.
+    app: str
+    path: list[str]
+    settings: dict[str, Any]
+    level: int
+    common: int
+    #: By share number.
+    shares: list[Handles]
+    #: The share that it serves; None for the agent.
+    serves: int | None
+    line: tuple[int, int] | None
+
+
+class Starter(ABC):
+    """Starts agents and children; returns their pids."""
+
+    def __init__(self, app: Talo, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+
+    @abstractmethod
+    def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        """Start an agent."""
+
+    @abstractmethod
+    def child(self, share: Share, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        """Start a child on ``share``."""
+
+
+def starter_of(app: Talo, options: WorkerOptions) -> Starter:
+    """Return the starter that the options name."""
+    return Spawning(app, options) if options.start_method == "spawn" else Forking(app, options)
+
+
+class Forking(Starter):
+    """Forks."""
+
+    def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        return self._fork(lambda: agent_main(self._app, self._options, shares, common, line))
+
+    def child(self, share: Share, shares: Sequence[Share], common: Common, line: AgentLine) -> int:  # noqa: ARG002
+        return self._fork(lambda: self._be_child(share, shares, line))
+
+    def _be_child(self, share: Share, shares: Sequence[Share], line: AgentLine) -> int:
+        line.keep_as_stranger()
+        name_process(f"child-{share.number}")
+        for other in shares:
+            if other is share:
+                other.keep_as_child()
+            else:
+                other.keep_as_stranger()
+        return child_main(self._app, self._options, share)
+
+    @staticmethod
+    def _fork(main: Callable[[], int]) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            code = main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            log.critical("Unrecoverable error in process %d", os.getpid(), exc_info=True)
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+class Spawning(Starter):
+    """Starts a new interpreter for each process. All descriptors are closed in it but those of its birth."""
+
+    def __init__(self, app: Talo, options: WorkerOptions) -> None:
+        super().__init__(app, options)
+        self._where = _where(app)
+
+    def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        handles = [share.handles(serves=False) for share in shares]
+        return self._spawn(common, handles, None, line.agent_ends)
+
+    def child(self, share: Share, shares: Sequence[Share], common: Common, line: AgentLine) -> int:  # noqa: ARG002
+        return self._spawn(common, [share.handles(serves=True)], share.number, None)
+
+    def _spawn(self, common: Common, shares: list[Handles], serves: int | None, line: tuple[int, int] | None) -> int:
+        birth = Birth(
+            options=self._options,
+            app=self._where,
+            path=sys.path,
+            settings={name: value for name, value in self._app.conf.changes.items() if _is_data(value)},
+            level=logging.getLogger("talo").level,
+            common=common.fd,
+            shares=shares,
+            serves=serves,
+            line=line,
+        )
+        fds = [fd for fd in (common.fd, *(line or ()), *(fd for share in shares for fd in share)) if fd >= 0]
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        try:
+            text = msgspec.json.encode(birth).decode()
+            command = [sys.executable, "-m", "talo.worker.spawned", text]
+            return os.posix_spawn(sys.executable, command, os.environ, setsigdef=SIGNALS - {signal.SIGCHLD})
+        finally:
+            for fd in fds:
+                os.set_inheritable(fd, False)
+
+
+def _where(app: Talo) -> str:
+    """Return ``module:attribute`` of the app, by which a spawned process finds it again."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and module is not None:
+            for attribute, value in list(vars(module).items()):
+                if value is app:
+                    return f"{name}:{attribute}"
+    raise ImproperlyConfigured(
+        "start method spawn needs an app that can be imported: let it stand in a module, under a name of its own"
+    )
+
+
+def _is_data(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, msgspec.MsgspecError):
+        return False
+    return True

@@ -1,0 +1,27 @@
+"""Where chaos happens: on a file and on Redis, each test in a place of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from talo.app.app import Talo
+from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
+from tests.workers import client
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store."""
+    if request.param == "redis":
+        return str(request.getfixturevalue("redis_url"))
+    return f"sqlite:///{tmp_path}/talo.sqlite3"
+
+
+@pytest.fixture
+def app(broker: str) -> Iterator[Talo]:
+    """A client of it."""
+    with client(broker) as app:
+        yield app

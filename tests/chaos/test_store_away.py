@@ -1,0 +1,165 @@
+"""The store stops, hangs, breaks and comes back under a worker: work goes on by itself, and nothing is lost.
+
+Redis with a file that is synced before each answer, so that what it answered it keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from talo.app.app import Talo
+from tests.chaos.kit import LONG, Fleet, Judge, call, check, for_seconds, full, send_all
+from tests.servers.proxy import Proxy
+from tests.servers.redis import RedisServer
+from tests.support import eventually
+from tests.workers import client
+
+#: How long a fault lasts: longer than a lease, and than one operation of the store may take.
+FAULT = 3.0
+#: The promise: consuming again so soon after the store is back.
+BACK = 10.0
+ENV = {"TALO_WORKER_LEASE": "2", "TALO_STORE_TIMEOUT": "1"}
+
+
+class Place:
+    """A Redis of this test's own, and the proxy through which the workers see it."""
+
+    def __init__(self, server: RedisServer, proxy: Proxy) -> None:
+        self.server = server
+        self.proxy = proxy
+
+    @property
+    def url(self) -> str:
+        return self.server.url_of(0, self.proxy.port)
+
+
+@pytest.fixture
+def place(own_redis: RedisServer) -> Iterator[Place]:
+    with Proxy("127.0.0.1", own_redis.port) as proxy:
+        yield Place(own_redis, proxy)
+
+
+@pytest.fixture
+def app(place: Place) -> Iterator[Talo]:
+    """A client that does not go through the proxy."""
+    with client(place.server.url) as app:
+        yield app
+
+
+def stopped(place: Place) -> Callable[[], object]:
+    place.server.stop()
+    return place.server.start
+
+
+def killed(place: Place) -> Callable[[], object]:
+    place.server.kill()
+    return place.server.start
+
+
+def paused(place: Place) -> Callable[[], object]:
+    place.server.pause()
+    return place.server.resume
+
+
+def black_holed(place: Place) -> Callable[[], object]:
+    place.proxy.black_hole()
+    return place.proxy.pass_on
+
+
+def reset(place: Place) -> Callable[[], object]:
+    place.proxy.reset()
+    return place.proxy.pass_on
+
+
+def refused(place: Place) -> Callable[[], object]:
+    place.proxy.refuse()
+    return place.proxy.pass_on
+
+
+def trickled(place: Place) -> Callable[[], object]:
+    place.proxy.trickle(0.01)
+    return place.proxy.pass_on
+
+
+def cut(place: Place) -> Callable[[], object]:
+    """Answers break off in the middle."""
+    place.proxy.cut_after(100)
+    return place.proxy.pass_on
+
+
+FAULTS = [stopped, killed, paused, black_holed, reset, refused, trickled, cut]
+Fault = Callable[[Place], Callable[[], object]]
+
+
+@pytest.mark.promise("B03")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.timeout(180)
+def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Place, app: Talo, tmp_path: Path) -> None:
+    # Given work that flows
+    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 1_000))])
+    with Fleet(place.url, tmp_path, "-c", "2", env=ENV) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+        eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
+        # When the store is away for a while, and comes back
+        with ExitStack() as end:
+            end.callback(fault(place))
+            for_seconds(FAULT)
+        back = time.time()
+        # Then what was there flows again, and so does what is new
+        ids += [app.send_task("tests.apps.traced.burn", (0.0,)).id]
+        judge = Judge(app, fleet.trace, ids)
+        judge.wait(LONG)
+        judge.nothing_is_left()
+    starts = [(line[2], float(line[3])) for line in fleet.trace.lines() if line[0] == "start"]
+    first = {pid: min((at for by, at in starts if by == pid and at > back), default=0.0) for pid, _ in starts}
+    assert len(first) == 2, "no child was replaced"
+    assert max(first.values()) < back + BACK
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+    assert judge.repeated_without_cause() == set()
+
+
+@pytest.mark.promise("D08", "B03")
+@pytest.mark.parametrize("fault", [killed, paused, black_holed, refused], ids=lambda fault: fault.__name__)
+@pytest.mark.timeout(180)
+def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
+    fault: Fault, place: Place, app: Talo, tmp_path: Path
+) -> None:
+    # Given tasks that run
+    ids = send_all(app, [call("nap", 1.0) for _ in range(2)])
+    with Fleet(place.url, tmp_path, "-c", "2", env=ENV) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+        eventually(lambda: check(len(fleet.trace.count("start")) == 2), LONG)
+        with ExitStack() as end:
+            # When they end while the store is away, for longer than their lease
+            end.callback(fault(place))
+            eventually(lambda: check(len(fleet.trace.count("end")) == 2), LONG)
+            for_seconds(FAULT)
+        # Then they are recorded as what they were, and did not run again
+        judge.wait()
+        judge.nothing_is_left()
+    assert judge.states() == {"SUCCESS": 2}
+    assert fleet.trace.count("start") == dict.fromkeys(ids, 1)
+    assert judge.dead() == []
+
+
+@pytest.mark.promise("B03")
+@pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
+@pytest.mark.timeout(180)
+def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Path) -> None:
+    ids = send_all(app, [call("nap", 0.005) for _ in range(600)])
+    with Fleet(place.url, tmp_path, "-P", pool, "-c", "2", env=ENV) as fleet:
+        eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
+        place.server.kill()
+        for_seconds(1.0)
+        place.server.start()
+        judge = Judge(app, fleet.trace, ids)
+        judge.wait()
+        judge.nothing_is_left()
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+    assert judge.repeated() == set()

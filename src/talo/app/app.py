@@ -23,14 +23,13 @@ from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
-from talo.app.groups import GroupResult, ResultSet
 from talo.app.registry import TaskRegistry
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
 from talo.app.send import Prepared, Sender
 from talo.app.stores import AppStores
 from talo.app.task import Task
-from talo.app.workflows import Workflows
+from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
 from talo.settings import Settings
@@ -46,7 +45,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, AppTwins):
+class Talo(TaskDecorator, AppTwins, WorkflowDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -105,7 +104,6 @@ class Talo(TaskDecorator, AppTwins):
             self._sources.use(config_source, silent=config_source_silent, namespace=namespace)
         self._stores = AppStores(self)
         self._sender = Sender(self)
-        self._workflows = Workflows(self)
         current.register_app(self)
         if set_as_current:
             self.set_current()
@@ -375,15 +373,6 @@ class Talo(TaskDecorator, AppTwins):
         """Send calls that ``prepare_call`` made."""
         self._sender.send_prepared(prepared)
 
-    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
-        """Send a chain, group or chord; return the handle of its last result."""
-        return self.workflows.send(signature, args, kwargs, options)
-
-    @property
-    def workflows(self) -> Workflows:
-        """Sends workflows and keeps their records."""
-        return self._workflows
-
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
         kwargs["app"] = self
@@ -394,14 +383,6 @@ class Talo(TaskDecorator, AppTwins):
     ) -> Any:
         """A handle of the result of an earlier call."""
         return AsyncResult(id, backend, task_name, app or self, parent)
-
-    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet:
-        """A handle of several results."""
-        return ResultSet(results, app=self, **kwargs)
-
-    def GroupResult(self, id: str, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult:
-        """A handle of the results of a group."""
-        return GroupResult(id, results, app=self, **kwargs)
 
     @property
     def router(self) -> Router:

@@ -7,9 +7,11 @@ form in which records are stored. What a workflow consists of is ``canvas.plan``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from talo.app.groups import GroupResult, ResultSet
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -18,12 +20,33 @@ from talo.wire import serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
 
-__all__ = ["CHORD", "Workflows"]
+__all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
 #: The task that a complete group sends.
 CHORD = "talo.chord"
 #: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
 KEPT = 30 * 86400.0
+
+
+class WorkflowDoors:
+    """What an app offers of workflows: mixed into ``Talo``."""
+
+    @functools.cached_property
+    def workflows(self) -> Workflows:
+        """Sends workflows and keeps their records."""
+        return Workflows(self)
+
+    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
+        """Send a chain, group or chord; return the handle of its last result."""
+        return self.workflows.send(signature, args, kwargs, options)
+
+    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet[Any]:
+        """A handle of several results."""
+        return ResultSet(results, app=self, **kwargs)
+
+    def GroupResult(self, id: str, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult[Any]:
+        """A handle of the results of a group."""
+        return GroupResult(id, results, app=self, **kwargs)
 
 
 class Workflows:
@@ -94,9 +117,7 @@ class Workflows:
         self._records.open_groups([self._stored(record, queue) for record in records])
 
     def _stored(self, record: Record, queue: str) -> GroupRecord:
-        plan = self._codec.dumps(
-            {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
-        )
+        plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
         then = self._continuation(record, queue) if record.size else None
         return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=KEPT)
 

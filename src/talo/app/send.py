@@ -8,6 +8,7 @@ Callers: ``Talo.send_task`` and
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from talo.app.current import Proxy
 from talo.app.result import AsyncResult
 from talo.app.task import remember_child
 from talo.canvas.signature import Signature
-from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.message import Message
@@ -38,6 +39,9 @@ from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
 __all__ = ["SendOptions", "Sender"]
+
+
+log = logging.getLogger("talo.app")
 
 
 class Prepared(NamedTuple):
@@ -276,6 +280,7 @@ class Sender:
         if timeout is None:
             timeout = conf.publish_timeout
         broker = self._app.store.broker
+        self._warn_of_size(messages, conf.task_soft_size_limit)
         deadline = time.monotonic() + timeout
         pauses: Iterator[float] | None = None
         while True:
@@ -284,6 +289,9 @@ class Sender:
                 return
             except (PublishTimeout, StoreFull):
                 raise
+            except AccessRefused as exc:
+                # To knock again would not help.
+                raise PublishTimeout(str(exc)) from exc
             except OperationalError as exc:
                 if pauses is None:
                     pauses = self._pauses(options)
@@ -291,6 +299,18 @@ class Sender:
                 if pause is None or time.monotonic() + pause >= deadline:
                     raise PublishTimeout(f"the broker took nothing within {timeout:g} s: {exc}") from exc
                 time.sleep(pause)
+
+    @staticmethod
+    def _warn_of_size(messages: Sequence[Message], limit: int | None) -> None:
+        if limit is None:
+            return
+        for message in messages:
+            if len(message.body) > limit:
+                log.warning(
+                    "The arguments of %s[%s] take %d bytes, above task_soft_size_limit (%d): send a reference to them",
+                    message.task, message.id, len(message.body), limit,
+                    extra={"action": "large", "task_id": message.id, "task_name": message.task},
+                )  # fmt: skip
 
     def _pauses(self, options: Mapping[str, Any]) -> Iterator[float]:
         """Seconds between the tries of a send, by the retry policy."""

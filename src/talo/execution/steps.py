@@ -196,12 +196,12 @@ def tell_postrun(run: Run) -> None:
             retval=run.retval if run.exc is None else run.exc,
             state=run.outcome.value,
         )
-    if log.isEnabledFor(logging.INFO) and run.exc is not None:
+    if run.exc is not None:
         _tell_other_end(run)
 
 
 def _tell_other_end(run: Run) -> None:
-    """Write the line of an end that is neither success, retry nor failure."""
+    """Tell of an end that is neither success, retry nor failure."""
     name = run.request.shadow or run.plan.task.name
     outcome = run.outcome.name
     if outcome == "IGNORED":
@@ -209,4 +209,7 @@ def _tell_other_end(run: Run) -> None:
     elif outcome == "REJECTED":
         log.warning("Task %s[%s] %r", name, run.request.id, run.exc, extra=fields(run, "rejected"))
     elif outcome == "REVOKED":
+        if signals.task_revoked.receivers:
+            task, request = run.plan.task, run.request
+            signals.task_revoked.send(sender=task, request=request, terminated=True, signum=15, expired=False)
         log.info("Task %s[%s] terminated", name, run.request.id, extra=fields(run, "terminated"))

@@ -1,4 +1,4 @@
-"""What a store promises: the verbs of its four roles and the data they exchange.
+"""What a store promises: the verbs of its five roles and the data they exchange.
 
 Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
 ``app.send`` (send),
@@ -27,16 +27,23 @@ from talo.wire.message import Message
 __all__ = [
     "Broker",
     "Bus",
+    "Change",
     "DeadLetter",
     "Death",
     "Delivery",
     "Features",
+    "GroupPart",
+    "GroupRecord",
     "Lease",
     "Locks",
     "OwnerInfo",
+    "Plan",
+    "Plans",
     "QueueStats",
     "ResultBackend",
     "ResultMeta",
+    "Run",
+    "Schedules",
     "Settlement",
     "Store",
     "Subscription",
@@ -108,6 +115,34 @@ class Death(msgspec.Struct, kw_only=True):
     expires: float | None = None
 
 
+class GroupPart(msgspec.Struct, kw_only=True):
+    """The end of one member of a group that something waits for."""
+
+    group: str
+    #: The id of the member: a second part of the same member changes nothing.
+    member: str
+    #: Its place among the members.
+    index: int
+    #: The encoded result document; a group keeps its parts itself, however soon results expire.
+    payload: bytes
+
+
+class GroupRecord(msgspec.Struct, kw_only=True):
+    """What the store knows of a group, or of a step that is to come.
+
+    ``size`` distinct members make it complete; in the very step in which the last one ends, ``then`` is sent, once.
+    With ``size`` 0 nobody is counted: it only keeps a plan.
+    """
+
+    id: str
+    size: int = 0
+    then: Message | None = None
+    #: Opaque to the store.
+    plan: bytes = b""
+    #: Seconds from now, and again from each part; None: for ever.
+    expires: float | None = None
+
+
 class Settlement(msgspec.Struct, kw_only=True):
     """The end of one delivery with everything that it means; applied whole or not at all."""
 
@@ -118,6 +153,11 @@ class Settlement(msgspec.Struct, kw_only=True):
     also: Sequence[ResultMeta] = ()
     #: What to send: next chain step, callbacks, the retry.
     follow: Sequence[Message] = ()
+    #: The place of this end in a group that something waits for.
+    part: GroupPart | None = None
+    #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
+    #: else it is closed and its parts are deleted.
+    closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0
     #: AGAIN: this delivery counts, because its process died while it ran.
@@ -194,6 +234,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     max_message: int = 512 * 1024 * 1024
     #: A send can join the caller's own transaction.
     transactions: bool = False
+    #: It keeps schedules: a tick is claimed in the same step that sends the task.
+    schedules: bool = False
 
 
 class Broker(ABC):
@@ -352,6 +394,34 @@ class ResultBackend(ABC):
         """Delete a saved group."""
 
     @abstractmethod
+    def open_groups(self, groups: Sequence[GroupRecord]) -> None:
+        """Keep these records. One that exists begins anew, without parts."""
+
+    @abstractmethod
+    def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
+        """The plans of the groups that exist and are not closed."""
+
+    @abstractmethod
+    def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
+        """(index, payload) of every part that has come, by index."""
+
+    @abstractmethod
+    def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
+        """Add parts outside of a settlement, because messages are kept elsewhere; return what is to be sent now.
+
+        A part that was there before is answered again with what it completed: whoever repeats it sends twice rather
+        than never.
+        """
+
+    @abstractmethod
+    def grow_group(self, group_id: str, by: int) -> int | None:
+        """Let an open group wait for ``by`` more members; return its new size, None if there is no such group."""
+
+    @abstractmethod
+    def close_groups(self, group_ids: Sequence[str]) -> None:
+        """Forget these records and their parts."""
+
+    @abstractmethod
     def cleanup(self, limit: int) -> int:
         """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks); return how many. 0
         where the store does it by itself."""
@@ -419,6 +489,95 @@ class Locks(ABC):
         """Take marks away."""
 
 
+class Plan(msgspec.Struct, kw_only=True):
+    """One periodic task as the store keeps it. The store reads nothing in it but ``name``."""
+
+    name: str
+    #: What to run and when, as JSON: ``beat``'s alone to read.
+    definition: bytes
+    #: Who it came from: ``config`` (it goes when the configuration drops it) or ``dynamic``.
+    source: str = "config"
+    enabled: bool = True
+    #: Epoch seconds from which due times count until there was one.
+    since: float
+    #: The due time of the last tick that was decided, run or not; None: none yet.
+    last_due: float | None = None
+    #: When a task was last sent; None: never.
+    last_run: float | None = None
+    #: How many tasks were sent.
+    total: int = 0
+    #: Task ids that may still run, with the time of their sending; kept where overlap is limited.
+    running: list[tuple[str, float]] = []
+    #: Set by the store: drawn anew at every change, growing within a space. 0: not stored yet.
+    version: int = 0
+
+
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The fate of one expected run, or of several in a row that shared it."""
+
+    #: When it was to be sent; of several the first.
+    due: float
+    #: ``ran``, ``late``, ``caught-up``, ``skipped`` (overlap), ``missed``, ``manual``.
+    fate: str
+    #: When that was decided.
+    at: float
+    task_id: str | None = None
+    #: How many runs this stands for, at least.
+    count: int = 1
+    #: Of several the last.
+    until: float | None = None
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """A plan's step from one version to the next, with everything that it means."""
+
+    name: str
+    #: The version it starts from; 0: the plan must not exist.
+    version: int
+    #: What it becomes; None: it is removed, its runs too.
+    plan: Plan | None
+    #: Refused before this moment by the store's clock, so a scheduler whose clock is ahead fires nothing early.
+    not_before: float | None = None
+    #: For the ledger.
+    runs: Sequence[Run] = ()
+    #: The tasks that are sent with it.
+    messages: Sequence[Message] = ()
+
+
+class Plans(msgspec.Struct, kw_only=True):
+    """What a look at the plans of a space brought."""
+
+    #: The store's clock.
+    now: float
+    #: Of the latest change that this look covers: pass it to the next.
+    version: int
+    #: Plans that changed since the version asked for; all with ``complete``.
+    changed: list[Plan]
+    removed: list[str]
+    #: Everything there is was told: what is not in ``changed`` is not there.
+    complete: bool
+
+
+class Schedules(ABC):
+    """Keeps periodic tasks, so that any number of schedulers may run. A space is a project's own set of plans."""
+
+    @abstractmethod
+    def read(self, space: str, since: int = 0) -> Plans:
+        """What changed after version ``since``; 0, or a version too old to be remembered: everything."""
+
+    @abstractmethod
+    def change(self, space: str, changes: Sequence[Change]) -> list[int]:
+        """Apply each change whose plan is still at its version: plan, runs and messages in one step, or nothing of
+        it. Return the new version of each, 0 where it was refused.
+
+        Two callers that start from one version never both succeed: so a tick is sent once, whoever races for it.
+        """
+
+    @abstractmethod
+    def runs(self, space: str, name: str, limit: int) -> list[Run]:
+        """The last runs of a plan, latest first. The store keeps a bounded number, 100 or more."""
+
+
 class Store(ABC):
     """One connection description and the roles that it can play."""
 
@@ -427,6 +586,8 @@ class Store(ABC):
     results: ResultBackend
     bus: Bus
     locks: Locks
+    #: None where the features say so.
+    schedules: Schedules | None = None
 
     @property
     @abstractmethod

@@ -29,7 +29,7 @@ log = logging.getLogger("talo.worker")
 #: Since when a message has been looking for a worker that knows its task (epoch seconds).
 UNKNOWN_SINCE = "talo-unknown-since"
 #: Seconds between two looks.
-UNKNOWN_PAUSE = 5.0
+UNKNOWN_PAUSE = 1.0
 
 
 class Intake:

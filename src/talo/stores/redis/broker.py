@@ -58,7 +58,7 @@ class RedisBroker(Broker):
         self._keys = client.keys
         self._wake = Wake(client)
         self._leases = Leases(client)
-        self._dead = DeadLetters(client, self._sendable)
+        self._dead = DeadLetters(client, self.sendable)
         self._announced: set[str] = set()
         self._lists: dict[tuple[str, int], bytes] = {}
         self._urgency: dict[str, list[bytes]] = {}
@@ -112,8 +112,8 @@ class RedisBroker(Broker):
     def _list_key(self, message: Message) -> bytes:
         return self._keys.prefix + self._list(message)
 
-    def _sendable(self, messages: Sequence[Message]) -> list[Part]:
-        """``messages`` as the scripts take them: list, raw, due."""
+    def sendable(self, messages: Sequence[Message]) -> list[Part]:
+        """``messages`` as the scripts take them: list, raw, due; their queues are announced."""
         parts: list[Part] = []
         self._announce({message.queue for message in messages}, self._client.deadline())
         for message in messages:
@@ -214,6 +214,8 @@ class RedisBroker(Broker):
                 and settlement.result is None
                 and not settlement.follow
                 and not settlement.also
+                and settlement.part is None
+                and settlement.closes is None
                 and lease.owner == owner
             ):
                 plain.append(lease.token)
@@ -227,13 +229,17 @@ class RedisBroker(Broker):
         lease, result, also, follow = settlement.lease, settlement.result, settlement.also, settlement.follow
         results = len(also) + (result is not None)
         held = "" if lease.owner == owner else lease.owner
-        parts += (held, lease.token, int(settlement.verdict), results, len(follow))
+        part = settlement.part
+        parts += (held, lease.token, int(settlement.verdict), results, len(follow), int(part is not None))
+        parts.append(settlement.closes or "")
+        if part is not None:
+            parts += (part.group, part.member, part.index, part.payload)
         if result is not None:
             parts += stored(self._keys.result(result.task_id), result)
         for other in also:
             parts += stored(self._keys.result(other.task_id), other)
         if follow:
-            parts += self._sendable(follow)
+            parts += self.sendable(follow)
         if settlement.verdict == Verdict.AGAIN:
             parts += (repr(float(settlement.delay)), int(settlement.charge), int(settlement.suspect))
         elif settlement.verdict == Verdict.DEAD:

@@ -1,4 +1,4 @@
-"""The Redis store: one address, four roles.
+"""The Redis store: one address, all roles.
 
 Owns the options and putting the roles together; each role has its own module. Called by ``stores.url``.
 """
@@ -15,9 +15,11 @@ from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
 from talo.stores.redis.bus import RedisBus
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import pack
+from talo.stores.redis.groups import Groups
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
 from talo.stores.redis.results import RedisResults
+from talo.stores.redis.schedules import RedisSchedules
 
 __all__ = ["RedisStore"]
 
@@ -25,7 +27,7 @@ _TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_
 
 
 class RedisStore(Store):
-    """Broker, results, bus and locks in one Redis (or Valkey) database.
+    """Broker, results, bus, locks and schedules in one Redis (or Valkey) database.
 
     ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
     (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
@@ -56,11 +58,14 @@ class RedisStore(Store):
         self._address = parse_url(url, options)
         keys = Keys(keyprefix, high_first=priority_order == "high-first")
         self._client = Client(self._address, keys, timeout, max_connections)
-        self.features = Features(name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE)
+        self.features = Features(
+            name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE, schedules=True
+        )
         self.broker = RedisBroker(self._client)
-        self.results = RedisResults(self._client, self.broker.cleanup)
+        self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
         self.bus = RedisBus(self._client)
         self.locks = RedisLocks(self._client)
+        self.schedules = RedisSchedules(self._client, self.broker.sendable)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.url}>"

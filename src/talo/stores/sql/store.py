@@ -1,4 +1,4 @@
-"""The SQL store: one database in all four roles.
+"""The SQL store: one database in all roles.
 
 Owns reading the URL and its options, and putting the roles together. ``sqlite:///relative/path`` and
 ``sqlite:////absolute/path`` are files; ``memory://name`` is a database in the memory of this process, the same for all
@@ -26,6 +26,7 @@ from talo.stores.sql.connection import Database
 from talo.stores.sql.listener import Listener
 from talo.stores.sql.locks import SqlLocks
 from talo.stores.sql.results import SqlResults
+from talo.stores.sql.schedules import SqlSchedules
 from talo.stores.sql.waker import MemoryWaker, PipeWaker, Waker
 
 __all__ = ["SqlStore"]
@@ -35,7 +36,7 @@ _ORDERS = ("high-first", "low-first")
 
 
 class SqlStore(Store):
-    """Tasks, results, bus and locks in one database, so that a settlement is one transaction."""
+    """Tasks, results, bus, locks and schedules in one database, so that a settlement is one transaction."""
 
     def __init__(
         self,
@@ -66,12 +67,14 @@ class SqlStore(Store):
             shared=False,
             durable=not self._memory,
             max_message=MAX_MESSAGE,
+            schedules=True,
         )
         self._broker = SqlBroker(place.database, place.waker, place.listener, clock, priority_order)
         self.broker = self._broker
         self.results = SqlResults(place.database, place.listener, clock)
         self.bus = SqlBus(place.database, place.listener, clock)
         self.locks = SqlLocks(place.database, clock)
+        self.schedules = SqlSchedules(place.database, place.waker, clock)
 
     @property
     def url(self) -> str:

@@ -16,11 +16,13 @@ from talo.testing.contract._support import Place
 from talo.testing.contract.broker import BrokerContract
 from talo.testing.contract.bus import BusContract
 from talo.testing.contract.dead import DeadContract
+from talo.testing.contract.groups import GroupContract
 from talo.testing.contract.leases import LeaseContract
 from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
 from talo.testing.contract.raw import RawContract
 from talo.testing.contract.results import ResultContract
+from talo.testing.contract.schedules import ScheduleContract
 from talo.testing.contract.settling import SettlingContract
 from talo.testing.contract.waiting import WaitingContract
 
@@ -29,12 +31,14 @@ __all__ = [
     "BusContract",
     "DeadContract",
     "ForkContract",
+    "GroupContract",
     "LeaseContract",
     "LockContract",
     "Place",
     "ProcessContract",
     "RawContract",
     "ResultContract",
+    "ScheduleContract",
     "SettlingContract",
     "StoreContract",
     "WaitingContract",
@@ -44,6 +48,7 @@ __all__ = [
 class StoreContract(
     BrokerContract,
     SettlingContract,
+    GroupContract,
     WaitingContract,
     LeaseContract,
     DeadContract,
@@ -52,4 +57,4 @@ class StoreContract(
     LockContract,
     ProcessContract,
 ):
-    """Every rule that holds for every store."""
+    """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides."""

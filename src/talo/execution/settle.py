@@ -12,13 +12,13 @@ from typing import Any
 
 from talo import states
 from talo.canvas.advance import Sending, after_failure, after_success, later_ids
-from talo.errors import EncodeError, Reject, Retry, TaskRevokedError
+from talo.errors import Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
-from talo.execution.steps import takes_failure
+from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
@@ -33,11 +33,12 @@ def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
     delivery = run.delivery
     assert delivery is not None
-    if run.outcome is Outcome.SUCCESS:
+    if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
         try:
-            return _success(run, delivery)
-        except EncodeError as exc:
-            # What a task returns can turn out to be unwritable only here; it has failed by that.
+            return _ENDINGS[run.outcome](run, delivery)
+        except Exception as exc:  # noqa: BLE001  whatever a callback's options make the sending raise
+            # What a task returns, and where its callbacks or its retry are to go, can turn out to be impossible only
+            # here; it has failed by that.
             run.outcome = Outcome.FAILURE
             run.exc, run.einfo = exc, ExceptionInfo(exc)
             for step in run.plan.on_death:
@@ -75,7 +76,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = _messages(env, succession(run))
+    settlement.follow = _errbacks(env, succession(run))
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
         settlement.verdict = Verdict.DEAD
@@ -109,7 +110,7 @@ def _rejected(run: Run, delivery: Delivery) -> Settlement:
 
 
 def _revoked(run: Run, delivery: Delivery) -> Settlement:
-    settlement = Settlement(lease=delivery.lease, follow=_messages(run.plan.env, succession(run)))
+    settlement = Settlement(lease=delivery.lease, follow=_errbacks(run.plan.env, succession(run)))
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
     return settlement
@@ -120,8 +121,9 @@ def _back(_run: Run, delivery: Delivery) -> Settlement:
 
 
 _ENDINGS = {
-    Outcome.FAILURE: _failure,
+    Outcome.SUCCESS: _success,
     Outcome.RETRY: _retry,
+    Outcome.FAILURE: _failure,
     Outcome.IGNORED: _ignored,
     Outcome.REJECTED: _rejected,
     Outcome.REVOKED: _revoked,
@@ -141,7 +143,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     if run.outcome is not Outcome.FAILURE:
         return _ENDINGS[run.outcome](run, delivery)
     settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_messages(run.plan.env, _errbacks_of_dead(run))]
+    settlement.follow = [*settlement.follow, *_errbacks(run.plan.env, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
     return settlement
@@ -280,6 +282,17 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
 
 def _messages(env: Env, sendings: list[Sending]) -> list[Message]:
     return [env.prepare(*sending) for sending in sendings]
+
+
+def _errbacks(env: Env, sendings: list[Sending]) -> list[Message]:
+    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already."""
+    messages = []
+    for sending in sendings:
+        try:
+            messages.append(env.prepare(*sending))
+        except Exception as exc:  # noqa: BLE001  as above
+            log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
+    return messages
 
 
 def _next_attempt(run: Run, again: Again) -> Message:

@@ -38,7 +38,7 @@ from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
-__all__ = ["SendOptions", "Sender"]
+__all__ = ["Prepared", "SendOptions", "Sender"]
 
 
 log = logging.getLogger("talo.app")
@@ -372,6 +372,14 @@ class Sender:
             exc.add_note(f"send_many: {sent} calls had been sent before this")
             raise
         return results
+
+    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
+        """Send what ``prepare`` made, all at once."""
+        for each in prepared:
+            self._announce(each)
+        self._publish([message for each in prepared for message in each.messages], NOTHING)
+        for each in prepared:
+            self._told(each)
 
     def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
         self._publish([message for prepared in waiting for message in prepared.messages], options)

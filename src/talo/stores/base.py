@@ -125,6 +125,8 @@ class GroupPart(msgspec.Struct, kw_only=True):
     index: int
     #: The encoded result document; a group keeps its parts itself, however soon results expire.
     payload: bytes
+    #: So many more members are expected from now on: those that this one has added.
+    grows: int = 0
 
 
 class GroupRecord(msgspec.Struct, kw_only=True):
@@ -412,10 +414,6 @@ class ResultBackend(ABC):
         A part that was there before is answered again with what it completed: whoever repeats it sends twice rather
         than never.
         """
-
-    @abstractmethod
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        """Let an open group wait for ``by`` more members; return its new size, None if there is no such group."""
 
     @abstractmethod
     def close_groups(self, group_ids: Sequence[str]) -> None:

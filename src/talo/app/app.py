@@ -21,6 +21,7 @@ from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
+from talo.app._periodic import periodic_entry
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.groups import GroupResult, ResultSet
@@ -33,6 +34,7 @@ from talo.app.task import Task
 from talo.app.workflows import Workflows
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
+from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
@@ -98,6 +100,7 @@ class Talo(TaskDecorator, AppTwins):
         self._router: tuple[Any, Router] | None = None
         self._env: AppEnv | None = None
         self._discoveries: list[Callable[[], None]] = []
+        self._periodic: dict[str, Any] = {}
         registry = self._symbol(tasks) if isinstance(tasks, str) else tasks
         self._tasks = registry if registry is not None else self._symbol(self.registry_cls)()
         self._sources = Sources(self, namespace, self._constructed(broker, backend, include, changes, settings))
@@ -333,7 +336,9 @@ class Talo(TaskDecorator, AppTwins):
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
-            builtins.register(self)
+            if self._periodic:
+                self.conf.beat_schedule.update(self._periodic)
+                self._periodic = {}
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -383,6 +388,30 @@ class Talo(TaskDecorator, AppTwins):
     def workflows(self) -> Workflows:
         """Sends workflows and keeps their records."""
         return self._workflows
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call for somebody who sends them in a step of his own, and what to call once they are
+        sent. Receivers of ``before_task_publish`` have seen them."""
+        if "task_type" not in options and (task := self.registered(name)) is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._sender.hold(name, args, kwargs, options)
+
+    def add_periodic_task(
+        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
+    ) -> str:
+        """Add an entry to the setting ``beat_schedule``; return its name (default: the call as text).
+
+        ``sig`` is a signature or a task. Before the app is configured the entry waits for it, so modules may call
+        this while they are imported.
+        """
+        key, entry = periodic_entry(schedule, sig, args, kwargs, name, opts)
+        if self.configured:
+            self.conf.beat_schedule[key] = entry
+        else:
+            self._periodic[key] = entry
+        return key
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
@@ -513,3 +542,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 current.use_default_factory(lambda: Talo("default", set_as_current=False))
+use_current_app(current.get_current_app)

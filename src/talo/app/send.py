@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from talo import signals
@@ -125,6 +126,15 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call that somebody else sends, announced like any other, and what to call once they
+        are sent."""
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        return prepared.messages, partial(self._told, prepared)
 
     def _template(self, task: Any) -> Message | None:
         """The message that every call of a task without options of its own begins with; None where calls differ."""

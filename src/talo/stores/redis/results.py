@@ -36,6 +36,8 @@ class RedisResults(ResultBackend):
         self._keys = client.keys
         self._cleanup = cleanup
         self._listener = Listener(client)
+        #: How often it was closed: a wait that this ended does not begin anew.
+        self._closings = 0
 
     def store(self, results: Sequence[ResultMeta]) -> None:
         for at in range(0, len(results), _STEP):
@@ -61,9 +63,12 @@ class RedisResults(ResultBackend):
         if timeout is not None and timeout <= 0:
             return {each: payload for each, payload in self.get(list(task_ids)).items() if is_ready(payload)}
         deadline = float("inf") if timeout is None else monotonic() + timeout
+        closings = self._closings
         try:
             return self._listener.wait(Want(task_ids), deadline)
         except StoreUnavailable:
+            if self._closings != closings:
+                raise
             # The connection may have been dead before this wait began: look again, over a new one.
             return self._listener.wait(Want(task_ids), deadline)
 
@@ -114,6 +119,7 @@ class RedisResults(ResultBackend):
 
     def close(self) -> None:
         """End what waits, and the connection for it."""
+        self._closings += 1
         self._listener.close()
 
 

@@ -100,9 +100,6 @@ class RedisResults(ResultBackend):
     def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
         return self._groups.add(parts)
 
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        return self._groups.grow(group_id, by)
-
     def close_groups(self, group_ids: Sequence[str]) -> None:
         self._groups.forget(group_ids)
 

@@ -8,9 +8,11 @@ Callers: ``Talo.send_task`` and
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from talo import signals
@@ -30,14 +32,17 @@ from talo.app.current import Proxy
 from talo.app.result import AsyncResult
 from talo.app.task import remember_child
 from talo.canvas.signature import Signature
-from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
-__all__ = ["SendOptions", "Sender"]
+__all__ = ["Prepared", "SendOptions", "Sender"]
+
+
+log = logging.getLogger("talo.app")
 
 
 class Prepared(NamedTuple):
@@ -121,6 +126,15 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call that somebody else sends, announced like any other, and what to call once they
+        are sent."""
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        return prepared.messages, partial(self._told, prepared)
 
     def _template(self, task: Any) -> Message | None:
         """The message that every call of a task without options of its own begins with; None where calls differ."""
@@ -276,6 +290,7 @@ class Sender:
         if timeout is None:
             timeout = conf.publish_timeout
         broker = self._app.store.broker
+        self._warn_of_size(messages, conf.task_soft_size_limit)
         deadline = time.monotonic() + timeout
         pauses: Iterator[float] | None = None
         while True:
@@ -284,6 +299,9 @@ class Sender:
                 return
             except (PublishTimeout, StoreFull):
                 raise
+            except AccessRefused as exc:
+                # To knock again would not help.
+                raise PublishTimeout(str(exc)) from exc
             except OperationalError as exc:
                 if pauses is None:
                     pauses = self._pauses(options)
@@ -291,6 +309,18 @@ class Sender:
                 if pause is None or time.monotonic() + pause >= deadline:
                     raise PublishTimeout(f"the broker took nothing within {timeout:g} s: {exc}") from exc
                 time.sleep(pause)
+
+    @staticmethod
+    def _warn_of_size(messages: Sequence[Message], limit: int | None) -> None:
+        if limit is None:
+            return
+        for message in messages:
+            if len(message.body) > limit:
+                log.warning(
+                    "The arguments of %s[%s] take %d bytes, above task_soft_size_limit (%d): send a reference to them",
+                    message.task, message.id, len(message.body), limit,
+                    extra={"action": "large", "task_id": message.id, "task_name": message.task},
+                )  # fmt: skip
 
     def _pauses(self, options: Mapping[str, Any]) -> Iterator[float]:
         """Seconds between the tries of a send, by the retry policy."""
@@ -352,6 +382,14 @@ class Sender:
             exc.add_note(f"send_many: {sent} calls had been sent before this")
             raise
         return results
+
+    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
+        """Send what ``prepare`` made, all at once."""
+        for each in prepared:
+            self._announce(each)
+        self._publish([message for each in prepared for message in each.messages], NOTHING)
+        for each in prepared:
+            self._told(each)
 
     def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
         self._publish([message for prepared in waiting for message in prepared.messages], options)

@@ -16,11 +16,11 @@ from talo.app._arguments import ArgumentCheck
 from talo.app._call import listed
 from talo.app._options import EXECUTION_OPTIONS, AtMostOnce, FromApp, FromConf, explicit_options
 from talo.app.aio import TaskTwins
+from talo.app.compose import Composing
 from talo.app.current import get_current_app
 from talo.app.eager import EagerResult
 from talo.app.result import AsyncResult
 from talo.canvas.signature import Signature
-from talo.errors import Ignore
 from talo.execution import eager, retry
 from talo.execution.env import TaskLike
 from talo.execution.request import Context, Frame, RequestStack, current_frame, enter, leave, request_of
@@ -45,7 +45,7 @@ def _default(method: F) -> F:
     return method
 
 
-class Task(TaskTwins[P, R], Generic[P, R]):
+class Task(TaskTwins[P, R], Composing, Generic[P, R]):
     """A callable that can also be sent. One object per task and app, shared by all its runs: a run's own facts are
     in ``request``."""
 
@@ -429,11 +429,6 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     @_default
     def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker when the task will be tried again."""
-
-    def on_replace(self, sig: Signature) -> Any:
-        """Called when the task replaces itself by ``sig``: sends it, and ends this run without a result of its own."""
-        sig.apply_async()
-        raise Ignore("replaced")
 
     @_default
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:

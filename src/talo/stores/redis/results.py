@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
+from talo.errors import StoreUnavailable
 from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
 from talo.stores.redis import scripts
 from talo.stores.redis.broker import stored
@@ -60,7 +61,11 @@ class RedisResults(ResultBackend):
         if timeout is not None and timeout <= 0:
             return {each: payload for each, payload in self.get(list(task_ids)).items() if is_ready(payload)}
         deadline = float("inf") if timeout is None else monotonic() + timeout
-        return self._listener.wait(Want(task_ids), deadline)
+        try:
+            return self._listener.wait(Want(task_ids), deadline)
+        except StoreUnavailable:
+            # The connection may have been dead before this wait began: look again, over a new one.
+            return self._listener.wait(Want(task_ids), deadline)
 
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
         want = Want(task_ids, tell)
@@ -99,9 +104,6 @@ class RedisResults(ResultBackend):
 
     def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
         return self._groups.add(parts)
-
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        return self._groups.grow(group_id, by)
 
     def close_groups(self, group_ids: Sequence[str]) -> None:
         self._groups.forget(group_ids)

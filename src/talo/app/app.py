@@ -361,7 +361,7 @@ class Talo(TaskDecorator, AppTwins):
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options).messages[0]
+        return self._sender.prepare(name, args, kwargs, options)[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""

@@ -211,6 +211,35 @@ def test_quit_hands_running_tasks_back_unharmed(app: Talo, worker: Worker, broke
     assert not app.store.broker.dead()
 
 
+@pytest.mark.promise("L04")
+@pytest.mark.parametrize("name", ["spin", "anap"])
+def test_a_running_task_stops_when_it_is_terminated(name: str, app: Talo, worker: Worker) -> None:
+    # Given a task that runs
+    result = send(app, name, *([60] if name == "anap" else []))
+    eventually(lambda: _assert(worker.trace.count("start")[result.id] == 1), LONG)
+    # When it is terminated
+    result.revoke(terminate=True)
+    # Then it is recorded as that, and the slot serves again
+    with pytest.raises(errors.TaskRevokedError, match="terminated"):
+        result.get(timeout=LONG)
+    assert result.state == "REVOKED"
+    assert send(app, "add", 1, 1).get(timeout=LONG) == 2
+
+
+@pytest.mark.promise("L03")
+def test_a_task_that_is_revoked_before_it_starts_does_not_start(
+    app: Talo, broker: str, pool: str, tmp_path: Path
+) -> None:
+    results = [send(app, "nap", 0) for _ in range(5)] + [send(app, "nap", 0, countdown=0.2)]
+    for result in results:
+        result.revoke()
+    with Worker(broker, tmp_path, *POOLS[pool], name="late") as worker:
+        for result in results:
+            with pytest.raises(errors.TaskRevokedError, match="revoked"):
+                result.get(timeout=LONG)
+        assert not worker.trace.count("start")
+
+
 def test_what_a_task_sees_of_itself(app: Talo, worker: Worker) -> None:
     result = send(app, "who", task_id="mine", headers={"tenant": "acme"})
     seen = result.get(timeout=LONG)

@@ -38,6 +38,18 @@ RICH = {
     "raw": b"plain",
     "binary": b"\x00\xff\xfe",
 }
+#: The signals that tell the life of a worker, on either engine.
+WORKER_SIGNALS = (
+    "celeryd_init",
+    "celeryd_after_setup",
+    "import_modules",
+    "worker_init",
+    "worker_ready",
+    "worker_process_init",
+    "worker_shutting_down",
+    "worker_shutdown",
+    "worker_process_shutdown",
+)
 PLAIN = {"text": "Grüße, 世界 🌱", "list": [1, 2.5, None, True], "nested": {"a": {"b": []}}, "big": 2**53}
 
 

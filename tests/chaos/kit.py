@@ -20,7 +20,21 @@ from talo.app.app import Talo
 from tests.support import eventually
 from tests.workers import Trace, Worker
 
-__all__ = ["LONG", "SEED", "Fleet", "Judge", "Storm", "call", "check", "for_seconds", "full", "kill", "roles", "send_all", "stopped"]
+__all__ = [
+    "LONG",
+    "SEED",
+    "Fleet",
+    "Judge",
+    "Storm",
+    "call",
+    "check",
+    "for_seconds",
+    "full",
+    "kill",
+    "roles",
+    "send_all",
+    "stopped",
+]
 
 #: Time enough for a busy machine; what is tested are outcomes, not speed.
 LONG = 60.0
@@ -68,6 +82,7 @@ class Fleet:
     """Workers of one test. New ones are started as an init system would, and all are gone at its end."""
 
     def __init__(self, broker: str, tmp: Path, *arguments: str, **options: Any) -> None:
+        tmp.mkdir(exist_ok=True)
         self._make: Callable[[str], Worker] = lambda name: Worker(broker, tmp, *arguments, name=name, **options)
         self.workers: list[Worker] = []
         self.trace = Trace(tmp / "trace")
@@ -173,9 +188,7 @@ class Judge:
             if line[0] == "start":
                 starts[line[1]].append(line[2])
                 last[line[2]] = line[1]
-        return {
-            task_id for task_id, pids in starts.items() if any(last[pid] != task_id for pid in pids[:-1])
-        }
+        return {task_id for task_id, pids in starts.items() if any(last[pid] != task_id for pid in pids[:-1])}
 
     def settled_once(self, linked: Sequence[str]) -> None:
         """Each of these, sent with ``link=after``, has sent its callback once: its settlement was applied once."""

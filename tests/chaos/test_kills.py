@@ -88,7 +88,9 @@ def test_what_was_merely_fetched_is_not_charged(broker: str, app: Talo, tmp_path
         judge = Judge(app, fleet.trace, ids)
         for death in range(1, 9):
             done = len(fleet.trace.count("end"))
-            eventually(lambda done=done: check(len(fleet.trace.count("end")) > done + 50 or judge.all_have_ended()), LONG)
+            eventually(
+                lambda done=done: check(len(fleet.trace.count("end")) > done + 50 or judge.all_have_ended()), LONG
+            )
             for child in roles(app, fleet.last)["child"]:
                 kill(child)
         judge.wait()

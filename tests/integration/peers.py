@@ -29,7 +29,7 @@ class CeleryError(Exception):
 
 
 class CeleryClient:
-    """A process that uses the real Celery; calling it evaluates an expression there (names: ``tests.apps.celery_app``)."""
+    """A process that uses the real Celery. Calling it evaluates an expression among the names of ``celery_app``."""
 
     def __init__(self, url: str) -> None:
         self._process = subprocess.Popen(
@@ -62,9 +62,16 @@ class CeleryClient:
 class CeleryWorker(Worker):
     """A worker of the real Celery with one child."""
 
-    def __init__(self, url: str, tmp: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        tmp: Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        app: str = "tests.apps.celery_app",
+    ) -> None:
         super().__init__(url, tmp, name="celery", env={**celery_env(url), **(env or {})})
         self._command = [
-            sys.executable, "-m", "celery", "-A", "tests.apps.celery_app", "worker", "-n", "celery@test",
+            sys.executable, "-m", "celery", "-A", app, "worker", "-n", "celery@test",
             "-l", "INFO", "-c", "1", "-P", "prefork", *arguments,
         ]  # fmt: skip

@@ -43,6 +43,10 @@ class ArgumentCheck:
         """``TypeError``, worded like that of the call itself, if the arguments do not fit."""
         if not kwargs and self._least <= len(args) <= self._most:
             return
+        if not isinstance(kwargs, Mapping):
+            raise TypeError(f"{self._name}(): kwargs must be a dict, not {kwargs!r}")
+        if isinstance(args, str | bytes | Mapping):
+            raise TypeError(f"{self._name}(): args must be a list or tuple, not {args!r}")
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as exc:

@@ -20,6 +20,7 @@ __all__ = [
     "USED",
     "SendOptions",
     "as_tuple",
+    "check_call",
     "delivery_mode",
     "embed_of",
     "listed",
@@ -91,8 +92,54 @@ USED = frozenset(SendOptions.__annotations__) | {
 #: Options that are headers under the same name.
 HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
 _MODES = {"transient": 1, "persistent": 2}
+_TEXT = ((str,), "a text")
+_WHOLE = ((int,), "a whole number")
+_SECONDS = ((int, float), "a number of seconds")
+_YES_NO = ((bool,), "True or False")
+_DICT = ((Mapping,), "a dict")
+#: What an option must be, and how that is said. Those that are not here are checked where they are used.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "task_id": _TEXT,
+    "shadow": _TEXT,
+    "routing_key": _TEXT,
+    "serializer": _TEXT,
+    "compression": _TEXT,
+    "reply_to": _TEXT,
+    "group_id": _TEXT,
+    "root_id": _TEXT,
+    "parent_id": _TEXT,
+    "priority": _WHOLE,
+    "retries": _WHOLE,
+    "group_index": _WHOLE,
+    "time_limit": _SECONDS,
+    "soft_time_limit": _SECONDS,
+    "timeout": _SECONDS,
+    "ignore_result": _YES_NO,
+    "add_to_parent": _YES_NO,
+    "retry": _YES_NO,
+    "headers": _DICT,
+    "retry_policy": _DICT,
+}
 NOTHING: dict[str, Any] = {}
 NO_EMBED: Embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def check_call(name: Any, kwargs: Any, options: Mapping[str, Any]) -> None:
+    """``TypeError`` for a name, keyword arguments or an option of the wrong type; it names the option."""
+    if type(name) is not str:
+        raise TypeError(f"the name of a task is a text, not {name!r}")
+    if kwargs is not None and type(kwargs) is not dict and not isinstance(kwargs, Mapping):
+        raise TypeError(f"task {name}: kwargs must be a dict, not {kwargs!r}")
+    for key, value in options.items():
+        rule = _TYPES.get(key)
+        if rule is not None and value is not None:
+            kinds, words = rule
+            if not isinstance(value, kinds) or (value.__class__ is bool and bool not in kinds):
+                raise TypeError(f"task {name}: {key} must be {words}, not {value!r}")
+        elif key in ("link", "link_error"):
+            for signature in listed(value) or ():
+                if not isinstance(signature, Mapping):
+                    raise TypeError(f"task {name}: {key} must be a signature or several, not {signature!r}")
 
 
 def times_of(
@@ -136,8 +183,11 @@ def listed(value: Any) -> list[Any] | None:
 
 
 def delivery_mode(value: int | str) -> int:
-    """The number of a delivery mode: 1 transient, 2 persistent."""
-    return _MODES[value] if isinstance(value, str) else int(value)
+    """The number of a delivery mode: 1 transient, 2 persistent. ``ValueError`` for any other."""
+    mode = _MODES.get(value, value) if isinstance(value, str) else value
+    if mode not in (1, 2):
+        raise ValueError(f"delivery_mode must be 1 (transient) or 2 (persistent), not {value!r}")
+    return int(mode)
 
 
 def as_tuple(name: str, args: Any) -> tuple[Any, ...]:

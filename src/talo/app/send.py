@@ -8,6 +8,7 @@ Callers: ``Talo.send_task`` and
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
+    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -30,14 +32,17 @@ from talo.app.current import Proxy
 from talo.app.result import AsyncResult
 from talo.app.task import remember_child
 from talo.canvas.signature import Signature
-from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
 
-__all__ = ["SendOptions", "Sender"]
+__all__ = ["Prepared", "SendOptions", "Sender"]
+
+
+log = logging.getLogger("talo.app")
 
 
 class Prepared(NamedTuple):
@@ -63,6 +68,7 @@ class Sender:
         """Send one call; return the handle of its result. Errors as of ``Task.apply_async``."""
         if self._app.conf.task_always_eager and options.get("task_type") is None:
             warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
+        check_call(name, kwargs, options)
         prepared = self.prepare(name, args, kwargs, options)
         self._announce(prepared)
         self._publish(prepared.messages, options)
@@ -284,6 +290,7 @@ class Sender:
         if timeout is None:
             timeout = conf.publish_timeout
         broker = self._app.store.broker
+        self._warn_of_size(messages, conf.task_soft_size_limit)
         deadline = time.monotonic() + timeout
         pauses: Iterator[float] | None = None
         while True:
@@ -292,6 +299,9 @@ class Sender:
                 return
             except (PublishTimeout, StoreFull):
                 raise
+            except AccessRefused as exc:
+                # To knock again would not help.
+                raise PublishTimeout(str(exc)) from exc
             except OperationalError as exc:
                 if pauses is None:
                     pauses = self._pauses(options)
@@ -299,6 +309,18 @@ class Sender:
                 if pause is None or time.monotonic() + pause >= deadline:
                     raise PublishTimeout(f"the broker took nothing within {timeout:g} s: {exc}") from exc
                 time.sleep(pause)
+
+    @staticmethod
+    def _warn_of_size(messages: Sequence[Message], limit: int | None) -> None:
+        if limit is None:
+            return
+        for message in messages:
+            if len(message.body) > limit:
+                log.warning(
+                    "The arguments of %s[%s] take %d bytes, above task_soft_size_limit (%d): send a reference to them",
+                    message.task, message.id, len(message.body), limit,
+                    extra={"action": "large", "task_id": message.id, "task_name": message.task},
+                )  # fmt: skip
 
     def _pauses(self, options: Mapping[str, Any]) -> Iterator[float]:
         """Seconds between the tries of a send, by the retry policy."""
@@ -346,6 +368,7 @@ class Sender:
                         task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"})
                     )
                     continue
+                check_call(name, kwargs, merged)
                 prepared = self.prepare(name, args, kwargs, merged)
                 self._announce(prepared)
                 waiting.append(prepared)
@@ -359,6 +382,14 @@ class Sender:
             exc.add_note(f"send_many: {sent} calls had been sent before this")
             raise
         return results
+
+    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
+        """Send what ``prepare`` made, all at once."""
+        for each in prepared:
+            self._announce(each)
+        self._publish([message for each in prepared for message in each.messages], NOTHING)
+        for each in prepared:
+            self._told(each)
 
     def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
         self._publish([message for prepared in waiting for message in prepared.messages], options)
@@ -387,6 +418,8 @@ class Sender:
             task = known
         elif type(task) is Proxy:
             task = task._get_current_object()
+        if not hasattr(task, "send_options"):
+            raise TypeError(f"send_many: a call begins with a task or its name, not {task!r}")
         return task.name, args, kwargs, task.send_options(args, kwargs, options)
 
 

@@ -16,14 +16,14 @@ from talo.app._arguments import ArgumentCheck
 from talo.app._call import listed
 from talo.app._options import EXECUTION_OPTIONS, AtMostOnce, FromApp, FromConf, explicit_options
 from talo.app.aio import TaskTwins
+from talo.app.compose import Composing
 from talo.app.current import get_current_app
 from talo.app.eager import EagerResult
 from talo.app.result import AsyncResult
 from talo.canvas.signature import Signature
-from talo.errors import Ignore
 from talo.execution import eager, retry
 from talo.execution.env import TaskLike
-from talo.execution.request import Context, RequestStack, current_frame, enter, leave, request_of
+from talo.execution.request import Context, Frame, RequestStack, current_frame, enter, leave, request_of
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -45,7 +45,7 @@ def _default(method: F) -> F:
     return method
 
 
-class Task(TaskTwins[P, R], Generic[P, R]):
+class Task(TaskTwins[P, R], Composing, Generic[P, R]):
     """A callable that can also be sent. One object per task and app, shared by all its runs: a run's own facts are
     in ``request``."""
 
@@ -152,12 +152,23 @@ class Task(TaskTwins[P, R], Generic[P, R]):
 
     @_default
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile."""
+        """Call the function here and now, without a message; ``request.called_directly`` is true meanwhile.
+
+        The first call by an overriding ``__call__`` is the worker's run itself and keeps its request.
+        """
+        frame = current_frame()
+        if frame is not None and self._is_run_of(frame):
+            frame.called = True
+            return self.run(*args, **kwargs)
         token = enter(self, Context(args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)
         finally:
             leave(token)
+
+    def _is_run_of(self, frame: Frame) -> bool:
+        """Whether this call comes from an overriding ``__call__`` on its way to the function."""
+        return frame.task is self and not frame.called and not getattr(type(self).__call__, "talo_default", False)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Send it with these arguments; return a handle of the result."""
@@ -418,11 +429,6 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     @_default
     def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker when the task will be tried again."""
-
-    def on_replace(self, sig: Signature) -> Any:
-        """Called when the task replaces itself by ``sig``: sends it, and ends this run without a result of its own."""
-        sig.apply_async()
-        raise Ignore("replaced")
 
     @_default
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:

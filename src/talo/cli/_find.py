@@ -83,11 +83,10 @@ def _app_in(module: ModuleType, name: str) -> Talo:
 
 
 def _lookup(module: ModuleType, name: str) -> Talo | None:
-    for attribute in ATTRIBUTES:
-        app = _as_app(vars(module).get(attribute))
-        if app is not None:
-            return app
     apps = _apps_of(module)
+    for attribute in ATTRIBUTES:
+        if attribute in apps:
+            return apps[attribute]
     if len({id(app) for app in apps.values()}) > 1:
         names = words([f"{module.__name__}:{attribute}" for attribute in apps])
         raise Refused(f"-A {name}: {module.__name__} holds several apps; say which: {names}")
@@ -151,7 +150,9 @@ def _broken(module_name: str, error: BaseException) -> Refused:
     else:
         mend = "correct that line (TALO_DEBUG=1 shows the traceback)"
     where = f", {place}" if place else ""
-    return Refused(f"the module {module_name} cannot be imported{where}: {joined(cause)}. To mend it, {mend}")
+    return Refused(
+        f"the module {module_name} cannot be imported{where}: {joined(cause).rstrip('?.')}. To mend it, {mend}"
+    )
 
 
 def _first_missing(module_name: str) -> bool:

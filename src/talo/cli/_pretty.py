@@ -23,4 +23,4 @@ def print_table(
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if value is None else str(value)) for value in row))
-    Console(no_color=True if color is False else None, highlight=False).print(table)
+    Console(color_system=None if color is False else "auto", highlight=False).print(table)

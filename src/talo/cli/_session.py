@@ -54,7 +54,7 @@ class Session:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
         if self.app is None and required:
             raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
-        app = find_app(self.app) if self.app is not None else Talo("default")
+        app = self._named(self.app) if self.app is not None else Talo("default")
         if self.config:
             self._use_config(app, self.config)
         settings = [
@@ -73,6 +73,9 @@ class Session:
             yield app
         finally:
             app.close()
+
+    def _named(self, name: str) -> Talo:
+        return find_app(name)
 
     def _overruled(self, name: str, setting: str) -> bool:
         """Whether a variable of the setting itself stands beside the one of the option: then that one counts."""

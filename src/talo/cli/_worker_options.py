@@ -113,7 +113,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--pool-start-method",
         "--start-method",
         "start_method",
-        type=click.Choice(["fork", "spawn", "forkserver"]),
+        type=click.Choice(["fork", "spawn"]),
         help="How children are started.",
     ),
     click.option(

@@ -29,13 +29,16 @@ _JSON = click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 _IDS = click.argument("ids", nargs=-1, metavar="[ID]...")
 
 
-@click.group()
-def dead() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def dead(ctx: click.Context) -> None:
     """List, show, replay and drop dead letters.
 
     A dead letter is a task that will not run again unless somebody replays it: it failed for good, killed its process
     too often, or its message makes no task. Letters are named by their own id or by that of the task.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @dead.command("list", cls=TaloCommand)

@@ -22,6 +22,9 @@ __all__ = ["DeadLetters", "Replayed", "new_run"]
 #: Letters that are read or replaced in one step.
 BATCH = 100
 
+#: Properties that belong to the old sending.
+_OF_ONE_SENDING = frozenset({"expiration", "delivery_tag"})
+
 
 class Replayed(msgspec.Struct, kw_only=True, frozen=True):
     """What became of one letter: ``task_id`` is the new run's; None with a ``fault`` that says why there is none."""
@@ -133,7 +136,7 @@ def new_run(letter: DeadLetter, accept: frozenset[str]) -> Message:
         "expires": None,
         "replay_of": old,
     }
-    properties = {name: value for name, value in message.properties.items() if name != "expiration"}
+    properties = {name: value for name, value in message.properties.items() if name not in _OF_ONE_SENDING}
     properties["correlation_id"] = task_id
     return msgspec.structs.replace(message, headers=headers, properties=properties, queue=letter.queue, due=None)
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar, Token
 from typing import Any
 
+from talo.canvas.plan import PART
+
 __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave", "request_of"]
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
@@ -36,6 +38,7 @@ STANDARD_HEADERS = frozenset(
         "compression",
         "celery_beat_task",
         "redelivered",
+        PART,
     ]
 )
 
@@ -83,6 +86,8 @@ class Context:
     utc: bool | None = None
     argsrepr: str | None = None
     kwargsrepr: str | None = None
+    #: What the task adds to its own end (``canvas.advance.Ending``).
+    ending: Any = None
     #: The message's own headers, all of them; None when there was no message.
     message_headers: dict[str, Any] | None = None
 
@@ -154,12 +159,14 @@ class Context:
 class Frame:
     """One running task on the stack of this thread or coroutine."""
 
-    __slots__ = ("previous", "request", "task")
+    __slots__ = ("called", "previous", "request", "task")
 
     def __init__(self, task: Any, request: Context, previous: Frame | None) -> None:
         self.task = task
         self.request = request
         self.previous = previous
+        #: The function has been come to: by an overriding ``__call__``, or there was no message to begin with.
+        self.called = request.called_directly
 
 
 _top: ContextVar[Frame | None] = ContextVar("talo_frame", default=None)

@@ -10,9 +10,10 @@ import os
 from typing import Any
 
 from talo import signals, states
+from talo.errors import Retry
 from talo.execution.env import TaskLike
 from talo.execution.request import Context
-from talo.execution.run import Run
+from talo.execution.run import Outcome, Run
 from talo.wire.repr import saferepr
 
 __all__ = [
@@ -82,8 +83,10 @@ def tell_success(run: Run) -> None:
 
 def hook_on_retry(run: Run) -> None:
     request = run.request
-    assert run.exc is not None
-    run.plan.task.on_retry(run.exc, str(request.id), request.args, request.kwargs, run.einfo)
+    # The hook gets what the task raised, the signal the Retry made of it.
+    reason = run.exc.exc if isinstance(run.exc, Retry) and run.exc.exc is not None else run.exc
+    assert reason is not None
+    run.plan.task.on_retry(reason, str(request.id), request.args, request.kwargs, run.einfo)
 
 
 def tell_retry(run: Run) -> None:
@@ -173,8 +176,10 @@ def positional_parameters(function: Any) -> int:
 
 
 def hook_after_return(run: Run) -> None:
+    if run.outcome not in (Outcome.SUCCESS, Outcome.FAILURE):
+        return  # it has not returned for good, or wants nothing to be made of it
     request = run.request
-    value = run.retval if run.exc is None else getattr(run.exc, "exc", None) or run.exc
+    value = run.retval if run.exc is None else run.exc
     run.plan.task.after_return(run.outcome.value, value, str(request.id), request.args, request.kwargs, run.einfo)
 
 
@@ -191,12 +196,12 @@ def tell_postrun(run: Run) -> None:
             retval=run.retval if run.exc is None else run.exc,
             state=run.outcome.value,
         )
-    if log.isEnabledFor(logging.INFO) and run.exc is not None:
+    if run.exc is not None:
         _tell_other_end(run)
 
 
 def _tell_other_end(run: Run) -> None:
-    """Write the line of an end that is neither success, retry nor failure."""
+    """Tell of an end that is neither success, retry nor failure."""
     name = run.request.shadow or run.plan.task.name
     outcome = run.outcome.name
     if outcome == "IGNORED":
@@ -204,4 +209,7 @@ def _tell_other_end(run: Run) -> None:
     elif outcome == "REJECTED":
         log.warning("Task %s[%s] %r", name, run.request.id, run.exc, extra=fields(run, "rejected"))
     elif outcome == "REVOKED":
+        if signals.task_revoked.receivers:
+            task, request = run.plan.task, run.request
+            signals.task_revoked.send(sender=task, request=request, terminated=True, signum=15, expired=False)
         log.info("Task %s[%s] terminated", name, run.request.id, extra=fields(run, "terminated"))

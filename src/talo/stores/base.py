@@ -32,6 +32,8 @@ __all__ = [
     "Death",
     "Delivery",
     "Features",
+    "GroupPart",
+    "GroupRecord",
     "Lease",
     "Locks",
     "OwnerInfo",
@@ -113,6 +115,36 @@ class Death(msgspec.Struct, kw_only=True):
     expires: float | None = None
 
 
+class GroupPart(msgspec.Struct, kw_only=True):
+    """The end of one member of a group that something waits for."""
+
+    group: str
+    #: The id of the member: a second part of the same member changes nothing.
+    member: str
+    #: Its place among the members.
+    index: int
+    #: The encoded result document; a group keeps its parts itself, however soon results expire.
+    payload: bytes
+    #: So many more members are expected from now on: those that this one has added.
+    grows: int = 0
+
+
+class GroupRecord(msgspec.Struct, kw_only=True):
+    """What the store knows of a group, or of a step that is to come.
+
+    ``size`` distinct members make it complete; in the very step in which the last one ends, ``then`` is sent, once.
+    With ``size`` 0 nobody is counted: it only keeps a plan.
+    """
+
+    id: str
+    size: int = 0
+    then: Message | None = None
+    #: Opaque to the store.
+    plan: bytes = b""
+    #: Seconds from now, and again from each part; None: for ever.
+    expires: float | None = None
+
+
 class Settlement(msgspec.Struct, kw_only=True):
     """The end of one delivery with everything that it means; applied whole or not at all."""
 
@@ -123,6 +155,11 @@ class Settlement(msgspec.Struct, kw_only=True):
     also: Sequence[ResultMeta] = ()
     #: What to send: next chain step, callbacks, the retry.
     follow: Sequence[Message] = ()
+    #: The place of this end in a group that something waits for.
+    part: GroupPart | None = None
+    #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
+    #: else it is closed and its parts are deleted.
+    closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0
     #: AGAIN: this delivery counts, because its process died while it ran.
@@ -357,6 +394,30 @@ class ResultBackend(ABC):
     @abstractmethod
     def forget_group(self, group_id: str) -> None:
         """Delete a saved group."""
+
+    @abstractmethod
+    def open_groups(self, groups: Sequence[GroupRecord]) -> None:
+        """Keep these records. One that exists begins anew, without parts."""
+
+    @abstractmethod
+    def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
+        """The plans of the groups that exist and are not closed."""
+
+    @abstractmethod
+    def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
+        """(index, payload) of every part that has come, by index."""
+
+    @abstractmethod
+    def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
+        """Add parts outside of a settlement, because messages are kept elsewhere; return what is to be sent now.
+
+        A part that was there before is answered again with what it completed: whoever repeats it sends twice rather
+        than never.
+        """
+
+    @abstractmethod
+    def close_groups(self, group_ids: Sequence[str]) -> None:
+        """Forget these records and their parts."""
 
     @abstractmethod
     def cleanup(self, limit: int) -> int:

@@ -64,6 +64,8 @@ class Agent:
         self._stopping = False
         self._orphaned = False
         self._ended = threading.Event()
+        #: Something was revoked; what runs of it may have to be stopped.
+        self._revoked = threading.Event()
         #: What each share's relief was for: the token that held it up.
         self._relieved: dict[int, int] = {}
         self._next_reap = 0.0
@@ -143,6 +145,9 @@ class Agent:
     def _work(self) -> None:
         now = time.monotonic()
         self._bury()
+        if self._revoked.is_set():
+            self._revoked.clear()
+            self._cancel()
         for share in self._shares:
             self._relieve(share, now)
         if time.time() - self._last_look > self._options.lease / 3:
@@ -195,7 +200,8 @@ class Agent:
                     exit_code=1,
                     peak_kib=0,
                     running=running,
-                    over_limit=0,
+                    victim=0,
+                    why="",
                     deliberate=False,
                 )
             )
@@ -219,6 +225,24 @@ class Agent:
         self._undertaker.relieve(board.owner, share.take_tokens(), share.ring.read() if single else [])
         if single:
             self._relieved[share.number] = running[0].token
+
+    # -- the cancelled -----------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        """Have the tasks stopped that run here and have been terminated. A task is named by its token: a later run is
+        never hit."""
+        for share in self._shares:
+            running = {entry.token for entry in share.board.running()}
+            if not running:
+                continue
+            held = {
+                d.message.id: d.lease.token
+                for d in self._broker.held(share.board.owner)
+                if d.lease.token in running and d.message is not None and d.message.id is not None
+            }
+            for task_id in self._app.store.locks.marked("terminated", list(held)):
+                log.info("Terminating %s", task_id, extra={"action": "terminate", "task_id": task_id})
+                self._line.report("cancel", share.number, held[task_id])
 
     # -- threads -----------------------------------------------------------------------------------------------------
 
@@ -249,12 +273,17 @@ class Agent:
             try:
                 with self._app.store.bus.subscribe(["talo.revoked"]) as ear:
                     # What was revoked while nobody listened counts too.
-                    self._common.note_revocation()
+                    self._note_revocation()
                     while not self._ended.is_set():
                         if ear.get(5.0) is not None:
-                            self._common.note_revocation()
+                            self._note_revocation()
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
+
+    def _note_revocation(self) -> None:
+        """Let the children read the set of revoked tasks anew, and look whether one of them runs."""
+        self._common.note_revocation()
+        self._revoked.set()
 
 
 def _is_alive(pid: int) -> bool:

@@ -119,6 +119,7 @@ class Child:
     def _turn(self, limit: int) -> list[Delivery] | None:
         """Turn; None when the store is away (after a pause)."""
         self._board.note_fetching(time.monotonic())
+        owner = self.settler.owner
         try:
             deliveries = self.settler.turn(self._options.queues, limit)
         except OperationalError as exc:
@@ -128,6 +129,8 @@ class Child:
             log.critical("The store refuses: %s", exc, extra={"action": "store_refused"})
             self._store_away(exc)
             return None
+        if owner and owner != self.settler.owner:
+            self._forget_fetched()
         if self._trouble:
             log.info("The store is back", extra={"action": "store_back"})
             self._trouble = 0
@@ -196,6 +199,12 @@ class Child:
         """Return what was fetched and has not started."""
         for token in self._share.take_tokens():
             self.settler.add(Settlement(lease=self._pool.forget(token), verdict=Verdict.AGAIN))
+        self._board.note_unstarted(0)
+
+    def _forget_fetched(self) -> None:
+        """The lease was lost: what has not started is somebody else's by now, and would run for nothing here."""
+        self._share.take_tokens()
+        self._pool.waiting.clear()
         self._board.note_unstarted(0)
 
     def _farewell(self) -> bool:

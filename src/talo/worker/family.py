@@ -12,7 +12,7 @@ __all__ = ["Family", "Member"]
 class Member:
     """One process of a worker."""
 
-    __slots__ = ("deadline", "killed", "over_limit", "pid", "share", "started", "warned")
+    __slots__ = ("cancelled", "deadline", "killed", "pid", "share", "started", "victim", "warned", "why")
 
     def __init__(self, pid: int, share: Share | None, started: float) -> None:
         self.pid = pid
@@ -20,8 +20,11 @@ class Member:
         self.started = started
         #: We killed it on purpose.
         self.killed = False
-        #: The token for whose hard limit it was killed.
-        self.over_limit = 0
+        #: The token for whose sake it was killed, and why: it was over its hard limit, or terminated.
+        self.victim = 0
+        self.why = ""
+        #: Tokens that are to stop, and until when they may do it by themselves (monotonic).
+        self.cancelled: dict[int, float] = {}
         #: (token, command) it has been told already.
         self.warned: set[tuple[int, int]] = set()
         self.deadline = 0.0

@@ -29,7 +29,7 @@ log = logging.getLogger("talo.worker")
 #: Since when a message has been looking for a worker that knows its task (epoch seconds).
 UNKNOWN_SINCE = "talo-unknown-since"
 #: Seconds between two looks.
-UNKNOWN_PAUSE = 5.0
+UNKNOWN_PAUSE = 1.0
 
 
 class Intake:
@@ -125,7 +125,9 @@ class Intake:
         if now - since < self._patience:
             return Settlement(lease=delivery.lease, follow=[_waiting(message, since, now + UNKNOWN_PAUSE)])
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
-        payload = encode_result(call.id, states.FAILURE, exc, codec=get_codec(self._env.result_serializer))
+        payload = encode_result(
+            call.id, states.FAILURE, exc, date_done=now, codec=get_codec(self._env.result_serializer)
+        )
         result = ResultMeta(task_id=call.id, status=states.FAILURE, payload=payload, expires=self._env.result_expires)
         return settlement_of_malformed(
             delivery, self._env, "unregistered", f"no worker knows task {call.task!r}", result=result

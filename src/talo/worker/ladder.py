@@ -32,19 +32,27 @@ class Ladder:
         self._at = Rung.UP
         self._until: float | None = None
         self.exit_code = 0
+        #: The name of the signal that asked for the stop; None if the worker itself did.
+        self.signal: str | None = None
 
     @property
     def stopping(self) -> bool:
         """Whether a stop has been asked for."""
         return self._wanted is not Rung.UP
 
-    def stop(self, rung: Rung, *, exit_code: int, says: str = "") -> None:
+    @property
+    def how(self) -> str:
+        """What the stop that was asked for is called."""
+        return "Cold" if self._wanted >= Rung.SOFT else "Warm"
+
+    def stop(self, rung: Rung, *, exit_code: int, says: str = "", signal: str | None = None) -> None:
         """Ask for a stop that begins at this rung; a later call can only hasten it."""
         if says:
             print(f"worker: {says}", file=sys.__stdout__, flush=True)
         if rung > self._wanted:
             self._wanted = rung
             self.exit_code = exit_code
+            self.signal = signal
 
     def climb(self, now: float, *, alone: bool) -> Rung | None:
         """Return the rung to take now, or None. ``alone``: no child is left."""

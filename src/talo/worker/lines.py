@@ -30,8 +30,9 @@ class Death(msgspec.Struct, tag="death", frozen=True, kw_only=True):
     exit_code: int
     peak_kib: int
     running: list[Running]
-    #: The token for whose hard limit we killed it; 0: none.
-    over_limit: int
+    #: The token for whose sake we killed it; 0: none. ``why``: ``time_limit`` or ``terminated``.
+    victim: int
+    why: str
     #: We killed it: what ran did nothing wrong.
     deliberate: bool
 
@@ -115,12 +116,12 @@ class AgentLine:
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._to_agent[1], msgspec.json.encode(Stop()) + b"\n")
 
-    def hear(self) -> list[tuple[str, int]]:
-        """Return (``buried`` or ``stuck``, share number) as they have come."""
+    def hear(self) -> list[tuple[str, int, int]]:
+        """Return (``buried``, ``stuck`` or ``cancel``, share number, token or 0) as they have come."""
         if self._to_supervisor[0] < 0:
             return []
-        lines = self._lines(self._to_supervisor[0])
-        return [(word, int(number)) for word, number in (line.decode().split() for line in lines or ())]
+        lines = [line.decode().split() for line in self._lines(self._to_supervisor[0]) or ()]
+        return [(word, int(number), int(token)) for word, number, token in lines]
 
     # -- agent -------------------------------------------------------------------------------------------------------
 
@@ -129,10 +130,10 @@ class AgentLine:
         lines = self._lines(self._to_agent[0])
         return None if lines is None else [_decoder.decode(line) for line in lines]
 
-    def report(self, word: str, number: int) -> None:
-        """Say ``buried`` or ``stuck`` about a share."""
+    def report(self, word: str, number: int, token: int = 0) -> None:
+        """Say ``buried`` or ``stuck`` about a share, or ``cancel`` about a task that runs on it."""
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._to_supervisor[1], f"{word} {number}\n".encode())
+            os.write(self._to_supervisor[1], f"{word} {number} {token}\n".encode())
 
     def _lines(self, fd: int) -> list[bytes] | None:
         data = self._rest

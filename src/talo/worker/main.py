@@ -14,6 +14,7 @@ from talo import signals
 from talo.errors import ImproperlyConfigured
 from talo.util.cpu import available_cpus
 from talo.util.process import resident_kib
+from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.logs import set_up_logging
 from talo.worker.options import POOLS, WorkerOptions
@@ -42,7 +43,6 @@ class WorkerArguments(TypedDict, total=False):
     max_tasks_per_child: int | None
     max_memory_per_child: int | None
     start_method: str | None
-    app_path: str | None
     grace: float | None
     beat: bool | None
     scheduler: str | None
@@ -88,6 +88,10 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     hard, soft = chosen("time_limit", "task_time_limit"), chosen("soft_time_limit", "task_soft_time_limit")
     if hard and soft and soft > hard:
         raise ImproperlyConfigured(f"the soft time limit ({soft}s) is longer than the hard one ({hard}s)")
+    method = chosen("start_method", "worker_pool_start_method")
+    if method not in ("fork", "spawn"):
+        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
+    _check_formats(app)
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
     prefetch = arguments.get("prefetch_multiplier")
     if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":
@@ -99,8 +103,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         queues=tuple(app.queues.consume_from),
         pool=pool,
         concurrency=concurrency,
-        start_method=_start_method(chosen("start_method", "worker_pool_start_method"), arguments.get("app_path")),
-        app=arguments.get("app_path"),
+        start_method=method,
         lease=conf.worker_lease,
         batch_time=conf.worker_batch_time,
         prefetch=prefetch or None,
@@ -119,6 +122,18 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     )
 
 
+def _check_formats(app: Talo) -> None:
+    """Formats may be registered by the project, so they are looked for only now; without them every task would fail."""
+    conf = app.conf
+    for setting in ("task_serializer", "result_serializer", "task_compression", "result_compression"):
+        name = conf[setting]
+        try:
+            if name is not None:
+                compression.content_type(name) if setting.endswith("compression") else serializers.get(name)
+        except ImproperlyConfigured as exc:
+            raise ImproperlyConfigured(f"{setting}: {exc}") from None
+
+
 def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> None:
     if selected:
         app.select_queues(selected)
@@ -126,16 +141,6 @@ def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> Non
         app.queues.deselect(excluded)
     if not app.queues.consume_from:
         raise ImproperlyConfigured("no queue is left to consume from: see -Q and -X")
-
-
-def _start_method(method: str, app_path: str | None) -> str:
-    if method not in ("fork", "spawn"):
-        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
-    if method == "spawn" and not app_path:
-        raise ImproperlyConfigured(
-            "start method spawn needs to know where the app is: start the worker with -A module:app"
-        )
-    return method
 
 
 def _memory(limit: int | None) -> int | None:
@@ -156,8 +161,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     signals.celeryd_init.send(sender=options.hostname, instance=None, conf=app.conf, options=dict(arguments))
     set_up_logging(app, level, arguments.get("logfile"))
     supervisor = Supervisor(app, options)
-    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     signals.worker_init.send(sender=supervisor)
+    signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     app.env.hostname = options.hostname
     app.conf.freeze()
     if not arguments.get("quiet"):

@@ -30,8 +30,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: ``fork`` or ``spawn``.
     start_method: str = "fork"
-    #: Where a spawned process finds the app: ``module:attribute``.
-    app: str | None = None
     lease: float = 30.0
     #: How much work a child fetches at once, by the measured run time.
     batch_time: float = 0.1

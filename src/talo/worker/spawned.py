@@ -26,7 +26,7 @@ def main(text: str) -> int:
     birth = msgspec.json.decode(text, type=Birth)
     options = birth.options
     sys.path[:] = birth.path
-    app = import_path(str(options.app))
+    app = import_path(birth.app)
     app.conf.update(birth.settings)
     app.import_default_modules()
     app.finalize()

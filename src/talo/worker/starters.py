@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from talo.errors import ImproperlyConfigured
 from talo.worker.agent import agent_main
 from talo.worker.child import child_main
 from talo.worker.lines import AgentLine
@@ -38,6 +39,8 @@ class Birth(msgspec.Struct, kw_only=True):
     """Everything a spawned process needs to know."""
 
     options: WorkerOptions
+    #: ``module:attribute``.
+    app: str
     path: list[str]
     settings: dict[str, Any]
     level: int
@@ -120,6 +123,10 @@ class Forking(Starter):
 class Spawning(Starter):
     """Starts a new interpreter for each process. All descriptors are closed in it but those of its birth."""
 
+    def __init__(self, app: Talo, options: WorkerOptions) -> None:
+        super().__init__(app, options)
+        self._where = _where(app)
+
     def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
         handles = [share.handles(serves=False) for share in shares]
         return self._spawn(common, handles, None, line.agent_ends)
@@ -130,6 +137,7 @@ class Spawning(Starter):
     def _spawn(self, common: Common, shares: list[Handles], serves: int | None, line: tuple[int, int] | None) -> int:
         birth = Birth(
             options=self._options,
+            app=self._where,
             path=sys.path,
             settings={name: value for name, value in self._app.conf.changes.items() if _is_data(value)},
             level=logging.getLogger("talo").level,
@@ -148,6 +156,18 @@ class Spawning(Starter):
         finally:
             for fd in fds:
                 os.set_inheritable(fd, False)
+
+
+def _where(app: Talo) -> str:
+    """Return ``module:attribute`` of the app, by which a spawned process finds it again."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and module is not None:
+            for attribute, value in list(vars(module).items()):
+                if value is app:
+                    return f"{name}:{attribute}"
+    raise ImproperlyConfigured(
+        "start method spawn needs an app that can be imported: let it stand in a module, under a name of its own"
+    )
 
 
 def _is_data(value: Any) -> bool:

@@ -150,7 +150,8 @@ class Supervisor:
             exit_code=code,
             peak_kib=peak,
             running=running,
-            over_limit=member.over_limit,
+            victim=member.victim,
+            why=member.why,
             deliberate=member.killed,
         )
         self._unburied[share.number] = death
@@ -184,19 +185,17 @@ class Supervisor:
         self._start_agent()
 
     def _hear_agent(self) -> None:
-        for word, number in self._line.hear():
+        for word, number, token in self._line.hear():
+            member = self._family.of_share(number)
             if word == "buried":
                 self._unburied.pop(number, None)
                 self._replace()
-            elif word == "stuck":
-                member = self._family.of_share(number)
-                if member is not None:
-                    log.error(
-                        "Child %d does not fetch although there is work; replacing it",
-                        member.pid,
-                        extra={"action": "stuck"},
-                    )
-                    self._kill(member)
+            elif member is not None and word == "cancel":
+                self._cancel(member, token)
+            elif member is not None and word == "stuck":
+                fields = {"action": "stuck"}
+                log.error("Child %d does not fetch although there is work; replacing it", member.pid, extra=fields)
+                self._kill(member)
 
     # -- limits ------------------------------------------------------------------------------------------------------
 
@@ -206,7 +205,12 @@ class Supervisor:
             assert member.share is not None
             for entry in member.share.board.running():
                 if entry.hard and now > entry.hard + patient:
-                    self._kill_over_limit(member, entry.token)
+                    self._kill_for(member, entry.token, "time_limit")
+                    break
+                if not patient and now > member.cancelled.get(entry.token, now):
+                    # It had its time to hear the exception. Where several run in one process, they are not killed for
+                    # one.
+                    self._kill_for(member, entry.token, "terminated")
                     break
                 if entry.hard and patient and now > entry.hard:
                     self._warn(member, entry.token, Command.HARD)
@@ -218,20 +222,23 @@ class Supervisor:
         key = (token, command.value[0])
         if key not in member.warned:
             member.warned.add(key)
-            assert member.share is not None
             log.warning("%s time limit exceeded in child %d", "Soft" if command is Command.SOFT else "Hard", member.pid)
-            member.share.ring_bell(member.pid, command, token)
+            self._ring(member, command, token)
 
-    def _kill_over_limit(self, member: Member, token: int) -> None:
-        """Kill a child whose task is over its hard limit; first stop it and look again, so that never the next task
-        is hit."""
+    def _cancel(self, member: Member, token: int) -> None:
+        """Stop a running task: by an exception, and if it does not hear that, by its process."""
+        if token not in member.cancelled:
+            member.cancelled[token] = time.monotonic() + INTERRUPT_GRACE
+            self._ring(member, Command.CANCEL, token)
+
+    def _kill_for(self, member: Member, token: int, why: str) -> None:
+        """Kill a child for one of its tasks; first stop it and look again, so that never the next task is hit."""
         assert member.share is not None
         os.kill(member.pid, signal.SIGSTOP)
         if not _wait_stopped(member.pid):
             return
-        now = time.monotonic()
-        if any(entry.token == token and now > entry.hard for entry in member.share.board.running()):
-            member.over_limit = token
+        if any(entry.token == token for entry in member.share.board.running()):
+            member.victim, member.why = token, why
             self._kill(member)
         else:
             os.kill(member.pid, signal.SIGCONT)
@@ -246,6 +253,12 @@ class Supervisor:
         """Take the next rung of the ladder when it is time."""
         rung = self._ladder.climb(now, alone=not self._family)
         if rung is Rung.DRAIN:
+            signals.worker_shutting_down.send(
+                sender=self._options.hostname,
+                sig=self._ladder.signal,
+                how=self._ladder.how,
+                exitcode=self._ladder.exit_code,
+            )
             for member in self._family:
                 self._ring(member, Command.DRAIN)
         elif rung is Rung.SOFT:
@@ -263,9 +276,9 @@ class Supervisor:
         elif now > self._agent.deadline:
             os.kill(self._agent.pid, signal.SIGKILL)
 
-    def _ring(self, member: Member, command: Command) -> None:
+    def _ring(self, member: Member, command: Command, token: int = 0) -> None:
         assert member.share is not None
-        member.share.ring_bell(member.pid, command)
+        member.share.ring_bell(member.pid, command, token)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 
@@ -282,22 +295,25 @@ class Supervisor:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
 
     def _on_term(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown")
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown", signal="SIGTERM")
 
     def _on_int(self, _signum: int, _frame: Any) -> None:
         if self._ladder.stopping:
-            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown")
+            self._ladder.stop(Rung.SOFT, exit_code=1, says="Cold shutdown", signal="SIGINT")
         else:
             self._ladder.stop(
-                Rung.DRAIN, exit_code=1, says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown"
+                Rung.DRAIN,
+                exit_code=1,
+                says="Hitting Ctrl+C again will hand back running tasks! Warm shutdown",
+                signal="SIGINT",
             )
 
     def _on_quit(self, _signum: int, _frame: Any) -> None:
-        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown")
+        self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown", signal="SIGQUIT")
 
     def _on_hup(self, _signum: int, _frame: Any) -> None:
         self._restart = True
-        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting")
+        self._ladder.stop(Rung.DRAIN, exit_code=0, says="Restarting", signal="SIGHUP")
 
 
 def _note(_signum: int, _frame: Any) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from talo.errors import TimeLimitExceeded, WorkerLostError
+from talo.errors import Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.limits import limits_of
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
@@ -51,8 +51,8 @@ class Undertaker:
         def judge(delivery: Delivery) -> Settlement:
             if delivery.former not in charged:
                 return _again(delivery)
-            if death.over_limit and delivery.former == death.over_limit:
-                return self._over_limit(delivery, death)
+            if death.victim and delivery.former == death.victim:
+                return self._over_limit(delivery, death) if death.why == "time_limit" else self._terminated(delivery)
             if death.deliberate:
                 return _again(delivery)
             return self._lost(
@@ -127,6 +127,12 @@ class Undertaker:
             extra={"action": "hard_limit"},
         )
         return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
+
+    def _terminated(self, delivery: Delivery) -> Settlement:
+        run = self._intake.recall(delivery)
+        if run is None:
+            return _again(delivery)
+        return settlement_of_lost(run, Terminated("terminated"), "terminated", {})
 
     def _lost(self, delivery: Delivery, status: str, detail: dict[str, Any]) -> Settlement:
         """The process of a running task died: once more, or never again."""

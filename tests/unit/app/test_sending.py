@@ -10,7 +10,7 @@ import pytest
 
 from talo import Talo, signals
 from talo.app.send import Sender
-from talo.errors import EncodeError, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, EncodeError, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Context, enter, leave
 from talo.wire.message import Message
 from tests.unit.app.conftest import FarSide
@@ -427,3 +427,26 @@ def test_the_message_is_prepared_without_being_sent(app: Talo, far: FarSide) -> 
     assert message.headers["parent_id"] == "me"
     assert far.messages("own") == []
     assert isinstance(app._sender, Sender)
+
+
+@pytest.mark.promise("B01")
+def test_a_store_that_lets_nobody_in_is_told_at_once(app: Talo, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a store that refuses the password, however often it is asked
+    refusal = AccessRefused("redis://host wants another password")
+    broken = _Broken(*[refusal] * 5)
+    monkeypatch.setattr(type(app), "store", broken)
+    # Then the send fails with its one kind of error, and does not knock again
+    with pytest.raises(PublishTimeout, match="another password") as caught:
+        app.send_task("x")
+    assert caught.value.__cause__ is refusal
+    assert len(broken.timeouts) == 1
+
+
+@pytest.mark.promise("B08")
+def test_large_arguments_are_said(app: Talo, caplog: pytest.LogCaptureFixture) -> None:
+    app.conf.task_soft_size_limit = 1000
+    app.send_task("small", ("x",))
+    assert not caplog.records
+    app.send_task("large", ("x" * 2000,))
+    [record] = caplog.records
+    assert "large" in record.getMessage() and "1000" in record.getMessage()

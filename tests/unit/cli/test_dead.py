@@ -107,6 +107,12 @@ def test_ids_or_all_have_to_be_said(project: Project, verb: str) -> None:
     project.talo("dead", verb, "1", "--task", "x").says_in_one_line("--task and --queue choose among --all")
 
 
+def test_without_a_verb_it_prints_its_help(project: Project) -> None:
+    told = project.talo("dead")
+    assert told.code == 0
+    assert all(f"  {verb} " in told.out for verb in ("list", "show", "replay", "drop"))
+
+
 def test_dropping_asks(project: Project) -> None:
     # Given
     project.bury("some.task", count=2)

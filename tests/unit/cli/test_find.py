@@ -32,9 +32,8 @@ def test_a_package_leads_to_the_app_in_its_usual_submodules(project: Project, su
     project.write(f"{package}.__init__", "")
     project.write(f"{package}.{submodule}", APP.format(attribute="app", name=package))
     # Then
-    assert find_app(package).main == package
-    assert find_app(f"{package}.{submodule}").main == package
-    assert find_app(f"{package}.{submodule}:app").main == package
+    for form in (package, f"{package}.{submodule}", f"{package}.{submodule}:app"):
+        assert find_app(form).main == package
 
 
 def test_the_usual_name_wins_over_other_apps_of_the_module(project: Project) -> None:
@@ -122,7 +121,7 @@ def test_settings_that_cannot_be_used_in_the_constructor_are_told_with_their_lin
     # When
     told = project.talo("-A", module, "queues")
     # Then
-    told.says_in_one_line("line 3", "task_serialiser is not a setting; did you mean task_serializer?")
+    told.says_in_one_line("line 3", "task_serialiser is not a setting; did you mean task_serializer")
 
 
 def test_without_a_name_a_worker_says_how_to_name_one(project: Project) -> None:

@@ -101,6 +101,7 @@ def test_levels_are_known_in_any_case(project: Project, name: str) -> None:
         (["--max-memory-per-child", "10"], "every child would be replaced for ever"),
         (["-f", "/no/such/directory/log"], "--logfile /no/such/directory/log cannot be written"),
         (["-I", "no_such_module"], "no_such_module"),
+        (["--start-method", "forkserver"], "'fork', 'spawn'"),
     ],
 )
 def test_what_cannot_be_is_one_line(project: Project, words: list[str], expected: str) -> None:

@@ -130,6 +130,16 @@ def test_the_quiet_get_no_banner(project: Project) -> None:
     assert "[config]" not in worker.everything()
 
 
+def test_spawned_children_find_the_app_that_was_found(project: Project) -> None:
+    # Given an app that is named by its module only
+    with running(project, "-l", "info", "--start-method", "spawn") as worker:
+        worker.says(" ready.")
+        # Then
+        assert project.with_app("call", f"{project.name}.add", "-a", "[1, 2]", "--wait=20").out.splitlines()[1:] == [
+            "3"
+        ]
+
+
 def test_an_interrupted_worker_exits_with_1(project: Project) -> None:
     with running(project, "-l", "info") as worker:
         worker.says(" ready.")

@@ -49,13 +49,14 @@ def letter(message: Message | None, **death: Any) -> DeadLetter:
 def test_a_new_run_is_the_same_call_under_a_new_id(app: Talo) -> None:
     # Given a call with everything that belongs to one attempt only
     old = app.prepare("some.task", [1], {"k": 2}, {"expires": 60, "retries": 2, "priority": 4, "countdown": 9})
+    old.properties["delivery_tag"] = "the-old-one"
     # When
     new = new_run(letter(old), JSON)
     # Then
     assert new.id != old.id
     assert new.headers["replay_of"] == old.id
     assert (new.headers["retries"], new.headers["eta"], new.headers["expires"], new.due) == (0, None, None, None)
-    assert "expiration" not in new.properties
+    assert not {"expiration", "delivery_tag"} & new.properties.keys()
     assert new.properties["correlation_id"] == new.headers["root_id"] == new.id
     assert (new.body, new.priority, new.queue) == (old.body, 4, "celery")
     assert decode(new, JSON).args == [1]

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 import pytest
+from tests.support import eventually
 
 from talo import errors
 from talo.app.app import Talo
@@ -17,7 +18,6 @@ from talo.worker.share import Common, Share
 from talo.worker.split import split_of
 from talo.worker.undertaker import Undertaker
 from talo.worker.watchdog import Watchdog
-from tests.support import eventually
 
 QUEUES = ("celery",)
 
@@ -175,7 +175,8 @@ def death_of(owner: str, running: Sequence[Delivery] = (), **facts: object) -> D
         exit_code=-9,
         peak_kib=4321,
         running=[Running(d.lease.token, 0.5, 0.0) for d in running],
-        over_limit=0,
+        victim=0,
+        why="",
         deliberate=False,
     )
     return type(base)(**{name: facts.get(name, getattr(base, name)) for name in base.__struct_fields__})
@@ -248,7 +249,7 @@ def test_a_task_over_its_limit_fails_and_its_neighbours_go_back_unharmed(
     app.tasks["limited"].apply_async(task_id="a")
     app.send_task("add", (1, 2), task_id="b")
     both = fetch(app, "dead")
-    death = death_of("dead", both, over_limit=both[0].lease.token, deliberate=True)
+    death = death_of("dead", both, victim=both[0].lease.token, why="time_limit", deliberate=True)
     make_undertaker(app, options).bury(death, share.ring)
     with pytest.raises(errors.TimeLimitExceeded) as caught:
         app.AsyncResult("a").get(timeout=1)
@@ -281,7 +282,7 @@ def test_an_expired_owner_is_reaped_without_its_worker(app: Talo, options: Worke
     undertaker = make_undertaker(app, options)
 
     def reaped() -> None:
-        undertaker.reap()
+        undertaker.reap(spare=set())
         assert ready(app) == ["a", "b", "c"]
 
     eventually(reaped)

@@ -98,7 +98,8 @@ def make_death() -> Death:
         exit_code=-9,
         peak_kib=1000,
         running=[Running(5, 1.5, 0.0)],
-        over_limit=0,
+        victim=0,
+        why="",
         deliberate=False,
     )
 
@@ -117,10 +118,10 @@ def test_agent_and_supervisor_hear_each_other() -> None:
         os._exit(0 if orders == [Stop()] else 1)
     line.keep_as_supervisor()
     line.tell(make_death())
-    heard: list[tuple[str, int]] = []
+    heard: list[tuple[str, int, int]] = []
     while not heard:
         heard = line.hear()
-    assert heard == [("buried", 3)]
+    assert heard == [("buried", 3, 0)]
     line.tell_stop()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 

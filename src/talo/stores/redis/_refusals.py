@@ -5,7 +5,7 @@ Owns the table. Called by ``connection`` and by whoever reads replies of a pipel
 
 from __future__ import annotations
 
-from talo.errors import ImproperlyConfigured, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
+from talo.errors import AccessRefused, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
 
 __all__ = ["Refusal", "as_error"]
 
@@ -23,7 +23,7 @@ _FULL = frozenset({"OOM", "MISCONF"})
 _LATER = frozenset({"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED"})
 _LOGIN = {
     "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
-    "WRONGPASS": "does not accept this user name and password",
+    "WRONGPASS": "does not accept this user name and password: correct them in the URL",
     "DENIED": "is in protected mode: give it a password, or connect from its own machine",
     "NOPROTO": "does not speak RESP3: Talo needs Redis 6.2 or newer",
 }
@@ -39,7 +39,7 @@ def as_error(refusal: Refusal, shown: str) -> TaloError:
     if code in _LATER:
         return StoreUnavailable(f"{shown} cannot do it now: {refusal.line}")
     if code == "NOPERM":
-        return ImproperlyConfigured(f"{shown} does not let this user do what Talo needs: {refusal.line}")
+        return AccessRefused(f"{shown} does not let this user do what Talo needs: {refusal.line}")
     if code in _LOGIN:
-        return ImproperlyConfigured(f"{shown} {_LOGIN[code]}")
+        return AccessRefused(f"{shown} {_LOGIN[code]}")
     return StoreError(f"{shown} refused: {refusal.line}")

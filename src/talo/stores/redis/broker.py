@@ -214,6 +214,8 @@ class RedisBroker(Broker):
                 and settlement.result is None
                 and not settlement.follow
                 and not settlement.also
+                and settlement.part is None
+                and settlement.closes is None
                 and lease.owner == owner
             ):
                 plain.append(lease.token)
@@ -227,7 +229,11 @@ class RedisBroker(Broker):
         lease, result, also, follow = settlement.lease, settlement.result, settlement.also, settlement.follow
         results = len(also) + (result is not None)
         held = "" if lease.owner == owner else lease.owner
-        parts += (held, lease.token, int(settlement.verdict), results, len(follow))
+        part = settlement.part
+        parts += (held, lease.token, int(settlement.verdict), results, len(follow), int(part is not None))
+        parts.append(settlement.closes or "")
+        if part is not None:
+            parts += (part.group, part.member, part.index, part.payload, part.grows)
         if result is not None:
             parts += stored(self._keys.result(result.task_id), result)
         for other in also:

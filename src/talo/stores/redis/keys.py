@@ -52,6 +52,10 @@ class Keys:
         """Where a saved group is."""
         return b"%scelery-taskset-meta-%s" % (self.result_prefix, group_id.encode())
 
+    def workflow(self, group_id: str) -> bytes:
+        """Where the record of a group is that something waits for; its parts are at ``<key>:parts``."""
+        return self.own(f"group:{group_id}")
+
     def binding(self, exchange: str) -> tuple[bytes, bytes]:
         """The two sets in which Celery notes the queues of an exchange."""
         name = exchange.encode()

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
-from talo.stores.base import ResultBackend, ResultMeta, Watch
+from talo.errors import StoreUnavailable
+from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
 from talo.stores.redis import scripts
 from talo.stores.redis.broker import stored
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Part, pack
+from talo.stores.redis.groups import Groups
 from talo.stores.redis.listener import Listener, Want
 from talo.stores.redis.peek import is_ready
+from talo.wire.message import Message
 
 __all__ = ["RedisResults"]
 
@@ -27,7 +30,8 @@ _STEP = 1000
 class RedisResults(ResultBackend):
     """The result role of ``RedisStore``."""
 
-    def __init__(self, client: Client, cleanup: Callable[[int], int]) -> None:
+    def __init__(self, client: Client, cleanup: Callable[[int], int], groups: Groups) -> None:
+        self._groups = groups
         self._client = client
         self._keys = client.keys
         self._cleanup = cleanup
@@ -57,7 +61,11 @@ class RedisResults(ResultBackend):
         if timeout is not None and timeout <= 0:
             return {each: payload for each, payload in self.get(list(task_ids)).items() if is_ready(payload)}
         deadline = float("inf") if timeout is None else monotonic() + timeout
-        return self._listener.wait(Want(task_ids), deadline)
+        try:
+            return self._listener.wait(Want(task_ids), deadline)
+        except StoreUnavailable:
+            # The connection may have been dead before this wait began: look again, over a new one.
+            return self._listener.wait(Want(task_ids), deadline)
 
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
         want = Want(task_ids, tell)
@@ -84,6 +92,21 @@ class RedisResults(ResultBackend):
 
     def forget_group(self, group_id: str) -> None:
         self._client.call("UNLINK", self._keys.group(group_id))
+
+    def open_groups(self, groups: Sequence[GroupRecord]) -> None:
+        self._groups.open(groups)
+
+    def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
+        return self._groups.plans(group_ids)
+
+    def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
+        return self._groups.parts(group_id)
+
+    def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
+        return self._groups.add(parts)
+
+    def close_groups(self, group_ids: Sequence[str]) -> None:
+        self._groups.forget(group_ids)
 
     def cleanup(self, limit: int) -> int:
         # Results, marks and locks expire by themselves; dead letters do not.

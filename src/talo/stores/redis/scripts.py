@@ -15,6 +15,8 @@ __all__ = [
     "DEAD_GET",
     "DEAD_LIST",
     "DEAD_REPLACE",
+    "GROUP_OPEN",
+    "GROUP_PARTS",
     "LEASED",
     "MARK",
     "MARKED",
@@ -48,7 +50,7 @@ class Script:
         return f"<script {self.name}>"
 
 
-TURN = Script("turn", "_messages", "_results")
+TURN = Script("turn", "_messages", "_results", "_groups")
 SEND = Script("send", "_messages")
 OPEN = Script("open", "_messages")
 RENEW = Script("renew", "_messages")
@@ -62,6 +64,8 @@ DEAD_LIST = Script("dead_list", "_messages", "_dead")
 DEAD_GET = Script("dead_get", "_messages", "_dead")
 DEAD_REPLACE = Script("dead_replace", "_messages", "_dead")
 CLEANUP = Script("cleanup", "_messages", "_dead")
+GROUP_OPEN = Script("group_open", "_messages", "_groups")
+GROUP_PARTS = Script("group_parts", "_messages", "_groups")
 STORE = Script("store", "_results")
 PLANS_READ = Script("plans_read", "_messages", "_plans")
 PLANS_CHANGE = Script("plans_change", "_messages", "_plans")

@@ -15,6 +15,7 @@ from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
 from talo.stores.redis.bus import RedisBus
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import pack
+from talo.stores.redis.groups import Groups
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
 from talo.stores.redis.results import RedisResults
@@ -61,7 +62,7 @@ class RedisStore(Store):
             name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE, schedules=True
         )
         self.broker = RedisBroker(self._client)
-        self.results = RedisResults(self._client, self.broker.cleanup)
+        self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
         self.bus = RedisBus(self._client)
         self.locks = RedisLocks(self._client)
         self.schedules = RedisSchedules(self._client, self.broker.sendable)

@@ -15,7 +15,9 @@ import msgspec
 
 from talo.states import READY_STATES
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
+from talo.stores.sql import _groups
 from talo.stores.sql._codec import Parcel, delivery, json_list, pack
+from talo.wire.message import Message
 
 __all__ = ["Plan", "draw", "insert", "lease", "move", "promote", "settle", "store_results"]
 
@@ -74,8 +76,15 @@ def settle(
     wake: Counter[str] = Counter()
     gone: list[int] = []
     back: list[tuple[Settlement, int]] = []
+    #: Repeated continuations: only their leases end.
+    void: set[int] = set()
+    thens: list[Message] = []
     for index, message in ended.items():
         settlement = plan.settlements[index]
+        if not _groups.apply(connection, queries, settlement, thens, now):
+            void.add(index)
+            gone.append(message)
+            continue
         if settlement.verdict is Verdict.AGAIN:
             back.append((settlement, message))
             continue
@@ -87,10 +96,13 @@ def settle(
     # Backwards, so that what is given back together keeps its order at the head.
     for settlement, message in reversed(back):
         wake[_give_back(connection, queries, settlement, message, now)] += 1
+    applied = ended if not void else [index for index in ended if index not in void]
     if plan.results:
-        store_results(connection, queries, _results(plan, ended), now)
-    if plan.follow:
-        follow = [parcel for index in ended for parcel in plan.follow.get(index, ())]
+        store_results(connection, queries, _results(plan, applied), now)
+    if plan.follow or thens:
+        follow = [parcel for index in applied for parcel in plan.follow.get(index, ())]
+        if thens:
+            follow += pack(thens)
         if follow:
             wake.update(insert(connection, queries, follow, now))
     return refused, wake

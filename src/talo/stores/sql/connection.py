@@ -252,7 +252,8 @@ class Database:
         code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return late(f"{self.name} is locked by another process and was not free in time")
-        if code == sqlite3.SQLITE_FULL:
+        # A write that the system refuses, for a quota or a limit on the size of files, is told as an I/O error.
+        if code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE:
             return StoreFull(f"no room for {self.name}: free some space on its disk")
         if code == sqlite3.SQLITE_NOTADB:
             return ImproperlyConfigured(f"{self.name} is not an SQLite database: name another file or remove it")

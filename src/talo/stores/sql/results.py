@@ -11,18 +11,19 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from talo.stores.base import ResultBackend, ResultMeta, Watch
-from talo.stores.sql import _writing
+from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
+from talo.stores.sql import _groups, _writing
 from talo.stores.sql._codec import json_list
 from talo.stores.sql.connection import Database
 from talo.stores.sql.listener import Listener
+from talo.wire.message import Message
 
 __all__ = ["SqlResults"]
 
 _log = logging.getLogger(__name__)
 
 #: What expires, in the order in which it is deleted.
-_EXPIRING = ("results", "groups", "dead", "bus", "locks", "marks")
+_EXPIRING = ("results", "groups", "workflows", "dead", "bus", "locks", "marks")
 
 
 class SqlResults(ResultBackend):
@@ -86,9 +87,44 @@ class SqlResults(ResultBackend):
     def forget_group(self, group_id: str) -> None:
         self._database.write(lambda it: it.execute(self._queries["forget_group"], (group_id,)).rowcount)
 
+    # Groups
+
+    def open_groups(self, groups: Sequence[GroupRecord]) -> None:
+        if not groups:
+            return
+        thens = _groups.encode_then(groups)
+
+        def work(connection: sqlite3.Connection) -> None:
+            _groups.open_groups(connection, self._queries, groups, thens, self._clock())
+
+        self._database.write(work)
+
+    def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
+        return self._select("workflow_plans", group_ids)
+
+    def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
+        return self._database.read(lambda it: it.execute(self._queries["workflow_parts"], (group_id,)).fetchall())
+
+    def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
+        def work(connection: sqlite3.Connection) -> list[Message]:
+            found = []
+            for part in parts:
+                then = _groups.add_part(connection, self._queries, part, self._clock())
+                then = then or _groups.repeated(connection, self._queries, part)
+                if then is not None:
+                    found.append(then)
+            return found
+
+        return self._database.write(work) if parts else []
+
+    def close_groups(self, group_ids: Sequence[str]) -> None:
+        if group_ids:
+            self._database.write(lambda it: _groups.forget(it, self._queries, group_ids))
+
     def cleanup(self, limit: int) -> int:
         def work(connection: sqlite3.Connection) -> int:
             now, deleted = self._clock(), 0
+            connection.execute(self._queries["orphaned_parts"], (now, limit))
             for kind in _EXPIRING:
                 if deleted < limit:
                     values = (now, limit - deleted)

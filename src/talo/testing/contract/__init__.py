@@ -16,6 +16,7 @@ from talo.testing.contract._support import Place
 from talo.testing.contract.broker import BrokerContract
 from talo.testing.contract.bus import BusContract
 from talo.testing.contract.dead import DeadContract
+from talo.testing.contract.groups import GroupContract
 from talo.testing.contract.leases import LeaseContract
 from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
@@ -30,6 +31,7 @@ __all__ = [
     "BusContract",
     "DeadContract",
     "ForkContract",
+    "GroupContract",
     "LeaseContract",
     "LockContract",
     "Place",
@@ -46,6 +48,7 @@ __all__ = [
 class StoreContract(
     BrokerContract,
     SettlingContract,
+    GroupContract,
     WaitingContract,
     LeaseContract,
     DeadContract,

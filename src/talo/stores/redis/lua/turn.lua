@@ -1,4 +1,4 @@
--- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua
+-- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua, _groups.lua
 --
 -- ARGV
 --   1 key prefix          2 owner             3 '1': the owner must be open, else nothing is done
@@ -7,15 +7,18 @@
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
--- to send     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload     per message: list,
--- raw, due ('' at once)     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'     DEAD:  charge '0' or
--- '1', death (opaque), task id or '', seconds to keep ('' for ever)
+--       to send, number of parts (0 or 1), group that it closes ('' none)
+--     per part:    group, member, index, payload, how many more members it adds
+--     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
+--     per message: list, raw, due ('' at once)
+--     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
+--     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
 -- settling   They are declared because Redis tells a client of changes of declared keys only.
 --
--- Keys beside those of _messages.lua and _results.lua: those of the dead letters, see _dead.lua.
+-- Keys beside those of _messages.lua, _results.lua and _groups.lua: those of the dead letters, see _dead.lua.
 --
 -- Returns { now, next due or '', '1' if the client will hear of changes, first token, refused, taken, raws }
 --   refused: positions (from 1, plain ones first) of the settlements that found no lease; nothing of them was applied
@@ -81,11 +84,23 @@ local back = {}
 for i = 1, tonumber(ARGV[7]) do
   local held, token, verdict = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local results, sends = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-  at = at + 5
+  local part, closes = tonumber(ARGV[at + 6]), ARGV[at + 7]
+  local member = at + 7
+  at = member + 5 * part
   local key = held == '' and leases or leases_of(held)
   local value = verdict ~= '0' and call('HGET', key, token)
   local found = call('HDEL', key, token) == 1
-  if found then
+  if found and closes ~= '' and not close(closes) then
+    -- The continuation of a group was there twice, and the other one has run: this one was nothing.
+    at = at + 4 * results + 3 * sends
+    found, verdict = false, '0'
+  elseif found then
+    if part == 1 then
+      local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5])
+      if list then
+        send(list, raw, '')
+      end
+    end
     for r = at, at + 4 * (results - 1), 4 do
       store(ARGV[r + 1], ARGV[r + 2], ARGV[r + 3], ARGV[r + 4])
     end

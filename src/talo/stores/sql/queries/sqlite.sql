@@ -173,6 +173,49 @@ SELECT payload FROM talo_group WHERE group_id = ?1 AND (expires IS NULL OR expir
 -- name: forget_group
 DELETE FROM talo_group WHERE group_id = ?1;
 
+-- name: open_workflow
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (id) DO UPDATE SET size = excluded.size, continuation = excluded.continuation, plan = excluded.plan,
+    keep = excluded.keep, expires = excluded.expires, filled = 0, closed = 0, completed_by = NULL;
+
+-- name: workflow_plans
+SELECT id, plan FROM talo_workflow
+WHERE id IN (SELECT value FROM json_each(?1)) AND NOT closed AND (expires IS NULL OR expires > ?2);
+
+-- name: workflow_parts
+SELECT place, payload FROM talo_part WHERE workflow = ?1 ORDER BY place, member;
+
+-- name: workflow
+SELECT size, filled, continuation, completed_by FROM talo_workflow WHERE id = ?1 AND NOT closed;
+
+-- name: add_part
+INSERT OR IGNORE INTO talo_part (workflow, member, place, payload)
+SELECT id, ?2, ?3, ?4 FROM talo_workflow WHERE id = ?1 AND NOT closed;
+
+-- name: fill
+UPDATE talo_workflow SET filled = filled + 1, size = size + ?4, expires = CASE WHEN keep IS NULL THEN NULL ELSE ?3 + keep END,
+    completed_by = CASE WHEN filled + 1 = size + ?4 THEN ?2 ELSE completed_by END
+WHERE id = ?1;
+
+-- name: close_workflow
+-- What was closed stays known for a while, so that a repeated message finds it closed.
+UPDATE talo_workflow SET closed = 1, plan = x'', continuation = NULL, expires = ?2 WHERE id = ?1 AND NOT closed;
+
+-- name: closed_workflow
+SELECT 1 FROM talo_workflow WHERE id = ?1 AND closed;
+
+-- name: forget_parts
+DELETE FROM talo_part WHERE workflow IN (SELECT value FROM json_each(?1));
+
+-- name: forget_workflows
+DELETE FROM talo_workflow WHERE id IN (SELECT value FROM json_each(?1));
+
+-- name: orphaned_parts
+DELETE FROM talo_part WHERE workflow IN (SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_workflows
+DELETE FROM talo_workflow WHERE id IN (SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2);
+
 -- name: expired_results
 DELETE FROM talo_result WHERE task_id IN (SELECT task_id FROM talo_result WHERE expires <= ?1 LIMIT ?2);
 

@@ -12,11 +12,11 @@ import datetime as dt
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, builtins, current
+from talo.app import _discover, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
@@ -26,12 +26,13 @@ from talo.app.aio import AppTwins
 from talo.app.registry import TaskRegistry
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
-from talo.app.send import Prepared, Sender
+from talo.app.send import Sender
 from talo.app.stores import AppStores
 from talo.app.task import Task
 from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
+from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
@@ -97,6 +98,7 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
         self._router: tuple[Any, Router] | None = None
         self._env: AppEnv | None = None
         self._discoveries: list[Callable[[], None]] = []
+        self._periodic: dict[str, Any] = {}
         registry = self._symbol(tasks) if isinstance(tasks, str) else tasks
         self._tasks = registry if registry is not None else self._symbol(self.registry_cls)()
         self._sources = Sources(self, namespace, self._constructed(broker, backend, include, changes, settings))
@@ -331,7 +333,9 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
-            builtins.register(self)
+            if self._periodic:
+                self.conf.beat_schedule.update(self._periodic)
+                self._periodic = {}
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -361,17 +365,9 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
-        return self.prepare_call(name, args, kwargs, options).messages[0]
-
-    def prepare_call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """The same with every message of the call and what signals need of it."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options)
-
-    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send calls that ``prepare_call`` made."""
-        self._sender.send_prepared(prepared)
+        return self._sender.prepare(name, args, kwargs, options)[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
@@ -494,3 +490,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 current.use_default_factory(lambda: Talo("default", set_as_current=False))
+use_current_app(current.get_current_app)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from talo.app.groups import GroupResult, ResultSet
 from talo.canvas.plan import Record, compile_workflow
@@ -19,6 +19,9 @@ from talo.stores.base import GroupRecord, ResultBackend
 from talo.wire import serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
+
+if TYPE_CHECKING:
+    from talo.app.send import Sender
 
 __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
@@ -31,10 +34,13 @@ KEPT = 30 * 86400.0
 class WorkflowDoors:
     """What an app offers of workflows: mixed into ``Talo``."""
 
+    if TYPE_CHECKING:
+        _sender: Sender
+
     @functools.cached_property
     def workflows(self) -> Workflows:
         """Sends workflows and keeps their records."""
-        return Workflows(self)
+        return Workflows(self, self._sender)
 
     def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
         """Send a chain, group or chord; return the handle of its last result."""
@@ -52,8 +58,9 @@ class WorkflowDoors:
 class Workflows:
     """Sends workflows and keeps their records, for one app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, sender: Sender) -> None:
         self._app = app
+        self._sender = sender
 
     @property
     def _records(self) -> ResultBackend:
@@ -89,7 +96,7 @@ class Workflows:
         prepared = [self._prepared(launch, root) for launch in launches]
         if records:
             self.keep(records, prepared[0].messages[0].queue if prepared else app.conf.task_default_queue)
-        app.send_prepared(prepared)
+        self._sender.send_prepared(prepared)
         if inside and add_to_parent and frame is not None and frame.task.trail:
             frame.task.add_trail(top)
         return result
@@ -108,7 +115,7 @@ class Workflows:
         options = launch["options"]
         if root is not None:
             options = {**options, "root_id": root}
-        return self._app.prepare_call(launch["task"], launch["args"], launch["kwargs"], options)
+        return self._sender.call(launch["task"], launch["args"], launch["kwargs"], options)
 
     # -- records
 

@@ -22,13 +22,13 @@ from talo.canvas.advance import (
     place_of,
 )
 from talo.canvas.plan import PART, STEP
-from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
-from talo.execution.steps import takes_failure
+from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
@@ -47,11 +47,12 @@ def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
     delivery = run.delivery
     assert delivery is not None
-    if run.outcome is Outcome.SUCCESS:
+    if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
         try:
-            return _success(run, delivery)
-        except EncodeError as exc:
-            # What a task returns can turn out to be unwritable only here; it has failed by that.
+            return _ENDINGS[run.outcome](run, delivery)
+        except Exception as exc:  # noqa: BLE001  whatever a callback's options make the sending raise
+            # What a task returns, and where its callbacks or its retry are to go, can turn out to be impossible only
+            # here; it has failed by that.
             run.outcome = Outcome.FAILURE
             run.exc, run.einfo = exc, ExceptionInfo(exc)
             for step in run.plan.on_death:
@@ -212,8 +213,9 @@ def _back(_run: Run, delivery: Delivery) -> Settlement:
 
 
 _ENDINGS = {
-    Outcome.FAILURE: _failure,
+    Outcome.SUCCESS: _success,
     Outcome.RETRY: _retry,
+    Outcome.FAILURE: _failure,
     Outcome.IGNORED: _ignored,
     Outcome.REJECTED: _rejected,
     Outcome.REVOKED: _revoked,
@@ -418,6 +420,17 @@ def _here(run: Run, sending: Sending) -> Sending:
     """Talo's own tasks go where this one came from: there somebody knows them."""
     queue = run.delivery.queue if run.delivery is not None else None
     return sending._replace(options={**sending.options, "queue": queue})
+
+
+def _errbacks(env: Env, sendings: list[Sending]) -> list[Message]:
+    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already."""
+    messages = []
+    for sending in sendings:
+        try:
+            messages.append(env.prepare(*sending))
+        except Exception as exc:  # noqa: BLE001  as above
+            log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
+    return messages
 
 
 def _next_attempt(run: Run, again: Again) -> Message:

@@ -506,6 +506,8 @@ class Plan(msgspec.Struct, kw_only=True):
     total: int = 0
     #: Task ids that may still run, with the time of their sending; kept where overlap is limited.
     running: list[tuple[str, float]] = []
+    #: The definition as it was configured, shortened to a digest: tells an edit from a changed configuration.
+    configured: str = ""
     #: Set by the store: drawn anew at every change, growing within a space. 0: not stored yet.
     version: int = 0
 

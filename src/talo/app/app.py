@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, current
+from talo.app import _discover, builtins, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
@@ -336,6 +336,7 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
             if self._periodic:
                 self.conf.beat_schedule.update(self._periodic)
                 self._periodic = {}
+            builtins.register(self)
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):

@@ -36,7 +36,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisSer
 
 
 def fleet(place: str, tmp: Path, **env: str) -> Fleet:
-    return Fleet(place, tmp / "fleet", "-c", "3", app="tests.apps.flows", loglevel="WARNING", env=env)
+    return Fleet(place, tmp / "fleet", "-c", "3", app="tests.apps.flows", env=env)
 
 
 def strike(fleet: Fleet) -> Any:

@@ -12,16 +12,15 @@ import datetime as dt
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, builtins, current
+from talo.app import _discover, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
-from talo.app._periodic import periodic_entry
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.groups import GroupResult, ResultSet
@@ -374,7 +373,7 @@ class Talo(TaskDecorator, AppTwins):
         """The same with every message of the call and what signals need of it."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options)[0]
+        return self._sender.prepare(name, args, kwargs, options)
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""

@@ -242,7 +242,7 @@ def test_the_page_on_delivery_lists_every_reason_of_a_malformed_message() -> Non
 
 
 #: What looks like a setting and is the name of something else.
-_ATTRIBUTES = {"task_id", "task_name", "result_store"}
+_ATTRIBUTES = {"task_id", "task_name", "result_store", "worker_lost"}
 
 
 def _without_code(text: str) -> str:

@@ -10,6 +10,7 @@ from talo.app.current import current_app, current_task
 from talo.app.result import AsyncResult
 from talo.app.shared import shared_task
 from talo.app.task import Task
+from talo.canvas.primitives import chain, chord, chunks, group, xmap, xstarmap
 from talo.canvas.signature import Signature, maybe_signature, signature, subtask
 from talo.wire import new_id as uuid
 from talo.wire.queues import Exchange, Queue
@@ -28,9 +29,13 @@ __all__ = [
     "Talo",
     "Task",
     "__version__",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
     "errors",
+    "group",
     "maybe_signature",
     "shared_task",
     "signals",
@@ -38,4 +43,6 @@ __all__ = [
     "states",
     "subtask",
     "uuid",
+    "xmap",
+    "xstarmap",
 ]

@@ -12,7 +12,8 @@ Owns the classes; a store translates its client library's errors into these at i
      │   ├─ OperationalError               the store did not do it now; it may later
      │   │   ├─ PublishTimeout             a send did not get through within its deadline
      │   │   ├─ StoreUnavailable           no connection, or it broke in the middle
-     │   │   └─ StoreFull                  disk full, memory limit reached
+     │   │   ├─ StoreFull                  disk full, memory limit reached
+     │   │   └─ AccessRefused              wrong or missing password, missing privilege; ImproperlyConfigured too
      │   ├─ StoreError                     the store said no for good
      │   │   ├─ NotSupported               this store cannot do that; says which can
      │   │   ├─ LeaseLost                  this owner was declared dead; what it held is somebody else's
@@ -45,6 +46,7 @@ import datetime as dt
 from typing import Any
 
 __all__ = [
+    "AccessRefused",
     "AlreadyRegistered",
     "BackendError",
     "BackendGetMetaError",
@@ -128,6 +130,10 @@ class StoreUnavailable(OperationalError):
 
 class StoreFull(OperationalError):
     """The store has no room: disk full, or its memory limit is reached."""
+
+
+class AccessRefused(OperationalError, ImproperlyConfigured):
+    """The store does not let us in, or not do that. It may later: passwords rotate."""
 
 
 class StoreError(TaloError):

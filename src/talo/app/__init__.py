@@ -7,6 +7,7 @@ them.
 from talo.app.app import Talo
 from talo.app.current import current_app, current_task
 from talo.app.eager import EagerResult
+from talo.app.groups import GroupResult, Progress, ResultSet, result_from_tuple
 from talo.app.result import AsyncResult, allow_join_result, denied_join_result
 from talo.app.routes import Queues, Router
 from talo.app.shared import app_or_default, shared_task
@@ -15,7 +16,10 @@ from talo.app.task import Task
 __all__ = [
     "AsyncResult",
     "EagerResult",
+    "GroupResult",
+    "Progress",
     "Queues",
+    "ResultSet",
     "Router",
     "Talo",
     "Task",
@@ -24,5 +28,6 @@ __all__ = [
     "current_app",
     "current_task",
     "denied_join_result",
+    "result_from_tuple",
     "shared_task",
 ]

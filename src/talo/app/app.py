@@ -12,25 +12,29 @@ import datetime as dt
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, current
+from talo.app import _discover, builtins, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
+from talo.app._periodic import periodic_entry
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
+from talo.app.groups import GroupResult, ResultSet
 from talo.app.registry import TaskRegistry
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
-from talo.app.send import Sender
+from talo.app.send import Prepared, Sender
 from talo.app.stores import AppStores
 from talo.app.task import Task
+from talo.app.workflows import Workflows
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
+from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
@@ -96,6 +100,7 @@ class Talo(TaskDecorator, AppTwins):
         self._router: tuple[Any, Router] | None = None
         self._env: AppEnv | None = None
         self._discoveries: list[Callable[[], None]] = []
+        self._periodic: dict[str, Any] = {}
         registry = self._symbol(tasks) if isinstance(tasks, str) else tasks
         self._tasks = registry if registry is not None else self._symbol(self.registry_cls)()
         self._sources = Sources(self, namespace, self._constructed(broker, backend, include, changes, settings))
@@ -103,6 +108,7 @@ class Talo(TaskDecorator, AppTwins):
             self._sources.use(config_source, silent=config_source_silent, namespace=namespace)
         self._stores = AppStores(self)
         self._sender = Sender(self)
+        self._workflows = Workflows(self)
         current.register_app(self)
         if set_as_current:
             self.set_current()
@@ -330,6 +336,9 @@ class Talo(TaskDecorator, AppTwins):
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
+            if self._periodic:
+                self.conf.beat_schedule.update(self._periodic)
+                self._periodic = {}
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -359,9 +368,13 @@ class Talo(TaskDecorator, AppTwins):
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
+        return self.prepare_call(name, args, kwargs, options).messages[0]
+
+    def prepare_call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """The same with every message of the call and what signals need of it."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options).messages[0]
+        return self._sender.prepare(name, args, kwargs, options)[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
@@ -373,6 +386,14 @@ class Talo(TaskDecorator, AppTwins):
     ) -> Any:
         """A handle of the result of an earlier call."""
         return AsyncResult(id, backend, task_name, app or self, parent)
+
+    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet:
+        """A handle of several results."""
+        return ResultSet(results, app=self, **kwargs)
+
+    def GroupResult(self, id: str, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult:
+        """A handle of the results of a group."""
+        return GroupResult(id, results, app=self, **kwargs)
 
     @property
     def router(self) -> Router:
@@ -484,3 +505,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 current.use_default_factory(lambda: Talo("default", set_as_current=False))
+use_current_app(current.get_current_app)

@@ -16,11 +16,11 @@ from talo.app._arguments import ArgumentCheck
 from talo.app._call import listed
 from talo.app._options import EXECUTION_OPTIONS, AtMostOnce, FromApp, FromConf, explicit_options
 from talo.app.aio import TaskTwins
+from talo.app.compose import Composing
 from talo.app.current import get_current_app
 from talo.app.eager import EagerResult
 from talo.app.result import AsyncResult
 from talo.canvas.signature import Signature
-from talo.errors import Ignore
 from talo.execution import eager, retry
 from talo.execution.env import TaskLike
 from talo.execution.request import Context, Frame, RequestStack, current_frame, enter, leave, request_of
@@ -45,7 +45,7 @@ def _default(method: F) -> F:
     return method
 
 
-class Task(TaskTwins[P, R], Generic[P, R]):
+class Task(TaskTwins[P, R], Composing, Generic[P, R]):
     """A callable that can also be sent. One object per task and app, shared by all its runs: a run's own facts are
     in ``request``."""
 
@@ -201,21 +201,11 @@ class Task(TaskTwins[P, R], Generic[P, R]):
             return result
         if plan.shadow is not None:
             shadow = shadow or plan.shadow(args, kwargs, options)
-        if not (options or task_id or producer or link or link_error or shadow):
-            result = app.send_task(self.name, args, kwargs, **plan.full)
-            return result
-        result = app.send_task(
-            self.name,
-            args,
-            kwargs,
-            task_id=task_id,
-            producer=producer,
-            link=link,
-            link_error=link_error,
-            shadow=shadow,
-            task_type=self,
-            **(plan.options | options if options else plan.options),
-        )
+        every = {**plan.full, **options} if options else plan.full
+        if task_id or producer or link or link_error or shadow:
+            named = {"task_id": task_id, "producer": producer, "link": link, "link_error": link_error, "shadow": shadow}
+            every = {**every, **{key: value for key, value in named.items() if value}}
+        result = app.send_task(self.name, args, kwargs, **every)
         return result
 
     @property
@@ -235,13 +225,6 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     def send_defaults(self) -> Mapping[str, Any]:
         """The options that each of its sends has, unless the call says otherwise."""
         return self.plan.options
-
-    def send_options(self, args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Check the arguments of one call of a bulk send; return the call's options, those of the task included."""
-        plan = self.plan
-        if plan.check is not None:
-            plan.check(args or (), kwargs or {})
-        return {**plan.full, **options} if options else plan.full
 
     def _apply_eagerly(
         self, args: Any, kwargs: Any, task_id: str | None, link: Any, link_error: Any, shadow: str | None, options: Any
@@ -430,11 +413,6 @@ class Task(TaskTwins[P, R], Generic[P, R]):
     def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker when the task will be tried again."""
 
-    def on_replace(self, sig: Signature) -> Any:
-        """Called when the task replaces itself by ``sig``: sends it, and ends this run without a result of its own."""
-        sig.apply_async()
-        raise Ignore("replaced")
-
     @_default
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called in the worker after everything else, whatever the end."""
@@ -462,7 +440,7 @@ if TYPE_CHECKING:
 class _Plan:
     """What every send of one task has in common; made at the first send, and again after an option was changed."""
 
-    __slots__ = ("app", "check", "full", "options", "shadow", "template")
+    __slots__ = ("app", "check", "full", "options", "shadow")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
@@ -476,8 +454,6 @@ class _Plan:
             self.options["result_cls"] = task.AsyncResult
         #: The options of a send that adds none of its own.
         self.full: dict[str, Any] = {**self.options, "task_type": task}
-        #: (version of the settings, message to copy or None), kept by ``app.send``.
-        self.template: tuple[int, Any] | None = None
         overridden = type(task).shadow_name is not Task.shadow_name
         self.shadow: Callable[[Any, Any, Any], str | None] | None = task.shadow_name if overridden else None
 

@@ -3,6 +3,18 @@
 Owns calls as data and how they combine; sending them is the app's, telling what an ended task frees is ``execution``'s.
 """
 
+from talo.canvas.primitives import chain, chord, chunks, group, xmap, xstarmap
 from talo.canvas.signature import Signature, maybe_signature, signature, subtask
 
-__all__ = ["Signature", "maybe_signature", "signature", "subtask"]
+__all__ = [
+    "Signature",
+    "chain",
+    "chord",
+    "chunks",
+    "group",
+    "maybe_signature",
+    "signature",
+    "subtask",
+    "xmap",
+    "xstarmap",
+]

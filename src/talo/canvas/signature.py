@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import uuid4
 
+from talo.canvas.algebra import join
 from talo.errors import NotRegistered
 
 __all__ = ["SignatureApp", "Signature", "maybe_signature", "signature", "subtask", "use_app_source"]
@@ -31,6 +32,8 @@ class SignatureApp(Protocol):
     def thread_oid(self) -> str: ...
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any: ...
     def AsyncResult(self, id: str) -> Any: ...
+    def GroupResult(self, id: str, results: Any) -> Any: ...
+    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any: ...
 
 
 def _no_app() -> SignatureApp:
@@ -217,6 +220,14 @@ class Signature(dict[str, Any]):
         """Call the task's function here, without a message and without a result."""
         all_args, all_kwargs, _ = self._merge(args, kwargs, None)
         return self.type(*all_args, **all_kwargs)
+
+    def __or__(self, other: Any) -> Any:
+        """``a | b``: first this, then ``other`` with its result. Neither is changed."""
+        if not isinstance(other, Signature):
+            if not isinstance(other, Mapping):
+                return NotImplemented
+            other = Signature.from_dict(other, app=self._app)
+        return join([self, other])
 
     def __invert__(self) -> Any:
         """Send it and wait for its value."""

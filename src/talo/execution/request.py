@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextvars import ContextVar, Token
 from typing import Any
 
+from talo.canvas.plan import PART
+
 __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave", "request_of"]
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
@@ -36,6 +38,7 @@ STANDARD_HEADERS = frozenset(
         "compression",
         "celery_beat_task",
         "redelivered",
+        PART,
     ]
 )
 
@@ -83,6 +86,8 @@ class Context:
     utc: bool | None = None
     argsrepr: str | None = None
     kwargsrepr: str | None = None
+    #: What the task adds to its own end (``canvas.advance.Ending``).
+    ending: Any = None
     #: The message's own headers, all of them; None when there was no message.
     message_headers: dict[str, Any] | None = None
 

@@ -11,33 +11,48 @@ import time
 from typing import Any
 
 from talo import states
-from talo.canvas.advance import Sending, after_failure, after_success, later_ids
-from talo.errors import EncodeError, Reject, Retry, TaskRevokedError
+from talo.canvas.advance import (
+    FAIL,
+    Ending,
+    Sending,
+    after_failure,
+    after_success,
+    later_ids,
+    later_records,
+    place_of,
+)
+from talo.canvas.plan import PART, STEP
+from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
-from talo.execution.steps import takes_failure
-from talo.stores.base import Death, Delivery, ResultMeta, Settlement, Verdict
+from talo.execution.steps import log, takes_failure
+from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
-from talo.wire.results import encode_result
+from talo.wire.results import encode_result, task_tuple
 from talo.wire.serializers import get as get_codec
 
 __all__ = ["settlement_of", "settlement_of_expired", "settlement_of_lost", "settlement_of_malformed", "succession"]
+
+
+#: Talo's own tasks, which no route of the user's concerns.
+INTERNAL = frozenset({FAIL, STEP, "talo.errback"})
 
 
 def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
     delivery = run.delivery
     assert delivery is not None
-    if run.outcome is Outcome.SUCCESS:
+    if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
         try:
-            return _success(run, delivery)
-        except EncodeError as exc:
-            # What a task returns can turn out to be unwritable only here; it has failed by that.
+            return _ENDINGS[run.outcome](run, delivery)
+        except Exception as exc:  # noqa: BLE001  whatever a callback's options make the sending raise
+            # What a task returns, and where its callbacks or its retry are to go, can turn out to be impossible only
+            # here; it has failed by that.
             run.outcome = Outcome.FAILURE
             run.exc, run.einfo = exc, ExceptionInfo(exc)
             for step in run.plan.on_death:
@@ -63,19 +78,90 @@ def succession(run: Run) -> list[Sending]:
 
 def _success(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease)
-    if not run.request.ignore_result:
+    call, request = run.call, run.request
+    ending = request.ending
+    if (call.callbacks or call.chain) and (ending is None or not ending.continues):
+        settlement.follow = _followed(run, succession(run))
+    if not request.ignore_result:
         settlement.result = _result(run, states.SUCCESS, run.retval)
-    call = run.call
-    if call.callbacks or call.chain:
-        settlement.follow = _messages(run.plan.env, succession(run))
+    if PART in call.headers:
+        _count(run, settlement, states.SUCCESS, run.retval)
+    if ending is not None:
+        _extend(run, settlement, ending)
     return settlement
+
+
+def _followed(run: Run, sendings: list[Sending]) -> list[Message]:
+    """Return the messages of what follows; they are children of the run."""
+    messages = _messages(run, sendings)
+    if run.plan.task.trail and not run.request.ignore_result:
+        children = run.request.children
+        if children is None:
+            children = run.request.children = []
+        children += [Child(str(message.id)) for message in messages]
+    return messages
+
+
+class Child:
+    """What a run has sent, as far as its result tells of it."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    def as_tuple(self) -> list[Any]:
+        """The result tuple of a task."""
+        return task_tuple(self.id)
+
+
+def _count(run: Run, settlement: Settlement, state: str, value: Any) -> None:
+    """Let the end count in the group that waits for it."""
+    place = place_of(run.call.headers, run.call.chain)
+    ending = run.request.ending
+    if place is None or (ending is not None and ending.continues):
+        return
+    payload = settlement.result.payload if settlement.result is not None else None
+    if payload is None:
+        traceback = run.einfo.traceback if run.einfo is not None else None
+        payload = _payload(run.plan.env, run.request, state, value, traceback)
+    grows = ending.grows if ending is not None and state == states.SUCCESS else 0
+    settlement.part = GroupPart(
+        group=place[0], member=_member(run.call.id, run.call.chain), index=place[1], payload=payload, grows=grows
+    )
+
+
+def _member(task_id: str, chain: Any) -> str:
+    """Return the id by which a group knows a member: that of the last step, however far it came."""
+    ids = later_ids(chain[:1]) if chain else []
+    return ids[0] if ids else task_id
+
+
+def _extend(run: Run, settlement: Settlement, ending: Ending) -> None:
+    """Add what the task itself has added to its end."""
+    env = run.plan.env
+    settlement.follow = [*settlement.follow, *_messages(run, ending.sends)]
+    settlement.closes = ending.closes
+    if ending.failed:
+        settlement.also = [*settlement.also, *(_ended(env, each, exc, run.request) for each, exc in ending.failed)]
+    if ending.part is not None:
+        (group, index), member, value = ending.part
+        state = states.FAILURE if isinstance(value, BaseException) else states.SUCCESS
+        payload = _payload(env, Context(id=member), state, value, None)
+        settlement.part = GroupPart(group=group, member=member, index=index, payload=payload)
+
+
+def _ended(env: Env, task_id: str, exc: BaseException, request: Context) -> ResultMeta:
+    """Return the result of a task that will never run."""
+    payload = _payload(env, Context(id=task_id, parent_id=request.id), states.FAILURE, exc, None)
+    return ResultMeta(task_id=task_id, status=states.FAILURE, payload=payload, expires=_kept(env, states.FAILURE))
 
 
 def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = _messages(env, succession(run))
+    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
         settlement.verdict = Verdict.DEAD
@@ -92,8 +178,14 @@ def _retry(run: Run, delivery: Delivery) -> Settlement:
     return settlement
 
 
-def _ignored(_run: Run, delivery: Delivery) -> Settlement:
-    return Settlement(lease=delivery.lease)
+def _ignored(run: Run, delivery: Delivery) -> Settlement:
+    settlement = Settlement(lease=run.delivery.lease if run.delivery is not None else delivery.lease)
+    ending = run.request.ending
+    if ending is not None:
+        _extend(run, settlement, ending)
+    if PART in run.call.headers:
+        _count(run, settlement, states.IGNORED, None)
+    return settlement
 
 
 def _rejected(run: Run, delivery: Delivery) -> Settlement:
@@ -109,9 +201,10 @@ def _rejected(run: Run, delivery: Delivery) -> Settlement:
 
 
 def _revoked(run: Run, delivery: Delivery) -> Settlement:
-    settlement = Settlement(lease=delivery.lease, follow=_messages(run.plan.env, succession(run)))
+    settlement = Settlement(lease=delivery.lease)
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
+    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
     return settlement
 
 
@@ -120,8 +213,9 @@ def _back(_run: Run, delivery: Delivery) -> Settlement:
 
 
 _ENDINGS = {
-    Outcome.FAILURE: _failure,
+    Outcome.SUCCESS: _success,
     Outcome.RETRY: _retry,
+    Outcome.FAILURE: _failure,
     Outcome.IGNORED: _ignored,
     Outcome.REJECTED: _rejected,
     Outcome.REVOKED: _revoked,
@@ -141,7 +235,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     if run.outcome is not Outcome.FAILURE:
         return _ENDINGS[run.outcome](run, delivery)
     settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_messages(run.plan.env, _errbacks_of_dead(run))]
+    settlement.follow = [*settlement.follow, *_messages(run, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
     return settlement
@@ -149,9 +243,12 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
 
 def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: str) -> Settlement:
     """Return the settlement of a task that must not start any more: ``why`` is ``expired`` or ``revoked``."""
+    exc = TaskRevokedError(why)
     settlement = Settlement(lease=delivery.lease)
+    result = _meta(env, request, states.REVOKED, exc, None)
     if not request.ignore_result:
-        settlement.result = _meta(env, request, states.REVOKED, TaskRevokedError(why), None)
+        settlement.result = result
+    _break_off(env, request, settlement, result.payload, exc, delivery.queue)
     return settlement
 
 
@@ -160,10 +257,16 @@ def settlement_of_malformed(
 ) -> Settlement:
     """Return the settlement of a message that cannot be run: to the dead letters, with the reason."""
     message = delivery.message
+    part = None
+    if message is not None and (place := place_of(message.headers, None)) is not None:
+        exc = InvalidTaskError(f"{reason}: {text}"[:2000])
+        payload = result.payload if result is not None else encode_result(str(message.id), states.FAILURE, exc)
+        part = GroupPart(group=place[0], member=str(message.id), index=place[1], payload=payload)
     return Settlement(
         lease=delivery.lease,
         verdict=Verdict.DEAD,
         result=result,
+        part=part,
         death=Death(
             reason=reason,
             text=text[:2000],
@@ -203,17 +306,44 @@ def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
     traceback = run.einfo.traceback if run.einfo is not None and run.exc.__traceback__ is not None else None
     if not request.ignore_result or task.store_errors_even_if_ignored:
         settlement.result = _meta(env, request, state, run.exc, traceback)
-    later = later_ids(run.call)
-    if later:
-        settlement.also = [
-            ResultMeta(
-                task_id=task_id,
-                status=state,
-                payload=_payload(env, Context(id=task_id, parent_id=request.id), state, run.exc, traceback),
-                expires=env.result_expires,
-            )
-            for task_id in later
-        ]
+    if run.call.chain or PART in run.call.headers:
+        payload = settlement.result.payload if settlement.result is not None else None
+        payload = payload or _payload(env, request, state, run.exc, traceback)
+        queue = run.delivery.queue if run.delivery is not None else None
+        _break_off(env, request, settlement, payload, run.exc, queue, state, traceback)
+
+
+def _break_off(
+    env: Env,
+    request: Context,
+    settlement: Settlement,
+    payload: bytes,
+    exc: BaseException,
+    queue: str | None,
+    state: str = states.REVOKED,
+    traceback: str | None = None,
+) -> None:
+    """End what will never run now: the later steps of the chain, and the place in a group."""
+    chain = request.chain
+    place = place_of(request.message_headers or {}, chain)
+    if place is not None:
+        member = _member(str(request.id), chain)
+        settlement.part = GroupPart(group=place[0], member=member, index=place[1], payload=payload)
+    if not chain:
+        return
+    settlement.also = [
+        ResultMeta(
+            task_id=task_id,
+            status=state,
+            payload=_payload(env, Context(id=task_id, parent_id=request.id), state, exc, traceback),
+            expires=_kept(env, state),
+        )
+        for task_id in later_ids(chain)
+    ]
+    records = later_records(chain)
+    if records:
+        facts = exception_to_data(exc)
+        settlement.follow = [*settlement.follow, env.prepare(FAIL, [records, facts], {}, {"queue": queue})]
 
 
 def _result(run: Run, state: str, value: Any) -> ResultMeta:
@@ -222,12 +352,15 @@ def _result(run: Run, state: str, value: Any) -> ResultMeta:
 
 
 def _meta(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> ResultMeta:
-    expires = env.result_expires
+    payload = _payload(env, request, state, value, traceback)
+    return ResultMeta(task_id=str(request.id), status=state, payload=payload, expires=_kept(env, state))
+
+
+def _kept(env: Env, state: str) -> float | None:
+    """Return for how many seconds a result in this state is kept."""
     if state == states.FAILURE and env.result_failure_expires is not None:
-        expires = env.result_failure_expires
-    return ResultMeta(
-        task_id=str(request.id), status=state, payload=_payload(env, request, state, value, traceback), expires=expires
-    )
+        return env.result_failure_expires
+    return env.result_expires
 
 
 def _payload(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> bytes:
@@ -278,8 +411,26 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
     )
 
 
-def _messages(env: Env, sendings: list[Sending]) -> list[Message]:
-    return [env.prepare(*sending) for sending in sendings]
+def _messages(run: Run, sendings: list[Sending]) -> list[Message]:
+    prepare = run.plan.env.prepare
+    return [prepare(*(each if each.name not in INTERNAL else _here(run, each))) for each in sendings]
+
+
+def _here(run: Run, sending: Sending) -> Sending:
+    """Talo's own tasks go where this one came from: there somebody knows them."""
+    queue = run.delivery.queue if run.delivery is not None else None
+    return sending._replace(options={**sending.options, "queue": queue})
+
+
+def _errbacks(env: Env, sendings: list[Sending]) -> list[Message]:
+    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already."""
+    messages = []
+    for sending in sendings:
+        try:
+            messages.append(env.prepare(*sending))
+        except Exception as exc:  # noqa: BLE001  as above
+            log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
+    return messages
 
 
 def _next_attempt(run: Run, again: Again) -> Message:

@@ -244,7 +244,7 @@ _BEAT = (
     Option(
         "beat_scheduler",
         PATH,
-        "talo.beat:Scheduler",
+        "talo.beat:StoreScheduler",
         ("CELERYBEAT_SCHEDULER",),
         "The class that keeps the schedule.",
         celery_default="celery.beat:PersistentScheduler",

@@ -125,6 +125,8 @@ class GroupPart(msgspec.Struct, kw_only=True):
     index: int
     #: The encoded result document; a group keeps its parts itself, however soon results expire.
     payload: bytes
+    #: So many more members are expected from now on: those that this one has added.
+    grows: int = 0
 
 
 class GroupRecord(msgspec.Struct, kw_only=True):
@@ -414,10 +416,6 @@ class ResultBackend(ABC):
         """
 
     @abstractmethod
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        """Let an open group wait for ``by`` more members; return its new size, None if there is no such group."""
-
-    @abstractmethod
     def close_groups(self, group_ids: Sequence[str]) -> None:
         """Forget these records and their parts."""
 
@@ -508,6 +506,8 @@ class Plan(msgspec.Struct, kw_only=True):
     total: int = 0
     #: Task ids that may still run, with the time of their sending; kept where overlap is limited.
     running: list[tuple[str, float]] = []
+    #: The definition as it was configured, shortened to a digest: tells an edit from a changed configuration.
+    configured: str = ""
     #: Set by the store: drawn anew at every change, growing within a space. 0: not stored yet.
     version: int = 0
 

@@ -14,6 +14,7 @@ from talo import signals
 from talo.errors import ImproperlyConfigured
 from talo.util.cpu import available_cpus
 from talo.util.process import resident_kib
+from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.logs import set_up_logging
 from talo.worker.options import POOLS, WorkerOptions
@@ -43,6 +44,9 @@ class WorkerArguments(TypedDict, total=False):
     max_memory_per_child: int | None
     start_method: str | None
     grace: float | None
+    beat: bool | None
+    scheduler: str | None
+    schedule_filename: str | None
     loglevel: int
     logfile: str | None
     quiet: bool
@@ -87,6 +91,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     method = chosen("start_method", "worker_pool_start_method")
     if method not in ("fork", "spawn"):
         raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
+    _check_formats(app)
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
     prefetch = arguments.get("prefetch_multiplier")
     if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":
@@ -111,7 +116,22 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         watchdog=conf.worker_watchdog,
         max_deliveries=conf.task_max_deliveries,
         unknown_patience=conf.task_unknown_patience,
+        beat=bool(arguments.get("beat")),
+        scheduler=arguments.get("scheduler"),
+        schedule_filename=arguments.get("schedule_filename"),
     )
+
+
+def _check_formats(app: Talo) -> None:
+    """Formats may be registered by the project, so they are looked for only now; without them every task would fail."""
+    conf = app.conf
+    for setting in ("task_serializer", "result_serializer", "task_compression", "result_compression"):
+        name = conf[setting]
+        try:
+            if name is not None:
+                compression.content_type(name) if setting.endswith("compression") else serializers.get(name)
+        except ImproperlyConfigured as exc:
+            raise ImproperlyConfigured(f"{setting}: {exc}") from None
 
 
 def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> None:

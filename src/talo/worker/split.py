@@ -24,19 +24,30 @@ def split_of(store: Store, results: Store | None) -> Split:
         return _bare
     if store.same_as(results):
         return _whole
-    return partial(_apart, results.results)
+    return partial(_apart, store, results.results)
 
 
 def _whole(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
     return settlements
 
 
-def _apart(results: ResultBackend, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
-    """Results first: a crash before the settlement repeats, and loses nothing."""
+def _apart(store: Store, results: ResultBackend, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    """Results and parts first, then what the parts complete: a crash before the settlement repeats, and loses
+    nothing."""
     metas = [meta for s in settlements for meta in ((s.result, *s.also) if s.result is not None else s.also)]
     if metas:
         results.store(metas)
-    return _bare(settlements)
+    parts = [s.part for s in settlements if s.part is not None]
+    if parts:
+        completed = results.add_parts(parts)
+        if completed:
+            store.broker.send(completed)
+    return [
+        msgspec.structs.replace(s, result=None, also=(), part=None, closes=None)
+        if s.result is not None or s.also or s.part is not None or s.closes is not None
+        else s
+        for s in settlements
+    ]
 
 
 def _bare(settlements: Sequence[Settlement]) -> Sequence[Settlement]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from talo import Talo, signals
 from talo.app.send import Sender
-from talo.errors import EncodeError, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, EncodeError, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Context, enter, leave
 from talo.wire.message import Message
 from tests.unit.app.conftest import FarSide
@@ -349,6 +350,81 @@ def test_send_many_takes_calls_in_every_form_and_keeps_their_order(app: Talo, fa
     assert messages[results[3].id].priority == 3
 
 
+def test_common_options_of_send_many_hold_where_neither_task_nor_call_says_otherwise(app: Talo, far: FarSide) -> None:
+    # Given a task with an option of its own, and one without
+    @app.task(priority=3)
+    def own() -> None: ...
+
+    @app.task
+    def plain() -> None: ...
+
+    # When calls of every kind are sent with common options
+    results = app.send_many(
+        [(own,), (plain,), ("stranger",), (plain, (), {}, {"priority": 9}), plain.s().set(priority=8), plain.s()],
+        priority=5,
+        ignore_result=True,
+    )
+
+    # Then each message has what is nearest to it
+    found = {message.id: message for message in far.messages()}
+    messages = [found[result.id] for result in results]
+    assert [message.priority for message in messages] == [3, 5, 5, 9, 8, 5]
+    assert all(message.headers["ignore_result"] for message in messages)
+    assert all(result.ignored for result in results)
+
+
+def test_send_many_looks_at_the_settings_again_with_each_batch(app: Talo, far: FarSide) -> None:
+    # Given calls on whose way the settings and the task change
+    @app.task
+    def add(n: int) -> None: ...
+
+    def calls() -> Iterator[Any]:
+        yield from ((add, (n,)) for n in range(2))
+        app.conf.task_default_queue = "second"
+        yield from ((add, (n,)) for n in range(2))
+        add.queue = "third"
+        yield from ((add, (n,)) for n in range(2))
+
+    # When
+    app.send_many(calls(), batch=2)
+
+    # Then each batch goes where it should by then
+    assert [len(far.messages(queue)) for queue in ("celery", "second", "third")] == [2, 2, 2]
+
+
+def test_a_receiver_changes_the_message_that_it_gets_and_no_other(app: Talo, far: FarSide) -> None:
+    # Given calls that are alike, and a receiver that counts them in their messages
+    seen = 0
+
+    def count(headers: dict[str, Any], properties: dict[str, Any], **_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        headers["stamps"][f"n{seen}"] = properties["n"] = seen
+
+    signals.before_task_publish.connect(count)
+    try:
+        app.send_many([("any",)] * 3)
+    finally:
+        signals.before_task_publish.disconnect(count)
+    app.send_task("any")
+
+    # Then each message shows its own number, and the next, after the receiver has gone, none
+    messages = far.messages()
+    assert [message.headers["stamps"] for message in messages] == [{"n1": 1}, {"n2": 2}, {"n3": 3}, {}]
+    assert [message.properties.get("n") for message in messages] == [1, 2, 3, None]
+
+
+def test_routers_that_decide_by_arguments_are_asked_for_every_call(app: Talo, far: FarSide) -> None:
+    # Given a router that looks at the arguments
+    app.conf.task_routes = (lambda name, args, kwargs, options, task=None: {"queue": args[0]},)
+
+    # When calls that are alike in everything else are sent
+    app.send_many([("any", ("a",)), ("any", ("b",))])
+
+    # Then each goes its way
+    assert [len(far.messages(queue)) for queue in ("a", "b")] == [1, 1]
+
+
 def test_send_many_reads_a_generator_as_it_sends(app: Talo) -> None:
     # Given a generator that looks at what was sent so far
     store = _Broken()
@@ -427,3 +503,26 @@ def test_the_message_is_prepared_without_being_sent(app: Talo, far: FarSide) -> 
     assert message.headers["parent_id"] == "me"
     assert far.messages("own") == []
     assert isinstance(app._sender, Sender)
+
+
+@pytest.mark.promise("B01")
+def test_a_store_that_lets_nobody_in_is_told_at_once(app: Talo, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a store that refuses the password, however often it is asked
+    refusal = AccessRefused("redis://host wants another password")
+    broken = _Broken(*[refusal] * 5)
+    monkeypatch.setattr(type(app), "store", broken)
+    # Then the send fails with its one kind of error, and does not knock again
+    with pytest.raises(PublishTimeout, match="another password") as caught:
+        app.send_task("x")
+    assert caught.value.__cause__ is refusal
+    assert len(broken.timeouts) == 1
+
+
+@pytest.mark.promise("B08")
+def test_large_arguments_are_said(app: Talo, caplog: pytest.LogCaptureFixture) -> None:
+    app.conf.task_soft_size_limit = 1000
+    app.send_task("small", ("x",))
+    assert not caplog.records
+    app.send_task("large", ("x" * 2000,))
+    [record] = caplog.records
+    assert "large" in record.getMessage() and "1000" in record.getMessage()

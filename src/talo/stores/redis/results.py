@@ -35,6 +35,8 @@ class RedisResults(ResultBackend):
         self._keys = client.keys
         self._cleanup = cleanup
         self._listener = Listener(client)
+        #: How often it was closed: a wait that this ended does not begin anew.
+        self._closings = 0
 
     def store(self, results: Sequence[ResultMeta]) -> None:
         for at in range(0, len(results), _STEP):
@@ -100,9 +102,6 @@ class RedisResults(ResultBackend):
     def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
         return self._groups.add(parts)
 
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        return self._groups.grow(group_id, by)
-
     def close_groups(self, group_ids: Sequence[str]) -> None:
         self._groups.forget(group_ids)
 
@@ -112,6 +111,7 @@ class RedisResults(ResultBackend):
 
     def close(self) -> None:
         """End what waits, and the connection for it."""
+        self._closings += 1
         self._listener.close()
 
 

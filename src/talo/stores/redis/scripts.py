@@ -15,7 +15,6 @@ __all__ = [
     "DEAD_GET",
     "DEAD_LIST",
     "DEAD_REPLACE",
-    "GROUP_GROW",
     "GROUP_OPEN",
     "GROUP_PARTS",
     "LEASED",
@@ -67,7 +66,6 @@ DEAD_REPLACE = Script("dead_replace", "_messages", "_dead")
 CLEANUP = Script("cleanup", "_messages", "_dead")
 GROUP_OPEN = Script("group_open", "_messages", "_groups")
 GROUP_PARTS = Script("group_parts", "_messages", "_groups")
-GROUP_GROW = Script("group_grow", "_messages", "_groups")
 STORE = Script("store", "_results")
 PLANS_READ = Script("plans_read", "_messages", "_plans")
 PLANS_CHANGE = Script("plans_change", "_messages", "_plans")

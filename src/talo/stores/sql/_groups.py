@@ -70,7 +70,7 @@ def add_part(connection: sqlite3.Connection, queries: Queries, part: GroupPart, 
     values = (part.group, part.member, part.index, part.payload)
     if connection.execute(queries["add_part"], values).rowcount <= 0:
         return None
-    connection.execute(queries["fill"], (part.group, part.member, now))
+    connection.execute(queries["fill"], (part.group, part.member, now, part.grows))
     size, filled, then, _ = connection.execute(queries["workflow"], (part.group,)).fetchone()
     return _decode(then) if filled == size and then is not None else None
 

@@ -81,11 +81,10 @@ def settle(
     thens: list[Message] = []
     for index, message in ended.items():
         settlement = plan.settlements[index]
-        if settlement.part is not None or settlement.closes is not None:
-            if not _groups.apply(connection, queries, settlement, thens, now):
-                void.add(index)
-                gone.append(message)
-                continue
+        if not _groups.apply(connection, queries, settlement, thens, now):
+            void.add(index)
+            gone.append(message)
+            continue
         if settlement.verdict is Verdict.AGAIN:
             back.append((settlement, message))
             continue

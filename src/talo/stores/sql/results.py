@@ -117,13 +117,6 @@ class SqlResults(ResultBackend):
 
         return self._database.write(work) if parts else []
 
-    def grow_group(self, group_id: str, by: int) -> int | None:
-        def work(connection: sqlite3.Connection) -> int | None:
-            row = connection.execute(self._queries["grow_workflow"], (group_id, by)).fetchall()
-            return row[0][0] if row else None
-
-        return self._database.write(work)
-
     def close_groups(self, group_ids: Sequence[str]) -> None:
         if group_ids:
             self._database.write(lambda it: _groups.forget(it, self._queries, group_ids))

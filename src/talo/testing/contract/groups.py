@@ -15,8 +15,8 @@ def _open(store: Store, size: int, group: str = "g", expires: float | None = 60.
     store.results.open_groups([GroupRecord(id=group, size=size, then=then, plan=b"\0plan", expires=expires)])
 
 
-def _part(member: str, index: int = 0, group: str = "g", payload: bytes = b"{}") -> GroupPart:
-    return GroupPart(group=group, member=member, index=index, payload=payload)
+def _part(member: str, index: int = 0, group: str = "g", payload: bytes = b"{}", grows: int = 0) -> GroupPart:
+    return GroupPart(group=group, member=member, index=index, payload=payload, grows=grows)
 
 
 def _fetch(store: Store, count: int, owner: str = "me") -> list[Delivery]:
@@ -161,12 +161,10 @@ class GroupContract(ContractCase):
         store.broker.settle([end(three, part=_part("a"))])
         assert _ready(store) == ["then"]
 
-    def test_a_group_that_grew_waits_for_more(self, store: Store) -> None:
+    def test_a_member_that_adds_members_makes_the_group_wait_for_them(self, store: Store) -> None:
         _open(store, 1)
-        assert store.results.grow_group("g", 1) == 2
-        assert store.results.grow_group("nobody", 1) is None
         one, two = _fetch(store, 2)
-        store.broker.settle([end(one, part=_part("a", 0))])
+        store.broker.settle([end(one, part=_part("a", 0, grows=1))])
         assert _ready(store) == []
         store.broker.settle([end(two, part=_part("b", 1))])
         assert _ready(store) == ["then"]

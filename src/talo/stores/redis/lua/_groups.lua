@@ -22,7 +22,7 @@ end
 
 -- Add a part; when it is the last one missing, the list and the raw of the continuation. Nothing for a group that is
 -- unknown or closed, or a member that is there. With repeated, the member that completed the group is answered again.
-local function add_part(id, member, index, payload, repeated)
+local function add_part(id, member, index, payload, grows, repeated)
   local key = group_of(id)
   local facts_of = call('HMGET', key, 'size', 'closed', 'keep', 'list', 'raw')
   if not facts_of[1] or facts_of[2] then
@@ -37,7 +37,11 @@ local function add_part(id, member, index, payload, repeated)
   end
   keep(key, facts_of[3])
   keep(parts, facts_of[3])
-  if call('HLEN', parts) == tonumber(facts_of[1]) and facts_of[5] then
+  local size = tonumber(facts_of[1])
+  if grows ~= '0' then
+    size = call('HINCRBY', key, 'size', grows)
+  end
+  if call('HLEN', parts) == size and facts_of[5] then
     call('HSET', key, 'last', member)
     return facts_of[4], facts_of[5]
   end

@@ -1,11 +1,11 @@
 -- Add parts outside of a settlement. uses _messages.lua, _groups.lua
 --
--- ARGV  1 key prefix, then per part: group, member, index, payload
+-- ARGV  1 key prefix, then per part: group, member, index, payload, how many more members it adds
 -- Returns list and raw of every continuation that is to be sent now.
 
 local due = {}
-for at = 2, #ARGV, 4 do
-  local list, raw = add_part(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], true)
+for at = 2, #ARGV, 5 do
+  local list, raw = add_part(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], true)
   if list then
     due[#due + 1] = list
     due[#due + 1] = raw

@@ -7,9 +7,12 @@
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
--- to send     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload     per message: list,
--- raw, due ('' at once)     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'     DEAD:  charge '0' or
--- '1', death (opaque), task id or '', seconds to keep ('' for ever)
+--       to send, number of parts (0 or 1), group that it closes ('' none)
+--     per part:    group, member, index, payload, how many more members it adds
+--     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
+--     per message: list, raw, due ('' at once)
+--     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
+--     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
@@ -83,7 +86,7 @@ for i = 1, tonumber(ARGV[7]) do
   local results, sends = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local part, closes = tonumber(ARGV[at + 6]), ARGV[at + 7]
   local member = at + 7
-  at = member + 4 * part
+  at = member + 5 * part
   local key = held == '' and leases or leases_of(held)
   local value = verdict ~= '0' and call('HGET', key, token)
   local found = call('HDEL', key, token) == 1
@@ -93,7 +96,7 @@ for i = 1, tonumber(ARGV[7]) do
     found, verdict = false, '0'
   elseif found then
     if part == 1 then
-      local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4])
+      local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5])
       if list then
         send(list, raw, '')
       end

@@ -193,12 +193,9 @@ INSERT OR IGNORE INTO talo_part (workflow, member, place, payload)
 SELECT id, ?2, ?3, ?4 FROM talo_workflow WHERE id = ?1 AND NOT closed;
 
 -- name: fill
-UPDATE talo_workflow SET filled = filled + 1, expires = CASE WHEN keep IS NULL THEN NULL ELSE ?3 + keep END,
-    completed_by = CASE WHEN filled + 1 = size THEN ?2 ELSE completed_by END
+UPDATE talo_workflow SET filled = filled + 1, size = size + ?4, expires = CASE WHEN keep IS NULL THEN NULL ELSE ?3 + keep END,
+    completed_by = CASE WHEN filled + 1 = size + ?4 THEN ?2 ELSE completed_by END
 WHERE id = ?1;
-
--- name: grow_workflow
-UPDATE talo_workflow SET size = size + ?2 WHERE id = ?1 AND NOT closed RETURNING size;
 
 -- name: close_workflow
 -- What was closed stays known for a while, so that a repeated message finds it closed.

@@ -1,0 +1,141 @@
+"""Workflows of one app: from a composed signature to messages in the broker and records in the result store.
+
+Owns the order of things (records first, then what begins, so that nothing can complete before it is known) and the
+form in which records are stored. What a workflow consists of is ``canvas.plan``'s. Callers: composed signatures, and
+``app.builtins`` inside the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from talo.canvas.plan import Record, compile_workflow
+from talo.canvas.signature import Signature
+from talo.execution.request import current_frame
+from talo.stores.base import GroupRecord, ResultBackend
+from talo.wire import serializers
+from talo.wire.message import Message
+from talo.wire.results import ResultDoc, decode_result
+
+__all__ = ["CHORD", "Workflows"]
+
+#: The task that a complete group sends.
+CHORD = "talo.chord"
+#: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
+KEPT = 30 * 86400.0
+
+
+class Workflows:
+    """Sends workflows and keeps their records, for one app."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    @property
+    def _records(self) -> ResultBackend:
+        """Records live with the results; where there are none, with the messages."""
+        store = self._app.result_store or self._app.store
+        return store.results  # type: ignore[no-any-return]
+
+    # -- sending
+
+    def send(
+        self, signature: Signature, args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None, options: Any
+    ) -> Any:
+        """Send a composed signature; return the handle of its last result. ``ValueError`` for one that contains
+        itself."""
+        app = self._app
+        if app.conf.task_always_eager:
+            return signature.apply(args, kwargs, **options)
+        try:
+            twin = signature.clone()
+        except RecursionError:
+            raise ValueError(f"a {signature['subtask_type']} that contains itself cannot be sent") from None
+        add_to_parent = options.pop("add_to_parent", True)
+        task_id = options.pop("task_id", None)
+        self._set(twin, options)
+        result = twin.freeze(task_id)
+        if result is None:
+            return None
+        top = top_of(result)
+        launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+        frame = current_frame()
+        inside = frame is not None and not frame.request.called_directly
+        root = top.id if records and not inside else None
+        prepared = [self._prepared(launch, root) for launch in launches]
+        if records:
+            self.keep(records, prepared[0].messages[0].queue if prepared else app.conf.task_default_queue)
+        app.send_prepared(prepared)
+        if inside and add_to_parent and frame is not None and frame.task.trail:
+            frame.task.add_trail(top)
+        return result
+
+    @staticmethod
+    def _set(twin: Signature, options: Mapping[str, Any]) -> None:
+        """Give the twin the options of this call; callbacks come on top of its own."""
+        for key, value in options.items():
+            if key in ("link", "link_error"):
+                if value:
+                    twin.extend_list_option(key, value)
+            else:
+                twin.options[key] = value
+
+    def _prepared(self, launch: Mapping[str, Any], root: str | None) -> Any:
+        options = launch["options"]
+        if root is not None:
+            options = {**options, "root_id": root}
+        return self._app.prepare_call(launch["task"], launch["args"], launch["kwargs"], options)
+
+    # -- records
+
+    def keep(self, records: Sequence[Record], queue: str) -> None:
+        """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``."""
+        self._records.open_groups([self._stored(record, queue) for record in records])
+
+    def _stored(self, record: Record, queue: str) -> GroupRecord:
+        plan = self._codec.dumps(
+            {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
+        )
+        then = self._continuation(record, queue) if record.size else None
+        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=KEPT)
+
+    def _continuation(self, record: Record, queue: str) -> Message:
+        if record.then:
+            queue = self.queue_of(record.then[0])
+        options = {"task_id": f"{record.id}-then", "queue": queue}
+        message: Message = self._app.prepare(CHORD, [record.id], {}, options)
+        return message
+
+    @property
+    def _codec(self) -> Any:
+        return serializers.get(self._app.conf.task_serializer)
+
+    def queue_of(self, launch: Mapping[str, Any]) -> str:
+        """The queue to which a launch will go: whoever consumes it knows the app."""
+        app, name = self._app, launch["task"]
+        task = app.registered(name)
+        options = {**(task.send_defaults if task is not None else {}), **launch["options"]}
+        route = app.router.route(name, options, launch["args"], launch["kwargs"], task)
+        return str(route.queues[0])
+
+    def plans(self, record_ids: Sequence[str]) -> dict[str, Record]:
+        """The records that exist and have not been used."""
+        found = {}
+        for record_id, payload in self._records.group_plans(record_ids).items():
+            plan = self._codec.loads(payload)
+            part = (plan["part"][0], plan["part"][1]) if plan["part"] is not None else None
+            found[record_id] = Record(record_id, plan["size"], plan["start"], plan["then"], part)
+        return found
+
+    def parts(self, group_id: str) -> list[ResultDoc]:
+        """The ends of the members of a group, in its order."""
+        accept = self._app.result_accept
+        return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
+
+
+def top_of(result: Any) -> Any:
+    """The first of the parents of a result."""
+    while result.parent is not None:
+        result = result.parent
+    return result

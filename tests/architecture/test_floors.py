@@ -17,9 +17,9 @@ FLOORS = {
 }  # fmt: skip
 #: ``talo/__init__.py`` only exports: it stands above the app, below the doors.
 ROOT_FLOOR = 5.5
-#: Doors, rules and words know their own floor; a worker uses beat and control, and neither uses the worker.
+#: Doors, rules and words know their own floor; a worker uses beat and control, control the jobs of beat.
 SIDEWAYS = {0, 1, 3, 6}
-ALLOWED_PAIRS = {("worker", "beat"), ("worker", "control")}
+ALLOWED_PAIRS = {("worker", "beat"), ("worker", "control"), ("control", "beat")}
 
 
 def floor(room: str) -> float:

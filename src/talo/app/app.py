@@ -374,44 +374,7 @@ class Talo(TaskDecorator, AppTwins):
         """The same with every message of the call and what signals need of it."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options)
-
-    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send calls that ``prepare_call`` made."""
-        self._sender.send_prepared(prepared)
-
-    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
-        """Send a chain, group or chord; return the handle of its last result."""
-        return self.workflows.send(signature, args, kwargs, options)
-
-    @property
-    def workflows(self) -> Workflows:
-        """Sends workflows and keeps their records."""
-        return self._workflows
-
-    def hold(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
-    ) -> tuple[list[Message], Callable[[], None]]:
-        """The messages of one call for somebody who sends them in a step of his own, and what to call once they are
-        sent. Receivers of ``before_task_publish`` have seen them."""
-        if "task_type" not in options and (task := self.registered(name)) is not None:
-            options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.hold(name, args, kwargs, options)
-
-    def add_periodic_task(
-        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
-    ) -> str:
-        """Add an entry to the setting ``beat_schedule``; return its name (default: the call as text).
-
-        ``sig`` is a signature or a task. Before the app is configured the entry waits for it, so modules may call
-        this while they are imported.
-        """
-        key, entry = periodic_entry(schedule, sig, args, kwargs, name, opts)
-        if self.configured:
-            self.conf.beat_schedule[key] = entry
-        else:
-            self._periodic[key] = entry
-        return key
+        return self._sender.prepare(name, args, kwargs, options)[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""

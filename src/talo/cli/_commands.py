@@ -26,6 +26,8 @@ class Entry(NamedTuple):
 #: In the order of the overview. The attribute in the module has the command's name.
 COMMANDS: dict[str, Entry] = {
     "worker": Entry("talo.cli.worker", "Run a worker."),
+    "beat": Entry("talo.cli.beat", "Send periodic tasks when they fall due."),
+    "schedule": Entry("talo.cli.schedule", "List, add, edit, pause, resume, run and remove periodic tasks."),
     "call": Entry("talo.cli.call", "Send a task by name and print its id."),
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
@@ -39,7 +41,6 @@ COMMANDS: dict[str, Entry] = {
 _LATER = "this release of Talo does not have it yet"
 #: Celery's commands that are not here: what to do instead.
 ABSENT: dict[str, str] = {
-    "beat": f"{_LATER}; until then let cron or a systemd timer run `talo -A APP call TASK`",
     "inspect": f"{_LATER}; `talo status` lists workers, `talo queues` what waits",
     "control": f"{_LATER}; results are revoked with AsyncResult(id).revoke()",
     "events": f"{_LATER}; the worker's log tells each task's story",

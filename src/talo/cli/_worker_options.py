@@ -16,15 +16,11 @@ from talo.worker.options import POOLS
 __all__ = ["NEEDLESS", "REFUSED", "with_options"]
 
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
-_BEAT = "this release of Talo has no beat yet; let cron or a systemd timer run `talo -A APP call TASK`"
 #: Options of Celery's worker that Talo does not have, and what to do instead.
 REFUSED = {
     "detach": ("-D/--detach", _SERVICE),
     "uid": ("--uid", f"User= of systemd sets it; {_SERVICE}"),
     "gid": ("--gid", f"Group= of systemd sets it; {_SERVICE}"),
-    "beat": ("-B/--beat", _BEAT),
-    "schedule": ("-s/--schedule", _BEAT),
-    "scheduler": ("--scheduler", _BEAT),
     "autoscale": ("--autoscale", "this release of Talo keeps its number of slots; choose it with -c"),
 }
 #: Options that switch off or place what Talo does not have. They do no harm, and are answered at INFO.
@@ -139,9 +135,16 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--without-heartbeat", is_flag=True, help="Accepted; there is none."),
     click.option("--heartbeat-interval", type=int, metavar="SECONDS", help="Accepted; there is none."),
     click.option("--autoscale", metavar="MAX,MIN", help="Refused: this release keeps its number of slots."),
-    click.option("-B", "--beat", is_flag=True, help="Refused: this release has no beat yet."),
-    click.option("-s", "--schedule-filename", "--schedule", "schedule", metavar="PATH", help="Refused, as -B."),
-    click.option("--scheduler", metavar="CLASS", help="Refused, as -B."),
+    click.option("-B", "--beat", is_flag=True, help="Run a beat too; any number of workers may."),
+    click.option(
+        "-s",
+        "--schedule-filename",
+        "--schedule",
+        "schedule",
+        metavar="PATH",
+        help="-B: the file of last runs, for brokers that keep no schedules.",
+    ),
+    click.option("--scheduler", metavar="CLASS", help="-B: the class that keeps the schedule."),
     click.option("-D", "--detach", is_flag=True, help="Refused: run it under a service manager."),
     click.option("--uid", metavar="USER", help="Refused, as -D."),
     click.option("--gid", metavar="GROUP", help="Refused, as -D."),

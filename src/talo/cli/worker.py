@@ -86,12 +86,15 @@ def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:
     """What ``run_worker`` is told; options that were not given are left out."""
     same = (
         "pool", "concurrency", "prefetch_multiplier", "disable_prefetch", "time_limit", "soft_time_limit",
-        "max_tasks_per_child", "max_memory_per_child", "start_method", "grace", "loglevel",
+        "max_tasks_per_child", "max_memory_per_child", "start_method", "grace", "loglevel", "beat",
+        "scheduler",
     )  # fmt: skip
     arguments = {name: options[name] for name in same if options[name] is not None}
     for name in ("queues", "exclude_queues"):
         if options[name]:
             arguments[name] = ",".join(options[name])
+    if options["schedule"]:
+        arguments["schedule_filename"] = _expand(options["schedule"], node)
     if options["logfile"]:
         arguments["logfile"] = _writable(_expand(options["logfile"], node))
     return {**arguments, "hostname": node, "quiet": session.quiet}

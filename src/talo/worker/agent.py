@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
@@ -36,6 +37,8 @@ TICK = 0.1
 LONG = 0.15
 #: Seconds between two looks for expired results, locks and dead letters.
 CLEANUP_EVERY = 60.0
+#: Seconds that the pass of a beat may take at the end; what it has claimed is sent in any case.
+BEAT_GRACE = 2.0
 
 
 def agent_main(app: Talo, options: WorkerOptions, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
@@ -88,6 +91,7 @@ class Agent:
         ]
         for thread in threads:
             thread.start()
+        beat = self._beat()
         while not (self._stopping and not self._deaths):
             select.select([orders] if not self._orphaned else [], [], [], TICK)
             self._obey()
@@ -95,9 +99,21 @@ class Agent:
             if self._orphaned and not self._deaths and not self._children_alive():
                 break
         self._ended.set()
+        if beat is not None:
+            beat.stop()
+            beat.join(BEAT_GRACE)
         self._try(lambda: self._broker.close_owner(self._owner))
         self._app.close_stores()
         return 0
+
+    def _beat(self) -> EmbeddedService | None:
+        """The beat of ``-B``. Any number of workers may have one: a tick is claimed in the store."""
+        options = self._options
+        if not options.beat:
+            return None
+        beat = EmbeddedService(self._app, scheduler_cls=options.scheduler, schedule_filename=options.schedule_filename)
+        beat.start()
+        return beat
 
     def _try(self, work: object) -> None:
         """Do something that needs the store; when the store is away the next tick tries again."""

@@ -44,6 +44,9 @@ class WorkerArguments(TypedDict, total=False):
     max_memory_per_child: int | None
     start_method: str | None
     grace: float | None
+    beat: bool | None
+    scheduler: str | None
+    schedule_filename: str | None
     loglevel: int
     logfile: str | None
     quiet: bool
@@ -113,6 +116,9 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         watchdog=conf.worker_watchdog,
         max_deliveries=conf.task_max_deliveries,
         unknown_patience=conf.task_unknown_patience,
+        beat=bool(arguments.get("beat")),
+        scheduler=arguments.get("scheduler"),
+        schedule_filename=arguments.get("schedule_filename"),
     )
 
 

@@ -49,6 +49,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     watchdog: float | None = 30.0
     #: Charges after which a message is a dead letter; None: never.
     max_deliveries: int | None = 3
+    #: The agent runs a beat, with this scheduler (default: as configured) and, if it needs one, this file.
+    beat: bool = False
+    scheduler: str | None = None
+    schedule_filename: str | None = None
     #: How long a message of an unknown task waits for a worker that knows it.
     unknown_patience: float = 300.0
 

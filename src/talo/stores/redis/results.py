@@ -35,6 +35,8 @@ class RedisResults(ResultBackend):
         self._keys = client.keys
         self._cleanup = cleanup
         self._listener = Listener(client)
+        #: How often it was closed: a wait that this ended does not begin anew.
+        self._closings = 0
 
     def store(self, results: Sequence[ResultMeta]) -> None:
         for at in range(0, len(results), _STEP):
@@ -109,6 +111,7 @@ class RedisResults(ResultBackend):
 
     def close(self) -> None:
         """End what waits, and the connection for it."""
+        self._closings += 1
         self._listener.close()
 
 

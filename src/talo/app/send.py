@@ -25,7 +25,6 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
-    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -371,8 +370,15 @@ class Sender:
             raise
         return results
 
+    def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """Prepare one call with the defaults of its task, for ``send_prepared``."""
+        task = self._app.registered(name)
+        if task is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._prepared(name, args, kwargs, options, None)
+
     def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send what ``prepare`` made, all at once."""
+        """Send what ``call`` made, all at once."""
         for each in prepared:
             self._announce(each)
         self._publish([message for each in prepared for message in each.messages], NOTHING)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, builtins, current
+from talo.app import _discover, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
-from talo.app._periodic import periodic_entry
+from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.groups import GroupResult, ResultSet
@@ -48,7 +48,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, AppTwins):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -336,9 +336,7 @@ class Talo(TaskDecorator, AppTwins):
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
-            if self._periodic:
-                self.conf.beat_schedule.update(self._periodic)
-                self._periodic = {}
+            self._add_waiting_periodic_tasks()
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -388,30 +386,6 @@ class Talo(TaskDecorator, AppTwins):
     def workflows(self) -> Workflows:
         """Sends workflows and keeps their records."""
         return self._workflows
-
-    def hold(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
-    ) -> tuple[list[Message], Callable[[], None]]:
-        """The messages of one call for somebody who sends them in a step of his own, and what to call once they are
-        sent. Receivers of ``before_task_publish`` have seen them."""
-        if "task_type" not in options and (task := self.registered(name)) is not None:
-            options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.hold(name, args, kwargs, options)
-
-    def add_periodic_task(
-        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
-    ) -> str:
-        """Add an entry to the setting ``beat_schedule``; return its name (default: the call as text).
-
-        ``sig`` is a signature or a task. Before the app is configured the entry waits for it, so modules may call
-        this while they are imported.
-        """
-        key, entry = periodic_entry(schedule, sig, args, kwargs, name, opts)
-        if self.configured:
-            self.conf.beat_schedule[key] = entry
-        else:
-            self._periodic[key] = entry
-        return key
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""

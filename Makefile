@@ -37,8 +37,8 @@ lint: env-test
 bench: env-bench servers  ## Talo and its peers side by side on one Redis; writes bench/results.json and the README's table
 	@.venv-bench/bin/python -m bench $(ARGS)
 
-soak: env-test servers  ## the long runs
-	@$(PYTEST) --timeout 7200 -m soak $(ARGS)
+soak: env-test servers  ## the long runs: chaos at the promised size
+	@TALO_SOAK=1 $(PYTEST) --timeout 7200 -m soak $(ARGS)
 
 fmt: env-test  ## format, and mend what the linter can
 	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .

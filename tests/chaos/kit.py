@@ -14,7 +14,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from talo.app.app import Talo
 from tests.support import eventually
@@ -36,16 +36,23 @@ __all__ = [
     "stopped",
 ]
 
-#: Time enough for a busy machine; what is tested are outcomes, not speed.
-LONG = 60.0
+T = TypeVar("T")
+
 #: Another one each time: TALO_SEED=$RANDOM.
 SEED = int(os.environ.get("TALO_SEED", "1"))
-_SOAK = bool(os.environ.get("TALO_SOAK"))
+#: Whether to run at the promised size (``make soak``).
+SOAK = bool(os.environ.get("TALO_SOAK"))
 
 
-def full(soak: int, quick: int) -> int:
+def full(soak: T, quick: T) -> T:
     """The size of a test: the promised one in a soak, a smaller one otherwise."""
-    return soak if _SOAK else quick
+    return soak if SOAK else quick
+
+
+#: Time enough for a busy machine; what is tested are outcomes, not speed.
+LONG = full(1800.0, 60.0)
+#: After so many seconds a test hangs.
+HANGS = full(7200, 300)
 
 
 def for_seconds(seconds: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from talo import errors
-from tests.chaos.kit import LONG, Fleet, Judge, call, send_all
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, send_all
 from tests.workers import ROOT, client
 
 KIB = 1024
@@ -35,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.promise("B13")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_a_full_disk_is_said_and_nothing_sent_before_is_lost(small_disk: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{small_disk}/talo.sqlite3"
     filler = small_disk / "filler"

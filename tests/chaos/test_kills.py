@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import LONG, SEED, Fleet, Judge, Storm, call, check, full, kill, roles, send_all
+from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, Storm, call, check, full, kill, roles, send_all
 from tests.support import eventually
 
 #: A worker that was killed with its agent is found by its lease; the storm need not wait half a minute for that.
@@ -30,7 +30,7 @@ def mixed(app: Talo, count: int) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.promise("D02", "D03")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(HANGS)
 def test_every_task_ends_while_children_agents_and_workers_are_killed(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given work for a while
     ids, linked = mixed(app, full(20_000, 2_000))
@@ -59,7 +59,7 @@ def test_every_task_ends_while_children_agents_and_workers_are_killed(broker: st
 
 
 @pytest.mark.promise("D14")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(HANGS)
 def test_what_had_ended_does_not_start_again_when_only_children_die(broker: str, app: Talo, tmp_path: Path) -> None:
     ids, linked = mixed(app, full(100_000, 5_000))
     with Fleet(broker, tmp_path, "-c", "2") as fleet:
@@ -104,7 +104,7 @@ def test_what_was_merely_fetched_is_not_charged(broker: str, app: Talo, tmp_path
 
 @pytest.mark.promise("D05")
 @pytest.mark.parametrize("pool", ["processes", "threads"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_a_poison_pill_starts_three_times_and_its_neighbours_succeed(
     pool: str, broker: str, app: Talo, tmp_path: Path
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_poison_pill_starts_three_times_and_its_neighbours_succeed(
 
 
 @pytest.mark.promise("D04")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(HANGS)
 def test_at_most_once_is_at_most_once(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given tasks with early acknowledgement
     ids = send_all(app, [call("once", 0.002) for _ in range(full(5_000, 800))])

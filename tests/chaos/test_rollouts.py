@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import LONG, SEED, Fleet, Judge, call, check, full, send_all
+from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, call, check, full, send_all
 from tests.support import eventually
 
 GRACE = 5.0
@@ -36,8 +36,8 @@ def roll(fleet: Fleet, rollouts: int, every: int) -> list[str]:
 
 
 @pytest.mark.promise("L05")
-@pytest.mark.parametrize("pool", ["processes", "threads", "asyncio"])
-@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pool", full(["processes", "threads", "asyncio"], ["processes", "threads"]))
+@pytest.mark.timeout(HANGS)
 def test_rollouts_lose_nothing_and_begin_nothing_twice(pool: str, broker: str, app: Talo, tmp_path: Path) -> None:
     # Given tasks all of which end within the grace, and many more behind them
     rng = random.Random(SEED)
@@ -47,7 +47,7 @@ def test_rollouts_lose_nothing_and_begin_nothing_twice(pool: str, broker: str, a
         judge = Judge(app, fleet.trace, ids + quick)
         # When the workers are replaced in the middle of them
         wrong = roll(fleet, full(6, 2), every=6)
-        judge.wait(full(600, 60))
+        judge.wait()
         judge.nothing_is_left()
         assert fleet.last.stop() == 0
     # Then each has started once
@@ -58,13 +58,13 @@ def test_rollouts_lose_nothing_and_begin_nothing_twice(pool: str, broker: str, a
 
 
 @pytest.mark.promise("L05", "L06")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(HANGS)
 def test_what_the_grace_cuts_short_is_handed_back_unharmed(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given tasks that are longer than the grace, more rollouts than a message may be charged, and more behind them
     ids = send_all(app, [call("nap", 4.0) for _ in range(2)])
     quick = send_all(app, [call("noop") for _ in range(100)])
     with Fleet(broker, tmp_path, "-c", "2", "--grace", "2.5") as fleet:
-        for _ in range(4):
+        for _ in range(full(10, 4)):
             seen = fleet.trace.count("start").total()
             eventually(lambda: check(running_now(fleet, ids) == 2), LONG)
             asked = time.monotonic()
@@ -96,7 +96,7 @@ def running_now(fleet: Fleet, ids: list[str]) -> int:
 
 @pytest.mark.promise("L05")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=["TERM", "QUIT"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_a_stop_while_much_is_fetched_gives_it_back_uncharged(
     number: int, broker: str, app: Talo, tmp_path: Path
 ) -> None:
@@ -106,7 +106,9 @@ def test_a_stop_while_much_is_fetched_gives_it_back_uncharged(
         judge = Judge(app, fleet.trace, ids)
         for _ in range(5):
             done = len(fleet.trace.count("end"))
-            eventually(lambda done=done: check(len(fleet.trace.count("end")) > done + 50 or judge.all_have_ended()), LONG)
+            eventually(
+                lambda done=done: check(len(fleet.trace.count("end")) > done + 50 or judge.all_have_ended()), LONG
+            )
             fleet.last.signal(number, group=True)
             assert fleet.last.wait() == 0
             assert [info for info in app.store.broker.owners() if info.held] == []

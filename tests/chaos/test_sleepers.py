@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import LONG, Fleet, Judge, Storm, call, check, for_seconds, full, kill, roles, send_all, stopped
+from tests.chaos.kit import (
+    HANGS,
+    LONG,
+    Fleet,
+    Judge,
+    Storm,
+    call,
+    check,
+    for_seconds,
+    full,
+    kill,
+    roles,
+    send_all,
+    stopped,
+)
 from tests.support import eventually
 
 LEASE = 1.0
@@ -22,7 +36,7 @@ def linked(app: Talo, name: str, count: int, *args: object) -> list[str]:
 
 
 @pytest.mark.promise("T11", "D02")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_a_worker_that_slept_past_its_lease_changes_nothing(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a worker in the middle of long and short tasks
     ids = linked(app, "nap", 2, 1.5) + linked(app, "burn", 300, 0.002)
@@ -47,7 +61,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(broker: str, app: Ta
 
 
 @pytest.mark.promise("T11")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_what_a_sleeper_had_fetched_and_not_started_is_forgotten(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a child with many fetched tasks, of which it may start a few before it notices
     ids = send_all(app, [call("burn", 0.01) for _ in range(300)])
@@ -70,7 +84,7 @@ def test_what_a_sleeper_had_fetched_and_not_started_is_forgotten(broker: str, ap
 
 
 @pytest.mark.promise("T11")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_an_agent_that_stands_still_harms_nobody(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given two workers, the agent of one of which renews no lease for a while
     ids = linked(app, "nap", 40, 0.2)
@@ -96,7 +110,7 @@ def test_an_agent_that_stands_still_harms_nobody(broker: str, app: Talo, tmp_pat
 
 
 @pytest.mark.promise("T11")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_alone_a_worker_does_not_reap_itself(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a single worker, all of which stands still for longer than its lease
     ids = linked(app, "nap", 20, 0.3)
@@ -114,7 +128,7 @@ def test_alone_a_worker_does_not_reap_itself(broker: str, app: Talo, tmp_path: P
 
 
 @pytest.mark.promise("D01")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_lease_and_run_time_are_strangers(broker: str, app: Talo, tmp_path: Path) -> None:
     ids = send_all(app, [call("nap", 3.0) for _ in range(8)]) + send_all(app, [call("nap", 3.0, countdown=3)])
     with Fleet(broker, tmp_path, "-c", "5", env=ENV) as fleet:
@@ -126,7 +140,7 @@ def test_lease_and_run_time_are_strangers(broker: str, app: Talo, tmp_path: Path
 
 
 @pytest.mark.promise("T01", "T02")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(HANGS)
 def test_reaping_goes_on_when_reapers_die_at_it(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given much that is held by the dead
     ids = linked(app, "burn", full(20_000, 1_500), 0.001)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import LONG, Fleet, Judge, call, check, for_seconds, full, send_all
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, send_all
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import client
 
 #: How long a fault lasts: longer than a lease, and than one operation of the store may take.
-FAULT = 3.0
+FAULT = full(8.0, 2.5)
 #: The promise: consuming again so soon after the store is back.
 BACK = 10.0
 ENV = {"TALO_WORKER_LEASE": "2", "TALO_STORE_TIMEOUT": "1"}
@@ -91,16 +91,16 @@ def cut(place: Place) -> Callable[[], object]:
     return place.proxy.pass_on
 
 
-FAULTS = [stopped, killed, paused, black_holed, reset, refused, trickled, cut]
+FAULTS = [killed, paused, black_holed, reset, trickled, *full([stopped, refused, cut], [])]
 Fault = Callable[[Place], Callable[[], object]]
 
 
 @pytest.mark.promise("B03")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Place, app: Talo, tmp_path: Path) -> None:
     # Given work that flows
-    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 1_000))])
+    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 600))])
     with Fleet(place.url, tmp_path, "-c", "2", env=ENV) as fleet:
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
@@ -124,8 +124,10 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
 
 
 @pytest.mark.promise("D08", "B03")
-@pytest.mark.parametrize("fault", [killed, paused, black_holed, refused], ids=lambda fault: fault.__name__)
-@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "fault", full([killed, paused, black_holed, refused], [killed, paused]), ids=lambda fault: fault.__name__
+)
+@pytest.mark.timeout(HANGS)
 def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
     fault: Fault, place: Place, app: Talo, tmp_path: Path
 ) -> None:
@@ -149,9 +151,9 @@ def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
 
 @pytest.mark.promise("B03")
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(HANGS)
 def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Path) -> None:
-    ids = send_all(app, [call("nap", 0.005) for _ in range(600)])
+    ids = send_all(app, [call("nap", 0.005) for _ in range(400)])
     with Fleet(place.url, tmp_path, "-P", pool, "-c", "2", env=ENV) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
         place.server.kill()

@@ -14,6 +14,7 @@ from talo.wire._times import parse_iso
 from talo.wire.protocol import Embed
 
 __all__ = [
+    "ALIKE",
     "HEADERS",
     "NOTHING",
     "NO_EMBED",
@@ -89,6 +90,28 @@ USED = frozenset(SendOptions.__annotations__) | {
     "logfile",
     "loglevel",
 }
+#: Options that mean the same for every call that has them, at whatever time.
+ALIKE = frozenset(
+    {
+        "add_to_parent",
+        "compression",
+        "delivery_mode",
+        "exchange",
+        "ignore_result",
+        "immediate",
+        "mandatory",
+        "priority",
+        "queue",
+        "result_cls",
+        "retry",
+        "routing_key",
+        "serializer",
+        "soft_time_limit",
+        "task_type",
+        "time_limit",
+        "timeout",
+    }
+)
 #: Options that are headers under the same name.
 HEADERS = ("shadow", "group_index", "retries", "argsrepr", "kwargsrepr", "origin", "replaced_task_nesting")
 _MODES = {"transient": 1, "persistent": 2}

@@ -13,10 +13,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import NoneType
 from typing import Any, NamedTuple, cast
 
 from talo import signals
+from talo.app._bulk import Calls
 from talo.app._call import (
+    ALIKE,
     HEADERS,
     NO_EMBED,
     NOTHING,
@@ -28,16 +31,16 @@ from talo.app._call import (
     embed_of,
     times_of,
 )
-from talo.app.current import Proxy
+from talo.app._forms import Forms
 from talo.app.result import AsyncResult
+from talo.app.routes import DESTINATION
 from talo.app.task import remember_child
-from talo.canvas.signature import Signature
-from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
+from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
-from talo.wire.repr import saferepr
 
 __all__ = ["Prepared", "SendOptions", "Sender"]
 
@@ -61,6 +64,7 @@ class Sender:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._forms = Forms(app, self._model)
 
     # -- one
 
@@ -68,8 +72,7 @@ class Sender:
         """Send one call; return the handle of its result. Errors as of ``Task.apply_async``."""
         if self._app.conf.task_always_eager and options.get("task_type") is None:
             warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
-        check_call(name, kwargs, options)
-        prepared = self.prepare(name, args, kwargs, options)
+        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
         self._announce(prepared)
         self._publish(prepared.messages, options)
         self._told(prepared)
@@ -77,13 +80,57 @@ class Sender:
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Turn a call and its options into messages, and send nothing."""
+        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
+        return prepared._replace(messages=_loose(prepared.messages))
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call that somebody else sends, announced like any other, and what to call once they
+        are sent."""
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        return prepared.messages, partial(self._told, prepared)
+
+    def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
+        if type(args) is not tuple:
+            args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
+        if kwargs is None:
+            kwargs = NOTHING
+        if form is None:
+            return self._written(name, args, kwargs, options)
+        parent = _worker_frame()
+        task_id = new_id()
+        message = form.fill(
+            task_id,
+            args,
+            kwargs,
+            root_id=task_id if parent is None else parent.request.root_id or parent.request.id or task_id,
+            parent_id=None if parent is None else parent.request.id,
+            reply_to=self._app.thread_oid,
+        )
+        return Prepared([message], task_id, (args, kwargs, NO_EMBED), options, parent)
+
+    def _model(self, name: str, options: Mapping[str, Any]) -> Message | None:
+        """The message of a call without arguments, if every call of that name with these options is like it."""
+        app = self._app
+        alike = (
+            app.router.static
+            and not app.conf.task_inherit_parent_priority
+            and app.conf.task_protocol == 2
+            and all(type(options.get(key)) in (str, NoneType) for key in DESTINATION)
+        )
+        if not alike:
+            return None
+        made = self._written(name, (), NOTHING, options)
+        # A route may have options, too.
+        return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
+
+    def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """A call whose message is like no other's."""
         app = self._app
         conf = app.conf
         task = options.get("task_type")
-        args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
-        kwargs = kwargs if kwargs is not None else NOTHING
-        if task is not None and options == task.plan.full and (template := self._template(task)) is not None:
-            return self._filled(template, args, kwargs, options)
         route = app.router.route(name, options, args, kwargs, task)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
@@ -126,63 +173,6 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
-
-    def hold(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
-    ) -> tuple[list[Message], Callable[[], None]]:
-        """The messages of one call that somebody else sends, announced like any other, and what to call once they
-        are sent."""
-        prepared = self.prepare(name, args, kwargs, options)
-        self._announce(prepared)
-        return prepared.messages, partial(self._told, prepared)
-
-    def _template(self, task: Any) -> Message | None:
-        """The message that every call of a task without options of its own begins with; None where calls differ."""
-        plan, conf = task.plan, self._app.conf
-        if plan.template is None or plan.template[0] != conf.version:
-            alike = (
-                self._app.router.static
-                and "expires" not in plan.options
-                and not conf.task_inherit_parent_priority
-                and conf.task_protocol == 2
-            )
-            # Made by the long way, of options that differ from the plan's in nothing but being another dict.
-            made = self.prepare(task.name, (), {}, {**plan.full, "task_id": ""}).messages if alike else []
-            plan.template = (conf.version, made[0] if len(made) == 1 else None)
-        return plan.template[1]  # type: ignore[no-any-return]
-
-    def _filled(self, template: Message, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """A copy of the template for one call."""
-        task_id = new_id()
-        parent = _worker_frame()
-        request = parent.request if parent is not None else None
-        body, _ = encode_body(
-            args,
-            kwargs,
-            codec=serializers.get(template.content_type),
-            compression=template.headers.get("compression"),
-        )
-        message = Message(
-            queue=template.queue,
-            headers={
-                **template.headers,
-                "id": task_id,
-                "root_id": task_id if request is None else request.root_id or request.id,
-                "parent_id": None if request is None else request.id,
-                "argsrepr": saferepr(args),
-                "kwargsrepr": saferepr(kwargs) if kwargs else "{}",
-                "timelimit": list(template.headers["timelimit"]),
-                "stamps": {},
-            },
-            body=body,
-            content_type=template.content_type,
-            content_encoding=template.content_encoding,
-            properties={**template.properties, "correlation_id": task_id, "reply_to": self._app.thread_oid},
-            priority=template.priority,
-            exchange=template.exchange,
-            routing_key=template.routing_key,
-        )
-        return Prepared([message], task_id, (args, kwargs, NO_EMBED), options, parent)
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
         priority = options.get("priority")
@@ -235,6 +225,8 @@ class Sender:
             return
         args, kwargs, embed = prepared.call
         body = (list(args), dict(kwargs), cast(Embed, {**NO_EMBED, **embed}))
+        # What receivers may change belongs to no form any more.
+        prepared.messages[:] = _loose(prepared.messages)
         policy = prepared.options.get("retry_policy") or self._app.conf.task_publish_retry_policy
         for message in prepared.messages:
             signals.before_task_publish.send(
@@ -356,26 +348,29 @@ class Sender:
         """Send calls as they come, ``batch`` at a time; what was sent before an error is named in its note."""
         results: list[AsyncResult[Any]] = []
         waiting: list[Prepared] = []
+        reader = Calls(self._app, self._forms, options)
         eager = self._app.conf.task_always_eager
         sent = 0
         try:
             for call in calls:
-                name, args, kwargs, own = self._call_of(call)
-                merged = {**options, **own} if options else own
-                task = merged.get("task_type")
+                (name, task, check, common, form), args, kwargs, own = reader.read(call)
+                if check is not None:
+                    check(args or (), kwargs or NOTHING)
+                if own:
+                    common = {**common, **own}
+                    form = self._forms.find(name, common)
                 if eager and task is not None:
-                    results.append(
-                        task.apply_async(args, kwargs, **{k: v for k, v in merged.items() if k != "task_type"})
-                    )
+                    more = {key: value for key, value in common.items() if key != "task_type"}
+                    results.append(task.apply_async(args, kwargs, **more))
                     continue
-                check_call(name, kwargs, merged)
-                prepared = self.prepare(name, args, kwargs, merged)
+                prepared = self._prepared(name, args, kwargs, common, form)
                 self._announce(prepared)
                 waiting.append(prepared)
                 if len(waiting) >= batch:
                     results.extend(self._flush(waiting, options))
                     sent += len(waiting)
                     waiting = []
+                    reader.forget()
             if waiting:
                 results.extend(self._flush(waiting, options))
         except Exception as exc:
@@ -397,30 +392,9 @@ class Sender:
             self._told(prepared)
         return [self._result(prepared) for prepared in waiting]
 
-    def _call_of(self, call: Any) -> tuple[str, Any, Any, dict[str, Any]]:
-        """(name, args, kwargs, options) of a signature, a task, or a tuple."""
-        if isinstance(call, Signature):
-            task: Any = call._type if call._type is not None else self._app.tasks.get(call.task)
-            args: Any = call.args
-            kwargs: Any = call.kwargs
-            options: Any = call.options
-        else:
-            parts: list[Any] = list(call) if isinstance(call, tuple | list) else [call]
-            if not 1 <= len(parts) <= 4:
-                raise TypeError(f"send_many: a call is (task, args, kwargs, options), not {call!r}")
-            task, args, kwargs, options = parts + [None] * (4 - len(parts))
-        if task is None:
-            return call.task, args, kwargs, dict(options or NOTHING)
-        if isinstance(task, str):
-            known = self._app.tasks.get(task)
-            if known is None:
-                return task, args, kwargs, dict(options or NOTHING)
-            task = known
-        elif type(task) is Proxy:
-            task = task._get_current_object()
-        if not hasattr(task, "send_options"):
-            raise TypeError(f"send_many: a call begins with a task or its name, not {task!r}")
-        return task.name, args, kwargs, task.send_options(args, kwargs, options)
+
+def _loose(messages: Sequence[Message]) -> list[Message]:
+    return [message.loose() if isinstance(message, FilledForm) else message for message in messages]
 
 
 def _worker_frame() -> Frame | None:

@@ -201,21 +201,11 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
             return result
         if plan.shadow is not None:
             shadow = shadow or plan.shadow(args, kwargs, options)
-        if not (options or task_id or producer or link or link_error or shadow):
-            result = app.send_task(self.name, args, kwargs, **plan.full)
-            return result
-        result = app.send_task(
-            self.name,
-            args,
-            kwargs,
-            task_id=task_id,
-            producer=producer,
-            link=link,
-            link_error=link_error,
-            shadow=shadow,
-            task_type=self,
-            **(plan.options | options if options else plan.options),
-        )
+        every = {**plan.full, **options} if options else plan.full
+        if task_id or producer or link or link_error or shadow:
+            named = {"task_id": task_id, "producer": producer, "link": link, "link_error": link_error, "shadow": shadow}
+            every = {**every, **{key: value for key, value in named.items() if value}}
+        result = app.send_task(self.name, args, kwargs, **every)
         return result
 
     @property
@@ -235,13 +225,6 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
     def send_defaults(self) -> Mapping[str, Any]:
         """The options that each of its sends has, unless the call says otherwise."""
         return self.plan.options
-
-    def send_options(self, args: Any, kwargs: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Check the arguments of one call of a bulk send; return the call's options, those of the task included."""
-        plan = self.plan
-        if plan.check is not None:
-            plan.check(args or (), kwargs or {})
-        return {**plan.full, **options} if options else plan.full
 
     def _apply_eagerly(
         self, args: Any, kwargs: Any, task_id: str | None, link: Any, link_error: Any, shadow: str | None, options: Any
@@ -457,7 +440,7 @@ if TYPE_CHECKING:
 class _Plan:
     """What every send of one task has in common; made at the first send, and again after an option was changed."""
 
-    __slots__ = ("app", "check", "full", "options", "shadow", "template")
+    __slots__ = ("app", "check", "full", "options", "shadow")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
@@ -471,8 +454,6 @@ class _Plan:
             self.options["result_cls"] = task.AsyncResult
         #: The options of a send that adds none of its own.
         self.full: dict[str, Any] = {**self.options, "task_type": task}
-        #: (version of the settings, message to copy or None), kept by ``app.send``.
-        self.template: tuple[int, Any] | None = None
         overridden = type(task).shadow_name is not Task.shadow_name
         self.shadow: Callable[[Any, Any, Any], str | None] | None = task.shadow_name if overridden else None
 

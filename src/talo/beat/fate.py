@@ -115,9 +115,7 @@ def _single(run: Run) -> Run:
     return run
 
 
-def _split(
-    rule: BaseSchedule, first: float, now: float, cut: float
-) -> tuple[list[float], tuple[float, int, float]]:
+def _split(rule: BaseSchedule, first: float, now: float, cut: float) -> tuple[list[float], tuple[float, int, float]]:
     """(due times from ``cut`` to ``now``, a portion of them; of those before it the last, their number, the last but
     one)."""
     older = (first, 0, first)

@@ -22,13 +22,13 @@ from talo.canvas.advance import (
     place_of,
 )
 from talo.canvas.plan import PART, STEP
-from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
-from talo.execution.steps import takes_failure
+from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -347,6 +348,81 @@ def test_send_many_takes_calls_in_every_form_and_keeps_their_order(app: Talo, fa
     messages = {m.id: m for m in far.messages()}
     assert [messages[r.id].task for r in results] == [add.name, add.name, "foreign", add.name, "far"]
     assert messages[results[3].id].priority == 3
+
+
+def test_common_options_of_send_many_hold_where_neither_task_nor_call_says_otherwise(app: Talo, far: FarSide) -> None:
+    # Given a task with an option of its own, and one without
+    @app.task(priority=3)
+    def own() -> None: ...
+
+    @app.task
+    def plain() -> None: ...
+
+    # When calls of every kind are sent with common options
+    results = app.send_many(
+        [(own,), (plain,), ("stranger",), (plain, (), {}, {"priority": 9}), plain.s().set(priority=8), plain.s()],
+        priority=5,
+        ignore_result=True,
+    )
+
+    # Then each message has what is nearest to it
+    found = {message.id: message for message in far.messages()}
+    messages = [found[result.id] for result in results]
+    assert [message.priority for message in messages] == [3, 5, 5, 9, 8, 5]
+    assert all(message.headers["ignore_result"] for message in messages)
+    assert all(result.ignored for result in results)
+
+
+def test_send_many_looks_at_the_settings_again_with_each_batch(app: Talo, far: FarSide) -> None:
+    # Given calls on whose way the settings and the task change
+    @app.task
+    def add(n: int) -> None: ...
+
+    def calls() -> Iterator[Any]:
+        yield from ((add, (n,)) for n in range(2))
+        app.conf.task_default_queue = "second"
+        yield from ((add, (n,)) for n in range(2))
+        add.queue = "third"
+        yield from ((add, (n,)) for n in range(2))
+
+    # When
+    app.send_many(calls(), batch=2)
+
+    # Then each batch goes where it should by then
+    assert [len(far.messages(queue)) for queue in ("celery", "second", "third")] == [2, 2, 2]
+
+
+def test_a_receiver_changes_the_message_that_it_gets_and_no_other(app: Talo, far: FarSide) -> None:
+    # Given calls that are alike, and a receiver that counts them in their messages
+    seen = 0
+
+    def count(headers: dict[str, Any], properties: dict[str, Any], **_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        headers["stamps"][f"n{seen}"] = properties["n"] = seen
+
+    signals.before_task_publish.connect(count)
+    try:
+        app.send_many([("any",)] * 3)
+    finally:
+        signals.before_task_publish.disconnect(count)
+    app.send_task("any")
+
+    # Then each message shows its own number, and the next, after the receiver has gone, none
+    messages = far.messages()
+    assert [message.headers["stamps"] for message in messages] == [{"n1": 1}, {"n2": 2}, {"n3": 3}, {}]
+    assert [message.properties.get("n") for message in messages] == [1, 2, 3, None]
+
+
+def test_routers_that_decide_by_arguments_are_asked_for_every_call(app: Talo, far: FarSide) -> None:
+    # Given a router that looks at the arguments
+    app.conf.task_routes = (lambda name, args, kwargs, options, task=None: {"queue": args[0]},)
+
+    # When calls that are alike in everything else are sent
+    app.send_many([("any", ("a",)), ("any", ("b",))])
+
+    # Then each goes its way
+    assert [len(far.messages(queue)) for queue in ("a", "b")] == [1, 1]
 
 
 def test_send_many_reads_a_generator_as_it_sends(app: Talo) -> None:

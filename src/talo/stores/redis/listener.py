@@ -180,6 +180,7 @@ class Listener:
     def _join(self, want: Want) -> None:
         """Enter ``want``; subscribe to what is new and ask for it, in one write; take what is known already."""
         with self._guard:
+            self._drop_if_dead()
             self._wants[want] = None
             connection = want.joined = self._connected()
             new: list[bytes] = []
@@ -359,6 +360,17 @@ class Listener:
                 log.exception("a watcher of results failed", extra={"action": "watch", "task_id": task_id})
 
     # -- the connection -------------------------------------------------------------------------------------------
+
+    def _drop_if_dead(self) -> None:
+        """A connection that died while nobody read it must not fail who comes now."""
+        connection = self._connection
+        if connection is None or self._leading.locked():
+            return
+        try:
+            if connection.poll(0):
+                connection.drain(self._answer)
+        except StoreUnavailable as error:
+            self._break(error)
 
     def _connected(self) -> Connection:
         if self._connection is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
-from talo.errors import StoreUnavailable
 from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
 from talo.stores.redis import scripts
 from talo.stores.redis.broker import stored
@@ -36,6 +35,8 @@ class RedisResults(ResultBackend):
         self._keys = client.keys
         self._cleanup = cleanup
         self._listener = Listener(client)
+        #: How often it was closed: a wait that this ended does not begin anew.
+        self._closings = 0
 
     def store(self, results: Sequence[ResultMeta]) -> None:
         for at in range(0, len(results), _STEP):
@@ -61,11 +62,7 @@ class RedisResults(ResultBackend):
         if timeout is not None and timeout <= 0:
             return {each: payload for each, payload in self.get(list(task_ids)).items() if is_ready(payload)}
         deadline = float("inf") if timeout is None else monotonic() + timeout
-        try:
-            return self._listener.wait(Want(task_ids), deadline)
-        except StoreUnavailable:
-            # The connection may have been dead before this wait began: look again, over a new one.
-            return self._listener.wait(Want(task_ids), deadline)
+        return self._listener.wait(Want(task_ids), deadline)
 
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
         want = Want(task_ids, tell)
@@ -114,6 +111,7 @@ class RedisResults(ResultBackend):
 
     def close(self) -> None:
         """End what waits, and the connection for it."""
+        self._closings += 1
         self._listener.close()
 
 

@@ -29,7 +29,6 @@ import pytest
 import talo
 from talo.settings.options import OPTIONS
 from talo.wire._faults import Fault
-from tests.servers.redis import redis_server, redis_url  # noqa: F401
 from tests.support import eventually
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,11 +5,10 @@ One fault a test, on the stores that it applies to. Kills and outages under load
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest

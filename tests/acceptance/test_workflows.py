@@ -35,7 +35,7 @@ def worker(
     flows.app.close_stores()
 
 
-TIMEOUT = 20
+TIMEOUT = 5
 
 
 def value_of(signature: Any, **options: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, current
+from talo.app import _discover, builtins, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
@@ -335,6 +335,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
             self._add_waiting_periodic_tasks()
+            builtins.register(self)
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):

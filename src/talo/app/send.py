@@ -35,7 +35,7 @@ from talo.app._forms import Forms
 from talo.app.result import AsyncResult
 from talo.app.routes import DESTINATION
 from talo.app.task import remember_child
-from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form

@@ -129,10 +129,19 @@ def test_trouble_with_one_entry_stops_no_other(app: Talo, caplog: pytest.LogCapt
 
 
 def test_bad_entries_are_left_out(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
-    app = make_app({"good": ENTRY, "typo": {**ENTRY, "shedule": 1}, "text": {**ENTRY, "schedule": "often"}})
+    bad = {
+        "typo": {**ENTRY, "shedule": 1},
+        "text": {**ENTRY, "schedule": "often"},
+        "none": {"task": "proj.add"},
+        "nowhere": {**ENTRY, "timezone": "Mars/Olympus"},
+        "policy": {**ENTRY, "overlap": "skip"},
+        "no dict": 5,
+    }
+    good = {"good": ENTRY, "line": {**ENTRY, "schedule": "0 3 * * *", "timezone": "Europe/Berlin"}}
     with caplog.at_level(logging.ERROR, "talo.beat"):
-        assert set(Scheduler(app).schedule) == {"good"}
-    assert caplog.text.count("is left out") == 2
+        assert set(Scheduler(make_app({**good, **bad})).schedule) == set(good)
+    assert caplog.text.count("is left out") == len(bad)
+    assert "overlap needs a store that keeps schedules" in caplog.text
 
 
 def test_merging_keeps_last_runs_and_drops_what_is_gone(app: Talo) -> None:

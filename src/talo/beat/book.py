@@ -45,7 +45,10 @@ class Book:
                 known.pop(name, None)
         for plan in news.changed:
             known_plan = self.plans.get(plan.name)
-            if known_plan is None or known_plan.version < plan.version:
+            # A store that was emptied begins with low numbers again.
+            if known_plan is None or (
+                known_plan.version != plan.version if news.complete else known_plan.version < plan.version
+            ):
                 self.put(plan, news.now)
         if len(self._heap) > 2 * len(self.due) + 1000:
             self._heap = [place for place in self._heap if self._is_current(place)]

@@ -43,6 +43,17 @@ def test_configured_entries_are_kept_and_sent(make_app: MakeApp) -> None:
     assert {round(b.due - a.due, 6) for a, b in itertools.pairwise(ledger)} == {0.2}
 
 
+def forget_everything(app: Talo) -> None:
+    """What a Redis without persistence does when it is started again."""
+    database: Any = app.store.schedules._database  # type: ignore[union-attr]
+
+    def work(connection: Any) -> None:
+        connection.execute("DELETE FROM talo_plan")
+        connection.execute("DELETE FROM talo_run")
+
+    database.write(work)
+
+
 def check(fact: bool) -> None:
     assert fact
 
@@ -224,6 +235,16 @@ def test_a_clock_that_was_put_back_a_day_stops_nothing(make_app: MakeApp, caplog
     assert runs(app, "slow") == []
     assert len(runs(app, "fast")) < 50
     assert "The clock was put back" in caplog.text
+
+
+def test_a_store_that_has_forgotten_everything_is_told_again(make_app: MakeApp) -> None:
+    app = make_app({"a": FAST})
+    with running(app):
+        eventually(lambda: check(plans(app)["a"].total >= 2))
+        # When the plans are gone behind the beat's back, their versions too
+        forget_everything(app)
+        # Then those of the configuration come back
+        eventually(lambda: check(plans(app)["a"].total >= 2), timeout=15)
 
 
 def test_receivers_see_what_is_sent(make_app: MakeApp) -> None:

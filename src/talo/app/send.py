@@ -25,7 +25,6 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
-    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -34,7 +33,7 @@ from talo.app._forms import Forms
 from talo.app.result import AsyncResult
 from talo.app.routes import DESTINATION
 from talo.app.task import remember_child
-from talo.errors import OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
@@ -77,15 +76,18 @@ class Sender:
         self._told(prepared)
         return self._result(prepared)
 
-    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> list[Message]:
+    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Turn a call and its options into messages, and send nothing."""
-        return _loose(self._prepared(name, args, kwargs, options, self._forms.find(name, options)).messages)
+        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
+        return prepared._replace(messages=_loose(prepared.messages))
 
     def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
         if type(args) is not tuple:
             args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
         if kwargs is None:
             kwargs = NOTHING
+        elif type(kwargs) is not dict:
+            check_call(name, kwargs, options)
         if form is None:
             return self._written(name, args, kwargs, options)
         parent = _worker_frame()
@@ -116,7 +118,8 @@ class Sender:
         return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
 
     def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """A call whose message is like no other's."""
+        """A call whose message is like no other's, or the first of its like."""
+        check_call(name, kwargs, options)
         app = self._app
         conf = app.conf
         task = options.get("task_type")
@@ -367,8 +370,15 @@ class Sender:
             raise
         return results
 
+    def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """Prepare one call with the defaults of its task, for ``send_prepared``."""
+        task = self._app.registered(name)
+        if task is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._prepared(name, args, kwargs, options, None)
+
     def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send what ``prepare`` made, all at once."""
+        """Send what ``call`` made, all at once."""
         for each in prepared:
             self._announce(each)
         self._publish([message for each in prepared for message in each.messages], NOTHING)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +26,7 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
+    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -80,6 +82,15 @@ class Sender:
         """Turn a call and its options into messages, and send nothing."""
         prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
         return prepared._replace(messages=_loose(prepared.messages))
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call that somebody else sends, announced like any other, and what to call once they
+        are sent."""
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        return prepared.messages, partial(self._told, prepared)
 
     def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
         if type(args) is not tuple:

@@ -14,7 +14,7 @@ from talo.beat.fate import AHEAD, next_due, ready_at
 from talo.beat.jobs import Job, job_of_definition
 from talo.errors import TaloError
 from talo.schedules._cron import ParseException
-from talo.stores.base import Plan, Plans
+from talo.stores.schedules import Plan, Plans
 
 __all__ = ["Book"]
 

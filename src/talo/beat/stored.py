@@ -23,7 +23,7 @@ from talo.beat.scheduler import HEADER, Scheduler
 from talo.errors import NotSupported, OperationalError, StoreError, TaloError
 from talo.schedules._cron import ParseException
 from talo.states import READY_STATES
-from talo.stores.base import Change, Plan, Run, Schedules
+from talo.stores.schedules import Change, Plan, Run, Schedules
 from talo.wire import new_id
 from talo.wire.message import Message
 from talo.wire.results import decode_result

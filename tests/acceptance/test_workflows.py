@@ -13,18 +13,23 @@ from talo.errors import ChordError, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
-from tests.servers.redis import RedisServer, redis_server, redis_url  # noqa: F401  fixtures
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis", "apart"])
 def worker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer  # noqa: F811
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer,
 ) -> Iterator[Worker]:
     """One worker for all tests of a store; ``apart``: messages on Redis, results in SQLite."""
     tmp: Path = tmp_path_factory.mktemp(request.param)
-    sqlite, redis = f"sqlite:///{tmp}/t.sqlite3", f"redis://127.0.0.1:{redis_server.port}/{7 if request.param == 'redis' else 8}"
+    sqlite, redis = (
+        f"sqlite:///{tmp}/t.sqlite3",
+        f"redis://127.0.0.1:{redis_server.port}/{7 if request.param == 'redis' else 8}",
+    )
     broker = sqlite if request.param == "sqlite" else redis
     results = sqlite if request.param == "apart" else None
     flows.app.conf.broker_url = broker
@@ -137,7 +142,7 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.promise("W03")
 @pytest.mark.parametrize("place", BROKEN)
 def test_a_failed_member_fails_whatever_waits_for_it(worker: Worker, place: str) -> None:
-    with pytest.raises(ChordError, match="Dependency .* raised"):
+    with pytest.raises(ChordError, match=r"Dependency .* raised"):
         value_of(BROKEN[place])
 
 
@@ -284,5 +289,3 @@ def _ready(result: Any) -> None:
 def test_no_task_polls(worker: Worker) -> None:
     assert value_of(chord([add.s(n, n) for n in range(100)], total.s())) == 9900
     assert "chord_unlock" not in worker.output()
-
-

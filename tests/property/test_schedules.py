@@ -7,6 +7,7 @@ reads the line by itself, and applies the documented rule for gaps and overlaps.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 import zoneinfo
 from functools import lru_cache
@@ -28,7 +29,7 @@ ZONES = (
 NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-# -- the oracle ---------------------------------------------------------------------------------------------------------
+# -- the oracle
 
 
 def numbers(field: str, low: int, high: int) -> set[int]:
@@ -59,9 +60,8 @@ def walls(zone: str, start: dt.datetime, days: int) -> list[tuple[dt.datetime, d
 def oracle(line: str, zone: str, start: dt.datetime, days: int) -> list[dt.datetime]:
     """Every run of the line within the span."""
     minute, hour, day, month, weekday = line.split()
-    sets = (
-        numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(day, 1, 31), numbers(month, 1, 12), numbers(weekday, 0, 6),
-    )  # fmt: skip
+    spans = ((minute, 0, 59), (hour, 0, 23), (day, 1, 31), (month, 1, 12), (weekday, 0, 6))
+    sets = [numbers(*span) for span in spans]
 
     def matches(wall: dt.datetime) -> bool:
         of = (wall.minute, wall.hour, wall.day, wall.month, (wall.weekday() + 1) % 7)
@@ -122,9 +122,7 @@ def transitions(zone: str, year: int, years: int) -> list[dt.datetime]:
     """Days on which the clock of a zone is changed."""
     tz = zoneinfo.ZoneInfo(zone)
     days = [dt.datetime(year, 1, 1, tzinfo=UTC) + dt.timedelta(days=n) for n in range(366 * years)]
-    return [
-        a for a, b in zip(days, days[1:], strict=False) if a.astimezone(tz).utcoffset() != b.astimezone(tz).utcoffset()
-    ]
+    return [a for a, b in itertools.pairwise(days) if a.astimezone(tz).utcoffset() != b.astimezone(tz).utcoffset()]
 
 
 @pytest.mark.promise("S02")

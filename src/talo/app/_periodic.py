@@ -1,17 +1,58 @@
-"""From ``add_periodic_task``'s arguments to an entry of ``beat_schedule``.
+"""The app's side of periodic tasks: ``add_periodic_task``, and messages for beat to send.
 
-Owns that translation only; running entries is ``beat``'s. Caller: ``app.app``.
+Owns the translation of a call into an entry of ``beat_schedule``; running entries is ``beat``'s. A part of ``app.app``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from talo.app._configure import Sources
+from talo.app.send import Sender
 from talo.canvas.signature import Signature
+from talo.wire.message import Message
 from talo.wire.repr import saferepr
 
-__all__ = ["periodic_entry"]
+__all__ = ["PeriodicTasks", "periodic_entry"]
+
+
+class PeriodicTasks:
+    """What an app offers for periodic tasks."""
+
+    _sender: Sender
+    _sources: Sources
+    _tasks: Any
+    _periodic: dict[str, Any]
+
+    def add_periodic_task(
+        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
+    ) -> str:
+        """Add an entry to the setting ``beat_schedule``; return its name (default: the call as text).
+
+        ``sig`` is a signature or a task. Before the app is configured the entry waits for it, so modules may call
+        this while they are imported.
+        """
+        key, entry = periodic_entry(schedule, sig, args, kwargs, name, opts)
+        if self._sources.loaded:
+            self._sources.conf.beat_schedule[key] = entry
+        else:
+            self._periodic[key] = entry
+        return key
+
+    def _add_waiting_periodic_tasks(self) -> None:
+        if self._periodic:
+            self._sources.conf.beat_schedule.update(self._periodic)
+            self._periodic = {}
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call for somebody who sends them in a step of his own, and what to call once they are
+        sent. Receivers of ``before_task_publish`` have seen them."""
+        if "task_type" not in options and (task := self._tasks.get(name)) is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._sender.hold(name, args, kwargs, options)
 
 
 def periodic_entry(

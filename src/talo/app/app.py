@@ -21,6 +21,7 @@ from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
 from talo.app._env import AppEnv
+from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.registry import TaskRegistry
@@ -46,7 +47,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, AppTwins, WorkflowDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -333,9 +334,7 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
                 raise RuntimeError("the app is not finalized: call app.finalize() before its tasks are used")
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
-            if self._periodic:
-                self.conf.beat_schedule.update(self._periodic)
-                self._periodic = {}
+            self._add_waiting_periodic_tasks()
             builtins.register(self)
             for construct in current.shared_constructors(self):
                 construct(self)
@@ -368,7 +367,7 @@ class Talo(TaskDecorator, AppTwins, WorkflowDoors):
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options)[0]
+        return self._sender.prepare(name, args, kwargs, options).messages[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +26,7 @@ from talo.app._call import (
     USED,
     SendOptions,
     as_tuple,
+    check_call,
     delivery_mode,
     embed_of,
     times_of,
@@ -76,15 +78,27 @@ class Sender:
         self._told(prepared)
         return self._result(prepared)
 
-    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> list[Message]:
+    def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Turn a call and its options into messages, and send nothing."""
-        return _loose(self._prepared(name, args, kwargs, options, self._forms.find(name, options)).messages)
+        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
+        return prepared._replace(messages=_loose(prepared.messages))
+
+    def hold(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
+    ) -> tuple[list[Message], Callable[[], None]]:
+        """The messages of one call that somebody else sends, announced like any other, and what to call once they
+        are sent."""
+        prepared = self.prepare(name, args, kwargs, options)
+        self._announce(prepared)
+        return prepared.messages, partial(self._told, prepared)
 
     def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
         if type(args) is not tuple:
             args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
         if kwargs is None:
             kwargs = NOTHING
+        elif type(kwargs) is not dict:
+            check_call(name, kwargs, options)
         if form is None:
             return self._written(name, args, kwargs, options)
         parent = _worker_frame()
@@ -115,7 +129,8 @@ class Sender:
         return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
 
     def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """A call whose message is like no other's."""
+        """A call whose message is like no other's, or the first of its like."""
+        check_call(name, kwargs, options)
         app = self._app
         conf = app.conf
         task = options.get("task_type")

@@ -14,7 +14,7 @@ from talo.beat.fate import AHEAD, next_due, ready_at
 from talo.beat.jobs import Job, job_of_definition
 from talo.errors import TaloError
 from talo.schedules._cron import ParseException
-from talo.stores.base import Plan, Plans
+from talo.stores.schedules import Plan, Plans
 
 __all__ = ["Book"]
 
@@ -45,7 +45,10 @@ class Book:
                 known.pop(name, None)
         for plan in news.changed:
             known_plan = self.plans.get(plan.name)
-            if known_plan is None or known_plan.version < plan.version:
+            # A store that was emptied begins with low numbers again.
+            if known_plan is None or (
+                known_plan.version != plan.version if news.complete else known_plan.version < plan.version
+            ):
                 self.put(plan, news.now)
         if len(self._heap) > 2 * len(self.due) + 1000:
             self._heap = [place for place in self._heap if self._is_current(place)]

@@ -15,7 +15,7 @@ from talo.beat.jobs import Definition, Job
 from talo.schedules.base import BaseSchedule
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
-from talo.stores.base import Plan, Run
+from talo.stores.schedules import Plan, Run
 
 __all__ = ["LATE", "Verdict", "judge", "latest", "next_due", "ready_at"]
 
@@ -82,14 +82,14 @@ def judge(job: Job, first: float, now: float, alive: int, deadline: float | None
     """
     definition = job.definition
     horizon = _horizon(job, now, deadline)
-    if definition.misfire == "all":
-        dues, missed, decided = _all(job.schedule, first, now, horizon)
-    else:
-        last, count, before = _last(job.schedule, first, now)
-        kept = last >= horizon
-        dues, decided = ([last] if kept else []), last
-        missed = Run(due=first, fate="missed", at=now, count=count - kept, until=before if kept else last)
-    rest = [_single(missed)] if missed is not None and missed.count else []
+    # What is late by less than a take-over takes is no misfire.
+    cut = horizon if definition.misfire == "all" else max(horizon, now - LATE - definition.jitter)
+    dues, older = _split(job.schedule, first, now, cut)
+    decided = dues[-1] if dues else older[0]
+    missed = Run(due=first, fate="missed", at=now, count=older[1], until=older[0])
+    if not dues and decided >= horizon and definition.misfire != "all":
+        dues, missed.count, missed.until = [decided], missed.count - 1, older[2]
+    rest = [_single(missed)] if missed.count else []
     limit = definition.limit
     if limit is not None:
         free = max(0, limit - alive)
@@ -115,23 +115,25 @@ def _single(run: Run) -> Run:
     return run
 
 
-def _all(rule: BaseSchedule, first: float, now: float, horizon: float) -> tuple[list[float], Run | None, float]:
-    """(due times to be made up now, what is missed for good, the last one that this decides)."""
-    missed: Run | None = None
-    if first < horizon:
-        last, count, _ = _last(rule, first, horizon)
-        missed = Run(due=first, fate="missed", at=now, count=count, until=last)
-        following = rule.following(_time(last))
-        if following is None or following.timestamp() > now:
-            return [], missed, last
-        first = following.timestamp()
-    dues = [first]
-    while len(dues) < AT_A_TIME:
-        following = rule.following(_time(dues[-1]))
-        if following is None or following.timestamp() > now:
-            break
-        dues.append(following.timestamp())
-    return dues, missed, dues[-1]
+def _split(rule: BaseSchedule, first: float, now: float, cut: float) -> tuple[list[float], tuple[float, int, float]]:
+    """(due times from ``cut`` to ``now``, a portion of them; of those before it the last, their number, the last but
+    one)."""
+    older = (first, 0, first)
+    at: float | None = first
+    if first < cut:
+        older = _last(rule, first, max(first, cut - 1e-6))
+        at = _after(rule, older[0], now)
+    dues: list[float] = []
+    while at is not None and len(dues) < AT_A_TIME:
+        dues.append(at)
+        at = _after(rule, at, now)
+    return dues, older
+
+
+def _after(rule: BaseSchedule, due: float, now: float) -> float | None:
+    """The due time after this one, if it is not after ``now``."""
+    following = rule.following(_time(due))
+    return None if following is None or following.timestamp() > now else following.timestamp()
 
 
 def _last(rule: BaseSchedule, first: float, until: float) -> tuple[float, int, float]:

@@ -20,7 +20,7 @@ from talo.schedules.interval import maybe_schedule
 from talo.schedules.text import describe, from_data, from_text, to_data
 from talo.util.names import nearest
 
-__all__ = ["Definition", "Job", "Misfire", "digest", "job_of", "job_of_definition"]
+__all__ = ["POLICIES", "Definition", "Job", "Misfire", "digest", "job_of", "job_of_definition", "schedule_of"]
 
 Misfire = Literal["once", "skip", "all"]
 
@@ -94,6 +94,8 @@ _KEYS = frozenset(
     {"task", "schedule", "args", "kwargs", "options", "relative", "name", "enabled", "timezone", "last_run_at"}
     | {"total_run_count", "app", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"}
 )
+#: Keys that only a scheduler with a ledger can follow.
+POLICIES = frozenset({"enabled", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"})
 _decode = msgspec.json.Decoder(Definition).decode
 
 
@@ -117,7 +119,7 @@ def job_of(app: Any, name: str, entry: Any) -> Job:
     task = entry.get("task")
     if not isinstance(task, str) or not task:
         raise ValueError(f"its task is the name of one, not {task!r}")
-    schedule = _schedule(app, entry)
+    schedule = schedule_of(app, entry)
     args, kwargs, options = entry.get("args") or (), entry.get("kwargs") or {}, dict(entry.get("options") or {})
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"its kwargs are a dict, not {kwargs!r}")
@@ -136,7 +138,9 @@ def job_of(app: Any, name: str, entry: Any) -> Job:
     return Job(name, definition, schedule, (args, kwargs, options), bool(entry.get("enabled", True)))
 
 
-def _schedule(app: Any, entry: Mapping[str, Any]) -> BaseSchedule:
+def schedule_of(app: Any, entry: Mapping[str, Any]) -> BaseSchedule:
+    """The schedule of an entry, in the entry's zone. ``TypeError``, ``ValueError`` or ``ParseException`` if it has
+    none."""
     given, zone = entry.get("schedule"), entry.get("timezone")
     schedule = (
         from_text(given, app) if isinstance(given, str) else maybe_schedule(given, bool(entry.get("relative")), app)

@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from talo.beat.entries import ScheduleEntry, evaluated
+from talo.beat.jobs import POLICIES, schedule_of
 from talo.errors import OperationalError, TaloError
+from talo.schedules._cron import ParseException
 from talo.schedules.base import schedstate
 
 __all__ = ["DEFAULT_MAX_INTERVAL", "Scheduler", "SchedulingError", "event_t"]
@@ -112,7 +114,7 @@ class Scheduler:
             try:
                 found[name] = self._maybe_entry(name, entry)
                 _check(found[name])
-            except (TypeError, ValueError, TaloError) as error:
+            except (TypeError, ValueError, AttributeError, ParseException, TaloError) as error:
                 found.pop(name, None)
                 log.error("The periodic task %r is left out: %s", name, error)
         return found
@@ -121,7 +123,14 @@ class Scheduler:
         if isinstance(entry, self.Entry):
             entry.app = self.app
             return entry
-        return self.Entry(**{"name": name, **entry}, app=self.app)
+        needs = sorted(POLICIES & set(entry))
+        if needs:
+            raise ValueError(f"{', '.join(needs)} needs a store that keeps schedules")
+        fields = {"name": name, **entry}
+        if "timezone" in fields or isinstance(fields.get("schedule"), str):
+            fields["schedule"] = schedule_of(self.app, fields)
+            fields.pop("timezone", None)
+        return self.Entry(**fields, app=self.app)
 
     def add(self, **kwargs: Any) -> Any:
         """Add an entry of these fields; return it."""

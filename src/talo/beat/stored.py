@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from talo.beat.scheduler import HEADER, Scheduler
 from talo.errors import NotSupported, OperationalError, StoreError, TaloError
 from talo.schedules._cron import ParseException
 from talo.states import READY_STATES
-from talo.stores.base import Change, Plan, Run, Schedules
+from talo.stores.schedules import Change, Plan, Run, Schedules
 from talo.wire import new_id
 from talo.wire.message import Message
 from talo.wire.results import decode_result
@@ -185,20 +185,31 @@ class StoreScheduler(Scheduler):
         running = self._running(names, now)
         steps = [self._step(name, running.get(name, []), now) for name in names]
         versions = self._claim([change for change, _ in steps])
-        lost = False
+        lost: dict[str, int] = {}
         for (change, told), version in zip(steps, versions, strict=True):
             assert change.plan is not None
             if not version:
-                lost = True
-                # Whoever was faster has changed the plan: the next look brings it.
-                self._book.back(change.name, now + 2 * LOOK)
+                lost[change.name] = change.version
                 continue
             change.plan.version = version
             self._book.put(change.plan, now)
             self._tell(change, told)
         if lost:
-            self._next_look = 0.0
+            self._give_up(lost)
         self._modesty = min(MOST_MODEST, self._modesty + MODEST) if lost else 0.0
+
+    def _give_up(self, lost: Mapping[str, int]) -> None:
+        """See what others made of plans that were changed by them.
+
+        If they are as they were, then the store is not: it has forgotten them, or its clock was put back.
+        """
+        self._look()
+        for name, version in lost.items():
+            plan = self._book.plans.get(name)
+            if plan is not None and plan.version == version:
+                self._joined = False
+                self._seen = 0
+                self._book.back(name, self._now() + LOOK)
 
     def _step(self, name: str, alive: list[tuple[str, float]], now: float) -> tuple[Change, list[Callable[[], None]]]:
         """The change that decides on the runs of one plan up to now, and whom to tell once it is done."""

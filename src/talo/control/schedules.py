@@ -16,7 +16,7 @@ from talo.beat.jobs import Definition, Job, job_of, job_of_definition
 from talo.beat.stored import space_of
 from talo.errors import NotSupported, TaloError
 from talo.schedules._cron import ParseException
-from talo.stores.base import Change, Plan, Run, Schedules
+from talo.stores.schedules import Change, Plan, Run, Schedules
 from talo.wire import new_id
 
 __all__ = ["Periodic", "ScheduleControl", "ScheduleError"]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from talo.stores.base import Change, Plan, Plans, Run, Schedules
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Part
+from talo.stores.schedules import Change, Plan, Plans, Run, Schedules
 from talo.wire.message import Message
 
 __all__ = ["RedisSchedules"]

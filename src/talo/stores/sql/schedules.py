@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from talo.stores.base import Change, Plan, Plans, Run, Schedules
+from talo.stores.schedules import Change, Plan, Plans, Run, Schedules
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, json_list, pack
 from talo.stores.sql.connection import Database

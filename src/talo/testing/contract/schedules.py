@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from talo.stores.base import Change, Plan, Run, Schedules, Store
+from talo.stores.base import Store
+from talo.stores.schedules import Change, Plan, Run, Schedules
 from talo.testing.contract._support import ContractCase, Place, bodies, message, race
 
 __all__ = ["ScheduleContract"]

@@ -236,6 +236,16 @@ class ResultBackend(ABC):
         than never.
         """
 
+    def open_celery_chord(self, group_id: str, size: int, expires: float | None) -> None:
+        """Say how many members a chord in Celery's form has."""
+        del group_id, size, expires
+        raise NotSupported("chords in Celery's form are counted on Redis only: set task_canvas_form to talo")
+
+    def celery_parts(self, group_id: str) -> list[bytes]:
+        """The parts of a chord in Celery's form, in its order."""
+        del group_id
+        return []
+
     @abstractmethod
     def close_groups(self, group_ids: Sequence[str]) -> None:
         """Forget these records and their parts."""

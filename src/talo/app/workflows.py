@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from talo.app.groups import GroupResult, ResultSet
+from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -89,7 +90,11 @@ class Workflows:
         if result is None:
             return None
         top = top_of(result)
-        launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+        records: list[Record] = []
+        if app.env.celery_form:
+            launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
+        else:
+            launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
         frame = current_frame()
         inside = frame is not None and not frame.request.called_directly
         root = top.id if records and not inside else None
@@ -116,6 +121,22 @@ class Workflows:
         if root is not None:
             options = {**options, "root_id": root}
         return self._sender.call(launch["task"], launch["args"], launch["kwargs"], options)
+
+    # -- Celery's form
+
+    def planned_for_celery(
+        self, signature: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The launches of a frozen signature in Celery's form; sizes of its chords are noted where Celery looks."""
+        launches, sizes = compile_for_celery(signature, args, kwargs)
+        for group_id, size in sizes.items():
+            self._records.open_celery_chord(group_id, size, self._app.conf.result_expires)
+        return launches
+
+    def celery_parts(self, group_id: str) -> list[Any]:
+        """``[1, id, state, value]`` of every member of a chord in Celery's form."""
+        codec = serializers.get(self._app.conf.result_serializer)
+        return [codec.loads(part) for part in self._records.celery_parts(group_id)]
 
     # -- records
 

@@ -14,10 +14,13 @@ from talo.canvas.algebra import is_composed
 from talo.canvas.signature import Signature
 from talo.errors import NotSupported
 
-__all__ = ["INTERNAL_SUFFIX", "compile_for_celery"]
+__all__ = ["CELERY_CHORD", "INTERNAL_SUFFIX", "compile_for_celery"]
 
 #: What a queue is called in which Talo's workers keep what Celery's must not see.
 INTERNAL_SUFFIX = ".talo"
+
+#: The task that goes on with a complete chord.
+CELERY_CHORD = "talo.celery_chord"
 
 Launch = dict[str, Any]
 
@@ -56,11 +59,16 @@ def _chain(chain: Signature, sizes: dict[str, int], more: Mapping[str, Any]) -> 
     # Celery's chord carries what follows it in its body.
     for at, step in enumerate(steps):
         if step.get("subtask_type") == "chord" and at < len(steps) - 1:
-            chain_of = type(chain)
-            step["kwargs"]["body"] = chain_of(step["kwargs"]["body"], *steps[at + 1 :], app=chain._app)
+            chain_of: Any = type(chain)
+            body = chain_of(step["kwargs"]["body"], *steps[at + 1 :], app=chain._app)
+            body["options"]["task_id"] = _last_id(body)
+            step["kwargs"]["body"] = body
             steps = steps[: at + 1]
             break
     first, *rest = steps
+    for step in rest:
+        if step.get("subtask_type") == "chord":
+            step["options"]["task_id"] = step["kwargs"]["header"]["options"]["task_id"]
     if rest and (place := {k: more[k] for k in ("chord", "group_id", "group_index") if k in more}):
         if is_composed(rest[-1]):
             raise _unplaced(rest[-1])
@@ -70,6 +78,14 @@ def _chain(chain: Signature, sizes: dict[str, int], more: Mapping[str, Any]) -> 
     if rest:
         launches[0]["options"]["chain"] = list(reversed(rest))
     return launches
+
+
+def _last_id(signature: Signature) -> Any:
+    """The id under which the result of a workflow will be found."""
+    kind, kwargs = signature.get("subtask_type"), signature["kwargs"]
+    if kind == "chain":
+        return _last_id(kwargs["tasks"][-1])
+    return _last_id(kwargs["body"]) if kind == "chord" else signature["options"].get("task_id")
 
 
 def _chord(chord: Signature, sizes: dict[str, int], more: Mapping[str, Any]) -> list[Launch]:

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
+from talo.errors import NotSupported
 from talo.stores.records import (
     DeadLetter,
     Death,

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talo import signals
+from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack
 from talo.stores.base import Delivery, Settlement, Verdict
@@ -63,6 +64,12 @@ class Child:
         self._trouble = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
+        #: In a fleet that it shares with Celery a worker keeps its own messages apart.
+        self._queues = (
+            (*options.queues, *(name + INTERNAL_SUFFIX for name in options.queues))
+            if app.env.celery_form
+            else options.queues
+        )
         self._watch = Stopwatch(options.max_tasks_per_child)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -121,7 +128,7 @@ class Child:
         self._board.note_fetching(time.monotonic())
         owner = self.settler.owner
         try:
-            deliveries = self.settler.turn(self._options.queues, limit)
+            deliveries = self.settler.turn(self._queues, limit)
         except OperationalError as exc:
             self._store_away(exc)
             return None
@@ -147,7 +154,7 @@ class Child:
             # What a pool finished before it saw the flag has to be settled first.
             if self.settler.pending or self._draining:
                 return
-            self._broker.wait(self._options.queues, timeout, (self._wake_read,))
+            self._broker.wait(self._queues, timeout, (self._wake_read,))
         except OperationalError as exc:
             self._store_away(exc)
         finally:

@@ -4,7 +4,8 @@ names of settings, signals and dead-letter reasons exist.
 A block is marked by an HTML comment on the line above it: ``file: NAME`` writes it to a file of the page's own
 directory; ``run`` types its ``$`` lines into a shell, or its ``>>>`` lines into an interpreter, and compares what comes
 out (``...`` stands for anything); ``worker`` starts its one command in the background and waits until it is ready.
-Alone on a line, ``stop`` ends the worker. Where a page says ``redis://localhost:6379/0``, a server of the tests answers.
+Alone on a line, ``stop`` ends the worker. Where a page says ``redis://localhost:6379/0``, a server of the tests
+answers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ import pytest
 import talo
 from talo.settings.options import OPTIONS
 from talo.wire._faults import Fault
-from tests.servers.redis import redis_server, redis_url  # noqa: F401
 from tests.support import eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -241,7 +241,7 @@ def test_the_page_on_delivery_lists_every_reason_of_a_malformed_message() -> Non
 
 
 #: What looks like a setting and is the name of something else.
-_ATTRIBUTES = {"task_id", "task_name", "result_store"}
+_ATTRIBUTES = {"task_id", "task_name", "result_store", "worker_lost"}
 
 
 def _without_code(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, send_all
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.support import eventually
@@ -85,13 +85,25 @@ def trickled(place: Place) -> Callable[[], object]:
     return place.proxy.pass_on
 
 
+def late(place: Place) -> Callable[[], object]:
+    """What was asked arrives when nobody waits for the answer any more, and much has been asked since."""
+    place.proxy.hold()
+    return place.proxy.pass_on
+
+
 def cut(place: Place) -> Callable[[], object]:
     """Answers break off in the middle."""
     place.proxy.cut_after(100)
     return place.proxy.pass_on
 
 
-FAULTS = [killed, paused, black_holed, reset, trickled, *full([stopped, refused, cut], [])]
+def torn(place: Place) -> Callable[[], object]:
+    """Short answers arrive; of longer ones it is not known whether what they answer was done."""
+    place.proxy.cut_after(2_000)
+    return place.proxy.pass_on
+
+
+FAULTS = [killed, paused, black_holed, reset, trickled, late, *full([stopped, refused, cut, torn], [])]
 Fault = Callable[[Place], Callable[[], object]]
 
 
@@ -100,7 +112,7 @@ Fault = Callable[[Place], Callable[[], object]]
 @pytest.mark.timeout(HANGS)
 def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Place, app: Talo, tmp_path: Path) -> None:
     # Given work that flows
-    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 600))])
+    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 2_000 if fault is late else 600))])
     with Fleet(place.url, tmp_path, "-c", "2", env=ENV) as fleet:
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
@@ -165,3 +177,29 @@ def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Pat
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
     assert judge.repeated() == set()
+
+
+@pytest.mark.promise("B03", "D02")
+@pytest.mark.parametrize("fault", full([black_holed, late, torn], [torn]), ids=lambda fault: fault.__name__)
+@pytest.mark.timeout(HANGS)
+def test_children_that_die_while_the_store_is_away_are_buried(
+    fault: Fault, place: Place, app: Talo, tmp_path: Path
+) -> None:
+    # Given children that hold much
+    ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 400))])
+    with Fleet(place.url, tmp_path, "-c", "2", env=ENV) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+        eventually(lambda: check(len(fleet.trace.count("end")) > 50), LONG)
+        children = roles(app, fleet.last)["child"]
+        with ExitStack() as end:
+            end.callback(fault(place))
+            # When they die while nobody can be told
+            for child in children:
+                kill(child)
+            for_seconds(FAULT)
+        # Then what they held runs all the same, and nothing stays with the agent that took it over
+        judge.wait()
+        judge.nothing_is_left()
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+    assert len(judge.repeated()) <= 2

@@ -8,6 +8,7 @@ and holds for connections that exist, too:
 ``refuse()``        nobody listens; connections that exist are reset
 ``reset()``         connections are accepted and reset at once; those that exist are reset
 ``black_hole()``    connections are accepted, nothing is passed on and nothing ends: a cable pulled out
+``hold()``          connections that exist stand still, new ones pass: what is on its way comes late, on ``pass_on()``
 ``delay(seconds)``  everything arrives so much later
 ``trickle(pause)``  one byte at a time, with a pause of so many seconds between two
 ``cut_after(n)``    of each connection, existing or new, n more bytes from the server pass; then it is reset
@@ -38,6 +39,8 @@ class _Link:
         self.client = client
         self.server = server
         self.left: int | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
@@ -111,6 +114,10 @@ class Proxy:
         """Nothing passes, nothing ends."""
         self._mode(open_=False)
 
+    def hold(self) -> None:
+        """What is on its way waits; who connects anew overtakes it."""
+        self._mode(hold=True)
+
     def delay(self, seconds: float) -> None:
         """Everything comes later."""
         self._mode(delay=seconds)
@@ -130,6 +137,7 @@ class Proxy:
         accept: bool = True,
         open_: bool = True,
         end: bool = False,
+        hold: bool = False,
         delay: float = 0.0,
         pause: float | None = None,
         cut: int | None = None,
@@ -139,6 +147,7 @@ class Proxy:
             (self._open.set if open_ else self._open.clear)()
             for link in tuple(self._links):
                 link.left = cut
+                (link.gate.clear if hold else link.gate.set)()
                 if end:
                     link.reset()
             if listen:
@@ -181,7 +190,7 @@ class Proxy:
                 return
             await self._open.wait()
             theirs, link.server = await asyncio.open_connection(*self._target)
-            both = [self._pass(reader, link.server, None), self._pass(theirs, writer, link)]
+            both = [self._pass(reader, link.server, link), self._pass(theirs, writer, link, back=True)]
             _, rest = await asyncio.wait(
                 [asyncio.ensure_future(each) for each in both], return_when=asyncio.FIRST_COMPLETED
             )
@@ -195,14 +204,17 @@ class Proxy:
             self._links.discard(link)
             self._tasks.discard(task)
 
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, link: _Link | None) -> None:
-        """Carry bytes one way until either end is gone. ``link`` is given for the way back: its bytes count."""
+    async def _pass(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, link: _Link, back: bool = False
+    ) -> None:
+        """Carry bytes one way until either end is gone. On the way ``back`` they count."""
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 await self._open.wait()
-                if link is not None and link.left is not None:
+                await link.gate.wait()
+                if back and link.left is not None:
                     data, link.left = data[: link.left], max(0, link.left - len(data))
                 for piece in self._pieces(data):
                     target.write(piece)
@@ -210,7 +222,7 @@ class Proxy:
                     if self._pause is not None:
                         await asyncio.sleep(self._pause)
                     await self._open.wait()
-                if link is not None and link.left == 0:
+                if back and link.left == 0:
                     return
 
     def _pieces(self, data: bytes) -> list[bytes]:

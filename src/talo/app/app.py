@@ -12,11 +12,11 @@ import datetime as dt
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from talo import signals
-from talo.app import _discover, current
+from talo.app import _discover, builtins, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
 from talo.app._decorator import make_task, task_from_fun
@@ -24,14 +24,13 @@ from talo.app._env import AppEnv
 from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
-from talo.app.groups import GroupResult, ResultSet
 from talo.app.registry import TaskRegistry
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
-from talo.app.send import Prepared, Sender
+from talo.app.send import Sender
 from talo.app.stores import AppStores
 from talo.app.task import Task
-from talo.app.workflows import Workflows
+from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
 from talo.schedules.base import use_current_app
@@ -48,7 +47,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -108,7 +107,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins):
             self._sources.use(config_source, silent=config_source_silent, namespace=namespace)
         self._stores = AppStores(self)
         self._sender = Sender(self)
-        self._workflows = Workflows(self)
         current.register_app(self)
         if set_as_current:
             self.set_current()
@@ -337,6 +335,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins):
             self.finalized = True
             self.on_after_configure.send(sender=self, source=self.conf)
             self._add_waiting_periodic_tasks()
+            builtins.register(self)
             for construct in current.shared_constructors(self):
                 construct(self)
             for task in list(self._tasks.values()):
@@ -366,26 +365,9 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins):
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
-        return self.prepare_call(name, args, kwargs, options).messages[0]
-
-    def prepare_call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """The same with every message of the call and what signals need of it."""
         if "task_type" not in options and (task := self.registered(name)) is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._sender.prepare(name, args, kwargs, options)
-
-    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send calls that ``prepare_call`` made."""
-        self._sender.send_prepared(prepared)
-
-    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
-        """Send a chain, group or chord; return the handle of its last result."""
-        return self.workflows.send(signature, args, kwargs, options)
-
-    @property
-    def workflows(self) -> Workflows:
-        """Sends workflows and keeps their records."""
-        return self._workflows
+        return self._sender.prepare(name, args, kwargs, options).messages[0]
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that belongs to this app."""
@@ -397,14 +379,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins):
     ) -> Any:
         """A handle of the result of an earlier call."""
         return AsyncResult(id, backend, task_name, app or self, parent)
-
-    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet:
-        """A handle of several results."""
-        return ResultSet(results, app=self, **kwargs)
-
-    def GroupResult(self, id: str, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult:
-        """A handle of the results of a group."""
-        return GroupResult(id, results, app=self, **kwargs)
 
     @property
     def router(self) -> Router:

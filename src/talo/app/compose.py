@@ -29,9 +29,12 @@ class Composing:
     """Workflows from inside and around one task."""
 
     if TYPE_CHECKING:
-        app: Any
-        request: Context
         name: str
+
+        @property
+        def app(self) -> Any: ...
+        @property
+        def request(self) -> Context: ...
 
         def s(self, *args: Any, **kwargs: Any) -> Signature: ...
         def update_state(
@@ -137,4 +140,3 @@ def _ending_of(request: Context) -> Ending:
     if ending is None:
         ending = request.ending = Ending()
     return ending
-

@@ -97,6 +97,8 @@ class Sender:
             args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
         if kwargs is None:
             kwargs = NOTHING
+        elif type(kwargs) is not dict:
+            check_call(name, kwargs, options)
         if form is None:
             return self._written(name, args, kwargs, options)
         parent = _worker_frame()
@@ -127,7 +129,8 @@ class Sender:
         return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
 
     def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """A call whose message is like no other's."""
+        """A call whose message is like no other's, or the first of its like."""
+        check_call(name, kwargs, options)
         app = self._app
         conf = app.conf
         task = options.get("task_type")
@@ -378,8 +381,15 @@ class Sender:
             raise
         return results
 
+    def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """Prepare one call with the defaults of its task, for ``send_prepared``."""
+        task = self._app.registered(name)
+        if task is not None:
+            options = {**task.send_defaults, **options, "task_type": task}
+        return self._prepared(name, args, kwargs, options, None)
+
     def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send what ``prepare`` made, all at once."""
+        """Send what ``call`` made, all at once."""
         for each in prepared:
             self._announce(each)
         self._publish([message for each in prepared for message in each.messages], NOTHING)

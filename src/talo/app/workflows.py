@@ -7,9 +7,11 @@ form in which records are stored. What a workflow consists of is ``canvas.plan``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from talo.app.groups import GroupResult, ResultSet
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -18,7 +20,10 @@ from talo.wire import serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
 
-__all__ = ["CHORD", "Workflows"]
+if TYPE_CHECKING:
+    from talo.app.send import Sender
+
+__all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
 #: The task that a complete group sends.
 CHORD = "talo.chord"
@@ -26,11 +31,36 @@ CHORD = "talo.chord"
 KEPT = 30 * 86400.0
 
 
+class WorkflowDoors:
+    """What an app offers of workflows: mixed into ``Talo``."""
+
+    if TYPE_CHECKING:
+        _sender: Sender
+
+    @functools.cached_property
+    def workflows(self) -> Workflows:
+        """Sends workflows and keeps their records."""
+        return Workflows(self, self._sender)
+
+    def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
+        """Send a chain, group or chord; return the handle of its last result."""
+        return self.workflows.send(signature, args, kwargs, options)
+
+    def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet[Any]:
+        """A handle of several results."""
+        return ResultSet(results, app=self, **kwargs)
+
+    def GroupResult(self, id: str, results: Iterable[Any] = (), **kwargs: Any) -> GroupResult[Any]:
+        """A handle of the results of a group."""
+        return GroupResult(id, results, app=self, **kwargs)
+
+
 class Workflows:
     """Sends workflows and keeps their records, for one app."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, sender: Sender) -> None:
         self._app = app
+        self._sender = sender
 
     @property
     def _records(self) -> ResultBackend:
@@ -66,7 +96,7 @@ class Workflows:
         prepared = [self._prepared(launch, root) for launch in launches]
         if records:
             self.keep(records, prepared[0].messages[0].queue if prepared else app.conf.task_default_queue)
-        app.send_prepared(prepared)
+        self._sender.send_prepared(prepared)
         if inside and add_to_parent and frame is not None and frame.task.trail:
             frame.task.add_trail(top)
         return result
@@ -85,7 +115,7 @@ class Workflows:
         options = launch["options"]
         if root is not None:
             options = {**options, "root_id": root}
-        return self._app.prepare_call(launch["task"], launch["args"], launch["kwargs"], options)
+        return self._sender.call(launch["task"], launch["args"], launch["kwargs"], options)
 
     # -- records
 
@@ -94,9 +124,7 @@ class Workflows:
         self._records.open_groups([self._stored(record, queue) for record in records])
 
     def _stored(self, record: Record, queue: str) -> GroupRecord:
-        plan = self._codec.dumps(
-            {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
-        )
+        plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
         then = self._continuation(record, queue) if record.size else None
         return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=KEPT)
 

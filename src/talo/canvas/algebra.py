@@ -97,6 +97,7 @@ def join(parts: Sequence[Signature]) -> Signature:
     steps = normal(parts)
     if len(steps) == 1 and steps[0].get("subtask_type") is not None:
         return steps[0]
-    chain = parts[0].TYPES["chain"]
+    chain: Any = parts[0].TYPES["chain"]
     app = next((part._app for part in parts if part._app is not None), None)
-    return chain(*steps, app=app)
+    whole: Signature = chain(*steps, app=app)
+    return whole

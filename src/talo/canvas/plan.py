@@ -72,8 +72,10 @@ def compile_workflow(
     compiler = _Compiler(inline)
     launches = compiler.any(signature, _After(tuple(steps), part, options=options or {}))
     if args or kwargs or signature["args"]:
-        launches = [_given(launch, (*args, *signature["args"]) if is_composed(signature) else args, kwargs)
-                    for launch in launches]
+        launches = [
+            _given(launch, (*args, *signature["args"]) if is_composed(signature) else args, kwargs)
+            for launch in launches
+        ]
     return launches, compiler.records
 
 

@@ -127,9 +127,9 @@ class chain(_Composed):
     ) -> Any:
         """Fix the ids of all its steps; return the handle of the last result, whose parents are the others."""
         previous = None
-        *steps, last = self.tasks or [None]
-        if last is None:
+        if not self.tasks:
             return None
+        *steps, last = self.tasks
         for step in steps:
             previous = _after(previous, step.freeze(root_id=root_id))
         own_id = _id or self.options.pop("task_id", None)
@@ -141,10 +141,9 @@ class chain(_Composed):
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here and now; return the result of the last step."""
         result, given = None, tuple(args or ())
-        *_, last = self.tasks or [None]
         for step in self.tasks:
             more = dict(kwargs or {}) if result is None else {}
-            if step is last and self.options.get("link"):
+            if step is self.tasks[-1] and self.options.get("link"):
                 more_links = list(self.options["link"])
                 step = step.clone()
                 for callback in more_links:
@@ -461,4 +460,3 @@ def _range(start: float, stop: float, step: float) -> list[float]:
         values.append(start)
         start += step
     return values
-

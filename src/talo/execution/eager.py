@@ -14,13 +14,13 @@ import msgspec
 from talo import states
 from talo.canvas.advance import Sending
 from talo.errors import NotRegistered, Retry
-from talo.execution.aio import call_blocking
 from talo.execution.compile import compile_plan
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
 from talo.execution.retry import Again
 from talo.execution.run import Outcome, Run, call_sync
 from talo.execution.settle import succession
+from talo.util.optional import load
 from talo.wire.protocol import Call
 
 __all__ = ["EagerOutcome", "apply_eager"]
@@ -94,7 +94,8 @@ def _run_until_it_ends(task: TaskLike, call: Call, env: Env) -> Run:
     while True:
         run = Run(plan, call, _context_of(call, task, env))
         if plan.is_async:
-            call_blocking(run)
+            # Only who calls a coroutine task has to have asyncio, which takes longer to import than all of Talo.
+            load("talo.execution.aio").call_blocking(run)
         else:
             call_sync(run)
         if run.outcome is not Outcome.RETRY:

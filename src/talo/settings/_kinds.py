@@ -10,8 +10,9 @@ import datetime as dt
 import json
 import zoneinfo
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from talo.util.text import words
 from talo.wire.queues import as_queue
@@ -43,8 +44,7 @@ _NOTHING = frozenset({"", "none", "null"})
 _SUFFIXES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """A type of setting. ``convert`` returns the value to keep, or raises ValueError or TypeError; it is idempotent."""
 
     #: What is expected, in words.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from talo.settings._kinds import Kind
 
@@ -26,8 +27,7 @@ class Status(enum.Enum):
     COMING = "coming"
 
 
-@dataclass(frozen=True, slots=True)
-class Same:
+class Same(msgspec.Struct, frozen=True):
     """A default that is the value of another setting."""
 
     name: str
@@ -37,8 +37,7 @@ class Same:
 _SAME_AS_TALO: Any = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One setting: its names, its type, its defaults and what becomes of it."""
 
     name: str
@@ -60,7 +59,7 @@ class Option:
 
     def __post_init__(self) -> None:
         if self.celery_default is _SAME_AS_TALO:
-            object.__setattr__(self, "celery_default", self.default)
+            msgspec.structs.force_setattr(self, "celery_default", self.default)
         if self.status is not Status.EFFECTIVE and not self.reason:
             raise ValueError(f"{self.name} is {self.status.value} without a reason")
 
@@ -78,8 +77,7 @@ class Option:
         return value is None or value == self.default or value == self.celery_default
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Settings that belong together, under one heading of the reference."""
 
     title: str

@@ -15,13 +15,25 @@ fork) and its verbs may be called from several threads.
 
 from __future__ import annotations
 
-import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
-import msgspec
-
+from talo.stores.records import (
+    DeadLetter,
+    Death,
+    Delivery,
+    Features,
+    GroupPart,
+    GroupRecord,
+    Lease,
+    OwnerInfo,
+    QueueStats,
+    ResultMeta,
+    Settlement,
+    Turn,
+    Verdict,
+)
 from talo.stores.schedules import Schedules
 from talo.wire.message import Message
 
@@ -47,193 +59,6 @@ __all__ = [
     "Verdict",
     "Watch",
 ]
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """The right to settle one delivery. ``token`` grows in the order of fetching and is never used twice by one
-    owner."""
-
-    owner: str
-    token: int
-
-
-class Delivery(msgspec.Struct, kw_only=True):
-    """A fetched message under a lease.
-
-    ``message`` is None when the bytes in the queue make no message: then ``fault`` says why and ``raw`` holds them.
-    """
-
-    lease: Lease
-    queue: str
-    message: Message | None
-    raw: bytes | None = None
-    fault: str | None = None
-    #: How often this message was charged before: its process died while it ran.
-    deliveries: int = 0
-    #: It came back from a death whose cause is unknown; whoever runs it does so with nothing unsettled beside it.
-    suspect: bool = False
-    #: The token that it had under the owner it was taken over from.
-    former: int | None = None
-
-
-class Verdict(enum.IntEnum):
-    """How a delivery ends."""
-
-    DONE = 0
-    #: Back to its queue: to the head at once, or after ``delay`` seconds.
-    AGAIN = 1
-    #: To the dead letters.
-    DEAD = 2
-
-
-class ResultMeta(msgspec.Struct, kw_only=True):
-    """A result to be stored. ``payload`` is the encoded result document, as any reader (Celery's included) expects to
-    find it."""
-
-    task_id: str
-    status: str
-    payload: bytes
-    #: Seconds to keep it; None: for ever.
-    expires: float | None = None
-
-
-class Death(msgspec.Struct, kw_only=True):
-    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``,
-    ``rejected`` ...)."""
-
-    reason: str
-    text: str = ""
-    #: JSON-able facts: traceback, worker, exit code, retries.
-    detail: dict[str, Any] = {}
-    task_id: str | None = None
-    task: str | None = None
-    #: Seconds to keep it; None: for ever.
-    expires: float | None = None
-
-
-class GroupPart(msgspec.Struct, kw_only=True):
-    """The end of one member of a group that something waits for."""
-
-    group: str
-    #: The id of the member: a second part of the same member changes nothing.
-    member: str
-    #: Its place among the members.
-    index: int
-    #: The encoded result document; a group keeps its parts itself, however soon results expire.
-    payload: bytes
-    #: So many more members are expected from now on: those that this one has added.
-    grows: int = 0
-
-
-class GroupRecord(msgspec.Struct, kw_only=True):
-    """What the store knows of a group, or of a step that is to come.
-
-    ``size`` distinct members make it complete; in the very step in which the last one ends, ``then`` is sent, once.
-    With ``size`` 0 nobody is counted: it only keeps a plan.
-    """
-
-    id: str
-    size: int = 0
-    then: Message | None = None
-    #: Opaque to the store.
-    plan: bytes = b""
-    #: Seconds from now, and again from each part; None: for ever.
-    expires: float | None = None
-
-
-class Settlement(msgspec.Struct, kw_only=True):
-    """The end of one delivery with everything that it means; applied whole or not at all."""
-
-    lease: Lease
-    verdict: Verdict = Verdict.DONE
-    result: ResultMeta | None = None
-    #: Results of others that end with it: the later steps of a chain that breaks here.
-    also: Sequence[ResultMeta] = ()
-    #: What to send: next chain step, callbacks, the retry.
-    follow: Sequence[Message] = ()
-    #: The place of this end in a group that something waits for.
-    part: GroupPart | None = None
-    #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
-    #: else it is closed and its parts are deleted.
-    closes: str | None = None
-    #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
-    delay: float = 0.0
-    #: AGAIN: this delivery counts, because its process died while it ran.
-    charge: bool = False
-    #: AGAIN: mark it suspect.
-    suspect: bool = False
-    #: DEAD: why.
-    death: Death | None = None
-
-
-class Turn(msgspec.Struct):
-    """What one turn brought."""
-
-    deliveries: list[Delivery]
-    #: Leases of settlements that were refused, because they had ended or were taken over. Nothing of such a
-    #: settlement was applied.
-    refused: list[Lease]
-    #: Epoch seconds (store's clock turned to the local one) at which the next delayed task of this store falls due,
-    #: None if none waits.
-    next_due: float | None = None
-
-
-class OwnerInfo(msgspec.Struct, kw_only=True):
-    """One lease holder, as the store knows it."""
-
-    owner: str
-    #: The node name of its worker, the same for all owners of one worker.
-    worker: str
-    #: How many tasks it runs at a time.
-    slots: int
-    #: Seconds until its lease ends; negative if it is over.
-    remaining: float
-    #: Leases it holds now.
-    held: int
-
-
-class QueueStats(msgspec.Struct, kw_only=True):
-    """One queue's numbers at the moment of asking."""
-
-    name: str
-    ready: int
-    delayed: int
-    leased: int
-
-
-class DeadLetter(msgspec.Struct, kw_only=True):
-    """A message that will not be run again unless somebody replays it."""
-
-    id: str
-    queue: str
-    death: Death
-    #: Epoch seconds.
-    died: float
-    deliveries: int
-    message: Message | None
-    raw: bytes | None = None
-
-
-class Features(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store can do. What it cannot is refused when asked for, never degraded silently."""
-
-    #: Scheme names, for messages to people.
-    name: str
-    #: Settlements of this store apply result, follow-ups and lease end in one step.
-    atomic: bool
-    #: Other machines can reach it.
-    shared: bool
-    #: It outlives the process.
-    durable: bool
-    priorities: bool = True
-    #: Longest delay in seconds that the store itself can hold.
-    max_delay: float = float("inf")
-    #: Largest message in bytes.
-    max_message: int = 512 * 1024 * 1024
-    #: A send can join the caller's own transaction.
-    transactions: bool = False
-    #: It keeps schedules: a tick is claimed in the same step that sends the task.
-    schedules: bool = False
 
 
 class Broker(ABC):

@@ -139,7 +139,9 @@ class Child:
     def _wait(self) -> None:
         """Sleep until there may be work, a pool has something to settle, or a command has come."""
         due = self.settler.next_due
-        timeout = IDLE_LOOK if due is None else min(IDLE_LOOK, max(0.0, due - time.time()))
+        timeout = min(IDLE_LOOK, self.settler.patience)
+        if due is not None:
+            timeout = min(timeout, max(0.0, due - time.time()))
         self._pool.idle = True
         try:
             # What a pool finished before it saw the flag has to be settled first.

@@ -69,7 +69,7 @@ class Intake:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
                 return refusal
-        if self._revoked(call.id):
+        if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
             return self._cancelled(delivery, call, request, "revoked")
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,10 @@ from talo.worker.split import Split
 __all__ = ["Settler", "new_owner"]
 
 log = logging.getLogger("talo.worker")
+
+#: After a lost answer the turn may still arrive at the store, as late as a network delivers: seconds to the first look
+#: for what it leased, each next one after twice as long, and the last.
+FIRST_LOOK, LAST_LOOK = 0.5, 512.0
 
 
 def new_owner(hostname: str, role: str) -> str:
@@ -59,6 +64,9 @@ class Settler:
         self._outstanding: set[int] = set()
         #: The answer of the last turn was lost: nobody knows whether it happened.
         self._doubt = False
+        #: The next look for deliveries that a late turn leased to us (monotonic), and the pause before it.
+        self._look_at: float | None = None
+        self._look_pause = 0.0
         self.owner = ""
         self.next_due: float | None = None
 
@@ -71,6 +79,11 @@ class Settler:
     def outstanding(self) -> int:
         """How many deliveries are fetched and not settled."""
         return len(self._outstanding)
+
+    @property
+    def patience(self) -> float:
+        """Seconds until a turn should be made even if nothing seems to be ready."""
+        return float("inf") if self._look_at is None else max(0.0, self._look_at - time.monotonic())
 
     def open(self) -> None:
         """Become an owner."""
@@ -93,7 +106,7 @@ class Settler:
             pending = self._pending
             self._pending = []
         try:
-            deliveries = self._resolve(pending) if self._doubt else self._turn(pending, queues, limit)
+            deliveries = self._resolve(pending, limit) if self._doubt else self._turn(pending, queues, limit)
         except LeaseLost:
             self._reborn(pending)
             deliveries = []
@@ -132,17 +145,33 @@ class Settler:
                 "%d settlements were refused: they had been settled, or their lease was taken over", len(answer.refused)
             )
         self.next_due = answer.next_due
+        if limit and not self.patience:
+            known = {delivery.lease.token for delivery in answer.deliveries}
+            answer.deliveries += [d for d in self._strays(pending) if d.lease.token not in known]
+            self._look_again(self._look_pause * 2)
         return answer.deliveries
 
-    def _resolve(self, pending: list[Settlement]) -> list[Delivery]:
-        """Find out what the lost turn did: settle again (refused where it had worked), adopt what it leased to us."""
+    def _resolve(self, pending: list[Settlement], limit: int) -> list[Delivery]:
+        """Find out what the lost turn did: settle again (refused where it had worked), adopt what it leased to us.
+        Without a ``limit`` nobody takes it now: the doubt stays."""
         if pending:
             self._broker.settle(self._split(pending))
-        settled = {settlement.lease.token for settlement in pending}
-        held = self._broker.held(self.owner)
+        if not limit:
+            return []
+        strays = self._strays(pending)
         self._broker.open(self.owner, worker=self._hostname, slots=self._slots, lease=self._lease)
         self._doubt = False
-        return [d for d in held if d.lease.token not in self._outstanding and d.lease.token not in settled]
+        self._look_again(FIRST_LOOK)
+        return strays
+
+    def _strays(self, pending: list[Settlement]) -> list[Delivery]:
+        """Return what the store has leased to us and we do not know."""
+        known = self._outstanding | {settlement.lease.token for settlement in pending}
+        return [delivery for delivery in self._broker.held(self.owner) if delivery.lease.token not in known]
+
+    def _look_again(self, pause: float) -> None:
+        self._look_pause = pause
+        self._look_at = time.monotonic() + pause if pause <= LAST_LOOK else None
 
     def _reborn(self, pending: list[Settlement]) -> None:
         """This owner was declared dead: what was fetched is somebody else's. Settle what can still be settled and go
@@ -154,4 +183,5 @@ class Settler:
             self._broker.settle(self._split(pending))
         self._outstanding.clear()
         self._doubt = False
+        self._look_at = None
         self.open()

@@ -39,6 +39,10 @@ class Undertaker:
         self._split = split_of(app.store, app.result_store)
         self._options = options
         self._owner = owner
+        #: A take-over began and did not come to its end.
+        self._doubt = False
+        #: Settlements that the store has not got yet.
+        self._owed: dict[Lease, Settlement] = {}
         self._intake = Intake(app.env, lambda _task_id: False, options.unknown_patience)
 
     def bury(self, death: Death, ring: Ring) -> None:
@@ -46,6 +50,8 @@ class Undertaker:
         if not death.owner:
             return
         self._settle(ring.read())
+        if self._doubt:
+            self._settle_own()
         charged = {running.token for running in death.running}
 
         def judge(delivery: Delivery) -> Settlement:
@@ -64,6 +70,7 @@ class Undertaker:
     def reap(self, spare: Set[str]) -> None:
         """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
         know."""
+        self._settle_own()
         for info in self._broker.owners():
             if info.remaining >= 0:
                 # They come in the order of their ends.
@@ -103,15 +110,36 @@ class Undertaker:
     def _take_over(self, owner: str, judge: Callable[[Delivery], Settlement], *, expired: bool) -> int:
         taken = 0
         while True:
+            self._doubt = True
             deliveries = self._broker.take_over(owner, self._owner, BITE, expired=expired)
+            self._settle([judge(delivery) for delivery in deliveries])
+            self._doubt = False
             if not deliveries:
                 return taken
             taken += len(deliveries)
-            self._settle([judge(delivery) for delivery in deliveries])
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
-        if settlements:
-            self._broker.settle(self._split(settlements))
+        """Settle; when the store is away they are owed, and go first when it is back."""
+        self._owed.update((settlement.lease, settlement) for settlement in settlements)
+        if self._owed:
+            self._broker.settle(self._split(list(self._owed.values())))
+            self._owed.clear()
+
+    def _settle_own(self) -> None:
+        """Give back what a take-over whose answer was lost has brought us. Nobody knows any more who had it and
+        whether it ran, so nothing is charged, and what may not run twice is lost."""
+        self._settle([])
+        strays = self._broker.held(self._owner)
+        if strays:
+            log.info("Gives back %d deliveries of a take-over whose answer was lost", len(strays))
+        self._settle([self._of_unknown(delivery) for delivery in strays])
+        self._doubt = False
+
+    def _of_unknown(self, delivery: Delivery) -> Settlement:
+        run = self._intake.recall(delivery)
+        if run is not None and run.plan.task.at_most_once:
+            return self._lost(delivery, "agent lost its store", {})
+        return _again(delivery)
 
     def _over_limit(self, delivery: Delivery, death: Death) -> Settlement:
         run = self._intake.recall(delivery)

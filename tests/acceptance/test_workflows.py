@@ -1,0 +1,291 @@
+"""Workflows of every shape end as they should, with real workers, on every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talo import chain, chord, group
+from talo.errors import ChordError, TaskRevokedError
+from talo.wire import new_id
+from tests.apps import flows
+from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
+from tests.servers.redis import RedisServer
+from tests.support import eventually
+from tests.workers import Worker
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis", "apart"])
+def worker(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer,
+) -> Iterator[Worker]:
+    """One worker for all tests of a store; ``apart``: messages on Redis, results in SQLite."""
+    tmp: Path = tmp_path_factory.mktemp(request.param)
+    sqlite, redis = (
+        f"sqlite:///{tmp}/t.sqlite3",
+        f"redis://127.0.0.1:{redis_server.port}/{7 if request.param == 'redis' else 8}",
+    )
+    broker = sqlite if request.param == "sqlite" else redis
+    results = sqlite if request.param == "apart" else None
+    flows.app.conf.broker_url = broker
+    flows.app.conf.result_backend = results
+    flows.app.close_stores()
+    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows") as worker:
+        yield worker
+    flows.app.close_stores()
+
+
+TIMEOUT = 5
+
+
+def value_of(signature: Any, **options: Any) -> Any:
+    return signature.apply_async(**options).get(timeout=TIMEOUT)
+
+
+SHAPES: dict[str, tuple[Any, Any]] = {
+    "chain": (add.s(1, 1) | add.s(2) | add.s(3), 7),
+    "chain longer than a message carries": (chain(add.s(0, 1), *[add.s(1) for _ in range(29)]), 30),
+    "group": (group(add.s(n, n) for n in range(5)), [0, 2, 4, 6, 8]),
+    "group of groups": (group(group(add.s(1, 1), add.s(2, 2)), add.s(3, 3)), [2, 4, 6]),
+    "chord": (chord([add.s(n, n) for n in range(5)], total.s()), 20),
+    "chord of one": (chord([add.s(1, 1)], gather.s()), [2]),
+    "empty chord": (chord([], gather.s()), []),
+    "empty chord in a chain": (add.s(1, 1) | chord([], gather.s()) | gather.s(), []),
+    "group in a chain": (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(100), 107),
+    "group of one in a chain": (add.s(1, 1) | group(add.s(1)) | add.s(1), 4),
+    "group after group": (group(add.s(1, 1), add.s(2, 2)) | group(gather.s(), gather.s()), [[2, 4], [2, 4]]),
+    "three groups": (
+        group(add.s(1, 1), add.s(2, 2)) | group(total.s(), total.s()) | group(total.s(), total.s()) | total.s(),
+        24,
+    ),
+    "chain ending in a group, in a group": (
+        group(chain(add.s(1, 1), group(add.s(1), add.s(2))), add.s(5, 5)) | gather.s(),
+        [[3, 4], 10],
+    ),
+    "chord in a chord": (chord([chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(5, 5)], gather.s()), [6, 10]),
+    "chord three deep": (
+        chord([chord([chord([add.s(1, 1)], total.s()), add.s(2, 2)], total.s()), add.s(5, 5)], gather.s()),
+        [6, 10],
+    ),
+    "chain in a chord": (chord([chain(add.s(1, 1), add.s(2), add.s(3)), add.s(5, 5)], gather.s()), [7, 10]),
+    "chord with a chain as body": (chord([add.s(1, 1), add.s(2, 2)], total.s() | add.s(10)), 16),
+    "chord with a chord as body": (
+        chord([add.s(1, 1), add.s(2, 2)], chord([total.s(), total.s()], gather.s())),
+        [6, 6],
+    ),
+    "chord after chord": (
+        chain(chord([add.s(1, 1)], total.s()), chord([add.s(1), add.s(2)], total.s()), add.s(1)),
+        8,
+    ),
+    "immutable steps": (add.s(1, 1) | note.si("alone") | group(note.si(1), note.si(2)) | gather.s(), [1, 2]),
+    "members that retry": (chord([flows.third_time.s(5), add.s(5, 5)], gather.s()), [5, 10]),
+    "a member that ignores its result": (chord([flows.ignore.s(), add.s(5, 5)], gather.s()), [None, 10]),
+    "replaced by a task": (flows.replaced_by_task.s(5) | add.s(1), 106),
+    "replaced by a chain": (flows.replaced_by_chain.s(5) | add.s(1), 1106),
+    "replaced by a group": (flows.replaced_by_group.s(5) | gather.s(), [6, 7]),
+    "replaced by a chord": (flows.replaced_by_chord.s(5) | add.s(1), 14),
+    "members that are replaced": (
+        chord(
+            [
+                flows.replaced_by_task.s(5),
+                flows.replaced_by_chain.s(6) | add.s(1),
+                flows.replaced_by_group.s(6),
+                flows.replaced_by_chord.s(5),
+            ],
+            gather.s(),
+        ),
+        [105, 1107, [7, 8], 13],
+    ),
+    "a member that adds members": (chord([flows.adds_members.s(1), add.s(5, 5)], gather.s()), [1, 10, 11, 21]),
+    "map": (note.map([1, 2, 3]), [1, 2, 3]),
+    "starmap": (add.starmap([(1, 2), (3, 4)]), [3, 7]),
+    "chunks": (add.chunks([(n, n) for n in range(5)], 2), [[0, 2], [4, 6], [8]]),
+    "chunks in a chain": (add.chunks([(n, n) for n in range(5)], 2) | gather.s(), [[0, 2], [4, 6], [8]]),
+}
+
+
+@pytest.mark.promise("W03", "K02")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_workflow_gives_what_its_shape_says(worker: Worker, shape: str) -> None:
+    signature, expected = SHAPES[shape]
+    assert value_of(signature) == expected
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_eager_runs_give_the_same(shape: str) -> None:
+    if shape in ("a member that ignores its result", "a member that adds members", "members that retry"):
+        return  # an eager run has no chord to join, and what is ignored has no value there
+    signature, expected = SHAPES[shape]
+    assert signature.apply().get() == expected
+
+
+BROKEN: dict[str, Any] = {
+    "member": chord([add.s(1, 1), fail.s()], gather.s()),
+    "member of a chord in a chain": add.s(1, 1) | group(add.s(1), fail.s()) | gather.s() | add.s(1) | note.s(),
+    "step of a member": chord([chain(add.s(1, 1), fail.s(), add.s(2)), add.s(5, 5)], gather.s()),
+    "step before a group in a member": chord(
+        [chain(fail.s(), group(add.s(1), add.s(2))), add.s(5, 5)], gather.s() | note.s()
+    ),
+    "member of a chord in a chord": chord(
+        [chord([fail.s(), add.s(1, 2)], total.s()), add.s(5, 5)], gather.s() | group(note.s(), note.s()) | gather.s()
+    ),
+    "member that rejects": chord([flows.reject.s(), add.s(5, 5)], gather.s()),
+    "member whose result cannot be written": chord([flows.unwritable.s(), add.s(5, 5)], gather.s()),
+}
+
+
+@pytest.mark.promise("W03")
+@pytest.mark.parametrize("place", BROKEN)
+def test_a_failed_member_fails_whatever_waits_for_it(worker: Worker, place: str) -> None:
+    with pytest.raises(ChordError, match=r"Dependency .* raised"):
+        value_of(BROKEN[place])
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        fail.s() | add.s(1) | add.s(2),
+        fail.s() | group(add.s(1), add.s(2)) | total.s() | chord([add.s(1)], total.s()) | add.s(1),
+        chain(fail.s(), *[add.s(1) for _ in range(40)]),
+    ],
+    ids=["chain", "chain with groups", "long chain"],
+)
+def test_a_failed_step_ends_all_later_ones(worker: Worker, signature: Any) -> None:
+    # When the first step fails
+    result = signature.apply_async()
+    # Then the last result says so by itself, and so do all between
+    with pytest.raises(ValueError, match="no"):
+        result.get(timeout=TIMEOUT, follow_parents=False)
+    node = result.parent
+    while node is not None:
+        assert eventually(node.ready) or node.ready()
+        eventually(lambda: _is_failed(node))
+        node = node.parent
+
+
+def _is_failed(node: Any) -> None:
+    assert node.failed()
+
+
+@pytest.mark.promise("W03")
+@pytest.mark.parametrize("body", [gather.s(), gather.s() | note.s(), group(note.s(), note.s())], ids=repr)
+def test_an_error_callback_of_a_body_is_called_once(worker: Worker, body: Any) -> None:
+    signature = chord([fail.s(), fail.s(), add.s(1, 1)], body.clone())
+    signature.link_error(on_error.s())
+    result = signature.apply_async()
+    with pytest.raises(ChordError):
+        result.get(timeout=TIMEOUT)
+    ids = {leaf.id for leaf in (result if isinstance(result, list) else getattr(result, "results", [result]))}
+    ids |= {result.parent.id} if result.parent is not None else set()
+
+    def called() -> None:
+        found = {task_id: n for task_id, n in worker.trace.count("errback").items() if task_id in ids}
+        assert list(found.values()) == [1]
+
+    if not isinstance(body, group):
+        eventually(called)
+
+
+@pytest.mark.promise("W03")
+def test_an_error_callback_that_takes_the_failure_gets_it(worker: Worker) -> None:
+    result = chord([fail.s(), add.s(1, 1)], gather.s().on_error(on_error_new.s())).apply_async()
+    eventually(lambda: _called(worker, "errback_new", result.id))
+
+
+def test_error_callbacks_of_a_chain_are_called_for_the_step_that_failed(worker: Worker) -> None:
+    signature = chain(add.s(1, 1), fail.s(), add.s(1))
+    signature.link_error(on_error.s())
+    result = signature.apply_async()
+    eventually(lambda: _called(worker, "errback", result.parent.id))
+    assert worker.trace.count("errback")[result.id] == 0
+
+
+def _called(worker: Worker, word: str, task_id: str) -> None:
+    assert worker.trace.count(word)[task_id] == 1
+
+
+def test_callbacks_of_a_workflow_are_called_at_its_end(worker: Worker) -> None:
+    for signature, expected in (
+        (chain(add.s(1, 1), add.s(2)), 4),
+        (chord([add.s(1, 1)], total.s()), 2),
+        (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s(), 7),
+    ):
+        callback_id = new_id()
+        result = signature.apply_async(link=note.s().set(task_id=callback_id))
+        assert result.get(timeout=TIMEOUT) == expected
+        assert flows.app.AsyncResult(callback_id).get(timeout=TIMEOUT) == expected
+
+
+def test_a_callback_may_be_a_workflow(worker: Worker) -> None:
+    callback = chain(add.s(1), note.s())
+    last = new_id()
+    callback.options["task_id"] = last
+    add.apply_async((1, 1), link=callback)
+    assert flows.app.AsyncResult(last).get(timeout=TIMEOUT) == 3
+
+
+def test_results_are_linked_to_those_before_them(worker: Worker) -> None:
+    # Given a workflow
+    result = (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(1)).apply_async()
+    # Then its handles tell each step
+    assert result.get(timeout=TIMEOUT) == 8
+    assert result.parent.get(timeout=TIMEOUT) == 7
+    assert result.parent.parent.get(timeout=TIMEOUT) == [3, 4]
+    assert result.parent.parent.parent.get(timeout=TIMEOUT) == 2
+    assert result.parent.parent.progress()[:2] == (2, 2)
+
+
+def test_a_task_may_send_a_chord(worker: Worker) -> None:
+    [chord_id] = flows.fans_out.delay(4).get(timeout=TIMEOUT)
+    assert flows.app.AsyncResult(chord_id).get(timeout=TIMEOUT) == 6
+
+
+@pytest.mark.promise("W05")
+def test_what_belongs_to_a_cancelled_root_does_not_start(worker: Worker) -> None:
+    # Given a workflow whose first step runs
+    result = chain(flows.nap.s(1.0), *[note.s() for _ in range(20)]).apply_async()
+    root = result
+    while root.parent is not None:
+        root = root.parent
+    eventually(lambda: _called(worker, "start", root.id))
+    # When its root is revoked
+    root.revoke()
+    # Then the step that ran is the last
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=TIMEOUT)
+    assert worker.trace.count("note")[result.id] == 0
+
+
+def test_a_group_is_saved_and_restored(worker: Worker) -> None:
+    result = group(add.s(1, 1), add.s(2, 2)).apply_async()
+    result.save()
+    restored = type(result).restore(result.id, app=flows.app)
+    assert restored == result
+    assert restored.get(timeout=TIMEOUT) == [2, 4]
+    assert sorted(value for _, value in restored.iterate()) == [2, 4]
+    restored.delete()
+    assert type(result).restore(result.id, app=flows.app) is None
+
+
+def test_a_task_reports_its_progress_by_the_group(worker: Worker) -> None:
+    result = group(add.s(1, 1), fail.s()).apply_async()
+    with pytest.raises(ValueError):
+        result.get(timeout=TIMEOUT)
+    eventually(lambda: _ready(result))
+    assert result.progress() == (2, 2, 1)
+    assert (result.ready(), result.successful(), result.failed(), result.completed_count()) == (True, False, True, 1)
+
+
+def _ready(result: Any) -> None:
+    assert result.ready()
+
+
+@pytest.mark.promise("W02")
+def test_no_task_polls(worker: Worker) -> None:
+    assert value_of(chord([add.s(n, n) for n in range(100)], total.s())) == 9900
+    assert "chord_unlock" not in worker.output()

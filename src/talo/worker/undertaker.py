@@ -148,7 +148,7 @@ class Undertaker:
         run = self._intake.recall(delivery)
         if run is None:
             return _again(delivery)
-        hard, _ = limits_of(run.plan.task, run.call.timelimit)
+        hard, _ = limits_of(run.plan.limits, run.call.timelimit)
         limit = hard or self._options.time_limit
         log.error(
             "Hard time limit (%ss) exceeded for %s[%s]",

@@ -22,7 +22,7 @@ from talo.canvas.advance import (
     place_of,
 )
 from talo.canvas.plan import PART, STEP
-from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
@@ -33,6 +33,7 @@ from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement,
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
+from talo.wire.repr import saferepr
 from talo.wire.results import encode_result, task_tuple
 from talo.wire.serializers import get as get_codec
 
@@ -369,8 +370,8 @@ def _payload(env: Env, request: Context, state: str, value: Any, traceback: str 
         info = request.delivery_info or {}
         extended = {
             "name": request.task,
-            "args": request.args,
-            "kwargs": request.kwargs,
+            "args": _writable(request.args, env),
+            "kwargs": _writable(request.kwargs, env),
             "worker": request.hostname,
             "retries": request.retries,
             "queue": info.get("routing_key"),
@@ -390,6 +391,15 @@ def _payload(env: Env, request: Context, state: str, value: Any, traceback: str 
         codec=get_codec(env.result_serializer),
         compression=env.result_compression,
     )
+
+
+def _writable(arguments: Any, env: Env) -> Any:
+    """Return arguments as a result can carry them: those that came in a richer format than results have, as text."""
+    try:
+        get_codec(env.result_serializer).dumps(arguments)
+    except EncodeError:
+        return saferepr(arguments)
+    return arguments
 
 
 def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death:

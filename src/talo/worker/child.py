@@ -62,6 +62,7 @@ class Child:
         self._revocations = -1
         self._revoked: set[str] = set()
         self._trouble = 0
+        self._baton = share.common.baton()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
         self._watch = Stopwatch(options.max_tasks_per_child)
@@ -113,6 +114,7 @@ class Child:
                 continue
             deliveries = self._turn(limit)
             if deliveries:
+                self._baton.pass_on()
                 pool.feed(deliveries)
                 self._after_batch()
             elif deliveries is not None and not settler.pending and not self._draining and limit:
@@ -149,7 +151,10 @@ class Child:
             # What a pool finished before it saw the flag has to be settled first.
             if self.settler.pending or self._draining:
                 return
-            self._broker.wait(self._options.queues, timeout, (self._wake_read, self._share.bell_read))
+            ours = (self._wake_read, self._share.bell_read)
+            # One idle child of the worker waits for the store, the others for its place.
+            if self._baton.wait(timeout, ours):
+                self._broker.wait(self._options.queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
         finally:
@@ -158,6 +163,7 @@ class Child:
 
     def _sleep(self, seconds: float) -> None:
         """Sleep without looking at the store, until something happens here."""
+        self._baton.pass_on()
         self._board.note_fetching(0.0)
         self._pool.idle = True
         try:

@@ -1,4 +1,6 @@
-"""``talo graph``: the workflow that a task belongs to, as a tree, for Graphviz or for Mermaid. Called by ``cli.main``."""
+"""``talo graph``: the workflow that a task belongs to, as a tree, for Graphviz or for Mermaid.
+
+Owns the command; the picture is ``app.graph``'s. Called by ``cli.main``."""
 
 from __future__ import annotations
 

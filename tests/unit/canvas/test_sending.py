@@ -27,6 +27,7 @@ def test_a_message_carries_a_bounded_number_of_steps(app: Talo, far: FarSide) ->
     chain(call(app, n) for n in range(100)).apply_async()
     sent = far.call()
     assert len(sent.chain or ()) <= INLINE
+    assert len(far_body(sent)) < 4096
     assert (sent.chain or [{}])[0]["task"] == STEP
 
 
@@ -54,6 +55,10 @@ def test_chained_chords_are_small_messages_and_linear_in_the_store(
     # and what is stored grows with the length
     per_chord = [size / length for size, length in zip(sizes, (50, 100, 200, 400), strict=True)]
     assert max(per_chord) < 1.05 * min(per_chord)
+
+
+def far_body(sent: Any) -> str:
+    return str(sent.chain) + str(sent.headers)
 
 
 def test_members_of_a_chord_name_their_place(app: Talo, far: FarSide) -> None:  # noqa: F811

@@ -30,6 +30,8 @@ __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 CHORD = "talo.chord"
 #: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
 KEPT = 30 * 86400.0
+#: Messages that are made and sent at a time, so that a group of any size takes bounded memory for them.
+_BATCH = 1000
 
 
 class WorkflowDoors:
@@ -98,10 +100,10 @@ class Workflows:
         frame = current_frame()
         inside = frame is not None and not frame.request.called_directly
         root = top.id if records and not inside else None
-        prepared = [self._prepared(launch, root) for launch in launches]
         if records:
-            self.keep(records, prepared[0].messages[0].queue if prepared else app.conf.task_default_queue)
-        self._sender.send_prepared(prepared)
+            self.keep(records, self.queue_of(launches[0]) if launches else app.conf.task_default_queue)
+        for at in range(0, len(launches), _BATCH):
+            self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
         if inside and add_to_parent and frame is not None and frame.task.trail:
             frame.task.add_trail(top)
         return result

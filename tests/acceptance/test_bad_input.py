@@ -321,6 +321,17 @@ def test_a_callback_that_cannot_be_sent_fails_its_task_and_harms_nobody(broker: 
             )
         assert app.send_task(ADD, (1, 2)).get(timeout=LONG) == 3
         assert worker.children() == children
+        assert "Error callback elsewhere cannot be sent" in worker.output()
+
+
+def test_a_lost_task_whose_error_callback_cannot_be_sent_is_buried_all_the_same(broker: str, tmp_path: Path) -> None:
+    after = {"task": "elsewhere", "args": [], "kwargs": {}, "options": {"serializer": "morse"}, "immutable": False}
+    with client(broker) as app, Worker(broker, tmp_path, "-c", "1") as worker:
+        agent = worker.agent()
+        with pytest.raises(errors.WorkerLostError):
+            app.send_task("tests.apps.traced.poison", link_error=after).get(timeout=LONG)
+        assert app.send_task(ADD, (1, 2)).get(timeout=LONG) == 3
+        assert worker.agent() == agent
 
 
 @pytest.mark.promise("X02")

@@ -161,7 +161,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
         settlement.verdict = Verdict.DEAD
@@ -204,7 +204,7 @@ def _revoked(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease)
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
-    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     return settlement
 
 
@@ -235,7 +235,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     if run.outcome is not Outcome.FAILURE:
         return _ENDINGS[run.outcome](run, delivery)
     settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_messages(run, _errbacks_of_dead(run))]
+    settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
     return settlement
@@ -422,13 +422,14 @@ def _here(run: Run, sending: Sending) -> Sending:
     return sending._replace(options={**sending.options, "queue": queue})
 
 
-def _errbacks(env: Env, sendings: list[Sending]) -> list[Message]:
-    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already."""
-    messages = []
+def _errbacks(run: Run, sendings: list[Sending]) -> list[Message]:
+    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already, and
+    its end must not fail, here or in the agent that buries it."""
+    messages: list[Message] = []
     for sending in sendings:
         try:
-            messages.append(env.prepare(*sending))
-        except Exception as exc:  # noqa: BLE001  as above
+            messages += _messages(run, [sending])
+        except Exception as exc:  # noqa: BLE001  whatever its options make the sending raise
             log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
     return messages
 

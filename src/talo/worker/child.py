@@ -6,6 +6,7 @@ Owns the loop and the signals of a child process; how many tasks run at a time, 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import random
@@ -99,6 +100,7 @@ class Child:
     def _loop(self) -> None:
         pool, settler = self._pool, self.settler
         while True:
+            self._obey()
             if self._draining:
                 self._give_back()
                 if pool.running == 0 and not settler.pending:
@@ -147,7 +149,7 @@ class Child:
             # What a pool finished before it saw the flag has to be settled first.
             if self.settler.pending or self._draining:
                 return
-            self._broker.wait(self._options.queues, timeout, (self._wake_read,))
+            self._broker.wait(self._options.queues, timeout, (self._wake_read, self._share.bell_read))
         except OperationalError as exc:
             self._store_away(exc)
         finally:
@@ -160,7 +162,9 @@ class Child:
         self._pool.idle = True
         try:
             if not self.settler.pending:
-                select.select([self._wake_read], [], [], seconds)
+                # Once it drains there is nothing more to hear; and a dead supervisor's bell never stops ringing.
+                bell = [] if self._draining else [self._share.bell_read]
+                select.select([self._wake_read, *bell], [], [], seconds)
         finally:
             self._pool.idle = False
             self._drain_wake()
@@ -276,10 +280,15 @@ class Child:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGUSR2, self._on_bell)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def _on_bell(self, _signum: int, _frame: Any) -> None:
-        """Obey. Runs in the main thread between two bytecodes; may raise into the task that runs there."""
+        """Runs in the main thread between two bytecodes; may raise into the task that runs there."""
+        self._obey()
+
+    def _obey(self) -> None:
+        """Do what the supervisor has said. If it is dead, which is heard here too, drain."""
         for command, token in self._share.commands():
             if command is Command.DRAIN:
                 self._draining = True

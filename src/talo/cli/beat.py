@@ -69,7 +69,15 @@ def beat(session: Session, /, **options: Any) -> int:
     with contextlib.ExitStack() as stack:
         if options["pid_path"]:
             stack.enter_context(pidfile(options["pid_path"]))
-        return _run(app, session, options)
+        # Held back in all threads, so no handler interrupts a pass: the main thread asks for them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            return _run(app, session, options)
+        finally:
+            # Who told it twice shall not kill it now that it has ended.
+            while signal.sigtimedwait(_SIGNALS, 0) is not None:
+                pass
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _set_umask(text: str) -> None:
@@ -80,8 +88,7 @@ def _set_umask(text: str) -> None:
 
 
 def _run(app: Talo, session: Session, options: dict[str, Any]) -> int:
-    """Run the service in a thread, and wait for a signal here: no handler interrupts a pass."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    """Run the service in a thread, and wait for a signal here."""
     chosen = scheduler_class(app, options["scheduler"])
     service = Service(app, options["max_interval"], options["schedule"], chosen)
     if not session.quiet:

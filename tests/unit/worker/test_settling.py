@@ -13,6 +13,7 @@ from talo.app.app import Talo
 from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Turn, Verdict
+from talo.wire._faults import Fault
 from talo.worker.intake import Intake
 from talo.worker.lines import Death, Running
 from talo.worker.options import WorkerOptions
@@ -378,3 +379,16 @@ def test_a_lost_process_is_a_reason_to_retry_where_the_task_says_so(
     assert app.store.broker.dead() == []
     [again] = fetch(app, "next")
     assert again.message is not None and again.message.headers["retries"] == 1
+
+
+def test_the_reason_of_bytes_that_make_no_message_is_the_word_itself(app: Talo) -> None:
+    # Given such bytes
+    app.store.broker.push_raw("celery", b"\x00junk")  # type: ignore[attr-defined]
+    [delivery] = fetch(app, "me")
+    word, _, text = str(delivery.fault).partition(": ")
+    # When they are looked at
+    settlement = Intake(app.env, lambda _task_id: False, 1.0).admit(delivery)
+    # Then they are kept under that word, as every other fault of a message is
+    assert isinstance(settlement, Settlement) and settlement.death is not None
+    assert (settlement.death.reason, settlement.death.text) == (word, text)
+    assert word in {fault.value for fault in Fault}

@@ -156,7 +156,8 @@ _EXECUTION = (
         BOOL,
         True,
         ("CELERY_ACKS_ON_FAILURE_OR_TIMEOUT",),
-        "With late acknowledgement: a task that failed or timed out is done; False: its message goes back.",
+        "With late acknowledgement: a task that failed or timed out is done; False: its message becomes a dead letter, "
+        "even where task_dead_letters is off.",
     ),
     Option(
         "task_acks_on_failure",

@@ -228,6 +228,16 @@ def test_the_third_death_is_the_last(app: Talo, options: WorkerOptions, share: S
         app.AsyncResult("a").get(timeout=1)
 
 
+@pytest.mark.promise("D05")
+def test_of_several_that_ran_together_none_is_blamed_for_sure(app: Talo, options: WorkerOptions, share: Share) -> None:
+    for name in "abc":
+        app.send_task("add", (1, 2), task_id=name)
+    a, b, _c = fetch(app, "dead", slots=2)
+    make_undertaker(app, options).bury(death_of("dead", [a, b]), share.ring)
+    # They are charged, and are to run alone; what waited is not suspected
+    assert [(d.deliveries, d.suspect) for d in fetch(app, "next")] == [(1, True), (1, True), (0, False)]
+
+
 @pytest.mark.promise("D04")
 def test_at_most_once_is_recorded_as_lost(app: Talo, options: WorkerOptions, share: Share) -> None:
     app.tasks["once"].apply_async(task_id="a")

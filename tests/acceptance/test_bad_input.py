@@ -282,6 +282,17 @@ def test_what_a_task_returns_and_nobody_can_write_is_its_failure(broker: str, tm
         assert app.send_task(ADD, (1, 2)).get(timeout=LONG) == 3
 
 
+def test_arguments_that_a_result_cannot_carry_stand_in_it_as_text(broker: str, tmp_path: Path) -> None:
+    env = {"TALO_RESULT_EXTENDED": "1", "TALO_ACCEPT_CONTENT": "json,pickle"}
+    with client(broker) as app, Worker(broker, tmp_path, "-c", "1", env=env) as worker:
+        children = worker.children()
+        result = app.send_task("tests.apps.traced.fails", ({1, 2},), serializer="pickle")
+        with pytest.raises(ValueError, match="1, 2"):
+            result.get(timeout=LONG)
+        assert result.args == "[{1, 2}]"
+        assert worker.children() == children
+
+
 def test_a_task_that_nobody_has_is_kept_with_the_reason_and_runs_once_somebody_has_it(
     broker: str, tmp_path: Path, proj: Callable[[str], Path]
 ) -> None:
@@ -321,6 +332,17 @@ def test_a_callback_that_cannot_be_sent_fails_its_task_and_harms_nobody(broker: 
             )
         assert app.send_task(ADD, (1, 2)).get(timeout=LONG) == 3
         assert worker.children() == children
+        assert "Error callback elsewhere cannot be sent" in worker.output()
+
+
+def test_a_lost_task_whose_error_callback_cannot_be_sent_is_buried_all_the_same(broker: str, tmp_path: Path) -> None:
+    after = {"task": "elsewhere", "args": [], "kwargs": {}, "options": {"serializer": "morse"}, "immutable": False}
+    with client(broker) as app, Worker(broker, tmp_path, "-c", "1") as worker:
+        agent = worker.agent()
+        with pytest.raises(errors.WorkerLostError):
+            app.send_task("tests.apps.traced.poison", link_error=after).get(timeout=LONG)
+        assert app.send_task(ADD, (1, 2)).get(timeout=LONG) == 3
+        assert worker.agent() == agent
 
 
 @pytest.mark.promise("X02")

@@ -13,7 +13,7 @@ import pytest
 from talo import errors
 from talo.app.app import Talo
 from tests.support import eventually
-from tests.workers import Worker, client
+from tests.workers import Worker, client, group_alive
 
 POOLS = {
     "processes": ["-P", "processes", "-c", "2"],
@@ -238,6 +238,37 @@ def test_a_task_that_is_revoked_before_it_starts_does_not_start(
             with pytest.raises(errors.TaskRevokedError, match="revoked"):
                 result.get(timeout=LONG)
         assert not worker.trace.count("start")
+
+
+@pytest.mark.promise("D04")
+def test_at_most_once_that_a_stop_cuts_short_is_lost_and_not_repeated(
+    app: Talo, worker: Worker, pool: str, broker: str, tmp_path: Path
+) -> None:
+    # Given a task that must not begin twice; a thread that sleeps in C is ended with its process
+    result = send(app, "once", 20.0)
+    eventually(lambda: _assert(worker.trace.count("start")[result.id] == 1), LONG)
+    # When its worker is told to stop at once
+    worker.signal(signal.SIGQUIT, group=True)
+    assert worker.wait() == 0
+    # Then it is recorded as lost, and begins nowhere else
+    with pytest.raises(errors.WorkerLostError):
+        result.get(timeout=LONG)
+    assert [d.death.task_id for d in app.store.broker.dead()] == [result.id]
+    assert not any(queue.ready for queue in app.store.broker.stats())
+
+
+@pytest.mark.promise("D02")
+def test_without_its_supervisor_a_worker_finishes_what_runs_and_ends(app: Talo, worker: Worker) -> None:
+    # Given a task that runs
+    result = send(app, "nap", 1.0)
+    eventually(lambda: _assert(worker.trace.count("start")[result.id] == 1), LONG)
+    # When the supervisor is killed
+    worker.signal(signal.SIGKILL)
+    # Then the task ends, once, and so do agent and children
+    assert result.get(timeout=LONG) == 1.0
+    eventually(lambda: _assert(not group_alive(worker.pid)), LONG)
+    assert worker.trace.count("start")[result.id] == 1
+    assert not app.store.broker.dead()
 
 
 def test_what_a_task_sees_of_itself(app: Talo, worker: Worker) -> None:

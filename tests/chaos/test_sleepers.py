@@ -113,7 +113,7 @@ def test_an_agent_that_stands_still_harms_nobody(broker: str, app: Talo, tmp_pat
 @pytest.mark.timeout(HANGS)
 def test_alone_a_worker_does_not_reap_itself(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a single worker, all of which stands still for longer than its lease
-    ids = linked(app, "nap", 20, 0.3)
+    ids = linked(app, "nap", 10, 0.3)
     with Fleet(broker, tmp_path, "-c", "2", env=ENV) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) >= 2), LONG)
         with stopped([fleet.last.pid, *fleet.last.descendants()]):
@@ -130,7 +130,7 @@ def test_alone_a_worker_does_not_reap_itself(broker: str, app: Talo, tmp_path: P
 @pytest.mark.promise("D01")
 @pytest.mark.timeout(HANGS)
 def test_lease_and_run_time_are_strangers(broker: str, app: Talo, tmp_path: Path) -> None:
-    ids = send_all(app, [call("nap", 3.0) for _ in range(8)]) + send_all(app, [call("nap", 3.0, countdown=3)])
+    ids = send_all(app, [call("nap", 3.0) for _ in range(8)]) + send_all(app, [call("nap", 3.0, countdown=1)])
     with Fleet(broker, tmp_path, "-c", "5", env=ENV) as fleet:
         fleet.start()
         judge = Judge(app, fleet.trace, ids)

@@ -44,7 +44,6 @@ def app(url: str) -> Iterator[Talo]:
         yield app
 
 
-@pytest.mark.promise("K04")
 def test_both_share_a_queue_and_every_result_is_right(
     redis_server: RedisServer, url: str, celery: CeleryClient, app: Talo, tmp_path: Path
 ) -> None:
@@ -74,7 +73,6 @@ def test_both_share_a_queue_and_every_result_is_right(
     assert redis_server.command("EXISTS", "unacked", "unacked_index", "celery", db=_db(url)) == b":0\r\n"
 
 
-@pytest.mark.promise("K04")
 def test_a_celery_worker_that_restores_takes_nothing_from_talo(
     redis_server: RedisServer, url: str, app: Talo, tmp_path: Path
 ) -> None:
@@ -93,7 +91,6 @@ def test_a_celery_worker_that_restores_takes_nothing_from_talo(
         assert [line[2] for line in worker.trace.lines() if line[0] == "started"] == ["talo"]
 
 
-@pytest.mark.promise("K04")
 def test_links_cross_over_wherever_they_land(url: str, celery: CeleryClient, app: Talo, tmp_path: Path) -> None:
     # Given a worker of each,
     with CeleryWorker(url, tmp_path), Worker(url, tmp_path, "-c", "1", app="tests.apps.talo_app", name="talo"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from talo.execution import steps
 from talo.execution.env import Env, TaskLike
+from talo.execution.limits import Limits
 from talo.execution.run import Run
 
 __all__ = ["Plan", "compile_plan"]
@@ -26,7 +27,9 @@ class Plan:
         "before",
         "env",
         "function",
+        "ignore_result",
         "is_async",
+        "limits",
         "on_death",
         "on_failure",
         "on_retry",
@@ -39,6 +42,9 @@ class Plan:
         self.env = env
         self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
         self.is_async = inspect.iscoroutinefunction(task.run)
+        #: What holds where the message does not say otherwise; read once, since a worker's settings do not change.
+        self.limits = Limits(task.time_limit or None, task.soft_time_limit or None)
+        self.ignore_result = task.ignore_result
         self.before: tuple[Step, ...] = self._chosen(
             (True, steps.tell_prerun),
             (task.track_started, steps.store_started),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from talo.execution.env import TaskLike
-
 __all__ = ["HandedBack", "Limits", "limits_of"]
 
 
@@ -23,16 +21,9 @@ class Limits(NamedTuple):
     soft: float | None
 
 
-NO_LIMITS = Limits(None, None)
-
-
-def limits_of(task: TaskLike, timelimit: tuple[float | None, float | None] | None) -> Limits:
+def limits_of(task: Limits, message: tuple[float | None, float | None] | None) -> Limits:
     """Return the limits of one run: the message's where it has any, else the task's."""
-    hard, soft = timelimit or (None, None)
-    if hard is None:
-        hard = task.time_limit
-    if soft is None:
-        soft = task.soft_time_limit
-    if hard is None and soft is None:
-        return NO_LIMITS
-    return Limits(hard or None, soft or None)
+    if message is None or message == (None, None):
+        return task
+    hard, soft = message
+    return Limits(task.hard if hard is None else hard or None, task.soft if soft is None else soft or None)

@@ -12,7 +12,7 @@ import time
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Protocol
 
-from talo.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded
+from talo.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.limits import HandedBack
 from talo.execution.request import Context, Frame, enter, leave
@@ -108,7 +108,7 @@ class Run:
         """The function raised. Decide the outcome and take its steps; ``skip`` frames of ours are above the user's."""
         self.ended = time.monotonic()
         self.exc = exc
-        if isinstance(exc, HandedBack):
+        if isinstance(exc, HandedBack) and not self.plan.task.at_most_once:
             self.outcome = Outcome.BACK
         elif isinstance(exc, Ignore):
             self.outcome = Outcome.IGNORED
@@ -119,6 +119,11 @@ class Run:
         elif isinstance(exc, Retry):
             self._retried(exc, skip)
         else:
+            if isinstance(exc, HandedBack):
+                # It must not begin twice, so it has ended here.
+                self.exc = exc = WorkerLostError(
+                    "Cut short by the stop of its worker; at most once, so it is not run again."
+                )
             retry = planned_for(self.plan.task, self.request, exc)
             if retry is not None:
                 self._retried(retry, skip)

@@ -22,7 +22,7 @@ from talo.canvas.advance import (
     place_of,
 )
 from talo.canvas.plan import PART, STEP
-from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
@@ -33,6 +33,7 @@ from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement,
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
+from talo.wire.repr import saferepr
 from talo.wire.results import encode_result, task_tuple
 from talo.wire.serializers import get as get_codec
 
@@ -161,7 +162,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
         settlement.verdict = Verdict.DEAD
@@ -204,7 +205,7 @@ def _revoked(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease)
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
-    settlement.follow = [*_messages(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     return settlement
 
 
@@ -235,7 +236,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     if run.outcome is not Outcome.FAILURE:
         return _ENDINGS[run.outcome](run, delivery)
     settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_messages(run, _errbacks_of_dead(run))]
+    settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
     return settlement
@@ -369,8 +370,8 @@ def _payload(env: Env, request: Context, state: str, value: Any, traceback: str 
         info = request.delivery_info or {}
         extended = {
             "name": request.task,
-            "args": request.args,
-            "kwargs": request.kwargs,
+            "args": _writable(request.args, env),
+            "kwargs": _writable(request.kwargs, env),
             "worker": request.hostname,
             "retries": request.retries,
             "queue": info.get("routing_key"),
@@ -390,6 +391,15 @@ def _payload(env: Env, request: Context, state: str, value: Any, traceback: str 
         codec=get_codec(env.result_serializer),
         compression=env.result_compression,
     )
+
+
+def _writable(arguments: Any, env: Env) -> Any:
+    """Return arguments as a result can carry them: those that came in a richer format than results have, as text."""
+    try:
+        get_codec(env.result_serializer).dumps(arguments)
+    except EncodeError:
+        return saferepr(arguments)
+    return arguments
 
 
 def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death:
@@ -422,13 +432,14 @@ def _here(run: Run, sending: Sending) -> Sending:
     return sending._replace(options={**sending.options, "queue": queue})
 
 
-def _errbacks(env: Env, sendings: list[Sending]) -> list[Message]:
-    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already."""
-    messages = []
+def _errbacks(run: Run, sendings: list[Sending]) -> list[Message]:
+    """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already, and
+    its end must not fail, here or in the agent that buries it."""
+    messages: list[Message] = []
     for sending in sendings:
         try:
-            messages.append(env.prepare(*sending))
-        except Exception as exc:  # noqa: BLE001  as above
+            messages += _messages(run, [sending])
+        except Exception as exc:  # noqa: BLE001  whatever its options make the sending raise
             log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
     return messages
 

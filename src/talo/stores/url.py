@@ -6,12 +6,12 @@ Callers: ``app`` (broker and result backend), the command line, tests.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any, cast
 
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import Store
-from talo.util.names import nearest
 
 __all__ = ["open_store", "scheme_of", "schemes"]
 
@@ -70,6 +70,6 @@ def _unknown(scheme: str) -> Exception:
     exist = ", ".join(f"{each}://" for each in schemes())
     if product := _ABSENT.get(scheme):
         return NotSupported(f"this release of Talo has no store for {product} ({scheme}://); it has {exist}")
-    near = nearest(scheme, _STORES)
-    hint = f"; did you mean {near}://?" if near else ""
+    near = difflib.get_close_matches(scheme, _STORES, n=1)
+    hint = f"; did you mean {near[0]}://?" if near else ""
     return ImproperlyConfigured(f"no store has the scheme {scheme!r}{hint} (there are {exist})")

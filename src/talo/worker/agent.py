@@ -6,6 +6,7 @@ no task. See ``docs/internals/boot.md``."""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import random
 import select
@@ -79,6 +80,7 @@ class Agent:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         orders = self._line.keep_as_agent()
         store = self._app.store
         self._broker = store.broker

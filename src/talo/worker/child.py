@@ -6,6 +6,7 @@ Owns the loop and the signals of a child process; how many tasks run at a time, 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import random
@@ -61,6 +62,7 @@ class Child:
         self._revocations = -1
         self._revoked: set[str] = set()
         self._trouble = 0
+        self._baton = share.common.baton()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
         self._watch = Stopwatch(options.max_tasks_per_child)
@@ -99,6 +101,7 @@ class Child:
     def _loop(self) -> None:
         pool, settler = self._pool, self.settler
         while True:
+            self._obey()
             if self._draining:
                 self._give_back()
                 if pool.running == 0 and not settler.pending:
@@ -111,6 +114,7 @@ class Child:
                 continue
             deliveries = self._turn(limit)
             if deliveries:
+                self._baton.pass_on()
                 pool.feed(deliveries)
                 self._after_batch()
             elif deliveries is not None and not settler.pending and not self._draining and limit:
@@ -147,7 +151,10 @@ class Child:
             # What a pool finished before it saw the flag has to be settled first.
             if self.settler.pending or self._draining:
                 return
-            self._broker.wait(self._options.queues, timeout, (self._wake_read,))
+            ours = (self._wake_read, self._share.bell_read)
+            # One idle child of the worker waits for the store, the others for its place.
+            if self._baton.wait(timeout, ours):
+                self._broker.wait(self._options.queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
         finally:
@@ -156,11 +163,14 @@ class Child:
 
     def _sleep(self, seconds: float) -> None:
         """Sleep without looking at the store, until something happens here."""
+        self._baton.pass_on()
         self._board.note_fetching(0.0)
         self._pool.idle = True
         try:
             if not self.settler.pending:
-                select.select([self._wake_read], [], [], seconds)
+                # Once it drains there is nothing more to hear; and a dead supervisor's bell never stops ringing.
+                bell = [] if self._draining else [self._share.bell_read]
+                select.select([self._wake_read, *bell], [], [], seconds)
         finally:
             self._pool.idle = False
             self._drain_wake()
@@ -276,10 +286,15 @@ class Child:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGUSR2, self._on_bell)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def _on_bell(self, _signum: int, _frame: Any) -> None:
-        """Obey. Runs in the main thread between two bytecodes; may raise into the task that runs there."""
+        """Runs in the main thread between two bytecodes; may raise into the task that runs there."""
+        self._obey()
+
+    def _obey(self) -> None:
+        """Do what the supervisor has said. If it is dead, which is heard here too, drain."""
         for command, token in self._share.commands():
             if command is Command.DRAIN:
                 self._draining = True

@@ -179,7 +179,7 @@ def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:
         },
     }
     if fields.get("ignore_result") is None:
-        fields["ignore_result"] = plan.task.ignore_result
+        fields["ignore_result"] = plan.ignore_result
     return Context.of(fields)
 
 

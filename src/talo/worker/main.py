@@ -165,12 +165,16 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     signals.celeryd_after_setup.send(sender=options.hostname, instance=supervisor, conf=app.conf)
     app.env.hostname = options.hostname
     app.conf.freeze()
+    if not app.store.features.durable:
+        raise ImproperlyConfigured(
+            f"{app.store.url} lives in one process, and a worker has several: use sqlite:///talo.sqlite3"
+        )
+    app.store.ping(app.conf.store_timeout)
+    app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
     if os.geteuid() == 0:
         log.warning(
             "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
         )
-    app.store.ping(app.conf.store_timeout)
-    app.close_stores()
     return supervisor.run()

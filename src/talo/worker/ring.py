@@ -5,6 +5,7 @@ by a long task, the agent settles from here. Fencing makes a repeat harmless, so
 
 from __future__ import annotations
 
+import logging
 import mmap
 import struct
 import zlib
@@ -15,6 +16,8 @@ import msgspec
 from talo.stores.base import Settlement
 
 __all__ = ["Ring"]
+
+log = logging.getLogger("talo.worker")
 
 _HEAD = struct.Struct("<QQ")
 _POSITION = struct.Struct("<Q")
@@ -41,8 +44,12 @@ class Ring:
         _HEAD.pack_into(self._memory, self._offset, 0, 0)
 
     def append(self, settlement: Settlement) -> bool:
-        """Add a settlement; False when there is no room, and the caller must settle first."""
-        payload = _encoder.encode(settlement)
+        """Add a settlement; False when there is no room or it cannot stand here, and the caller must settle first."""
+        try:
+            payload = _encoder.encode(settlement)
+        except (TypeError, ValueError, OverflowError):
+            # Something in it that only the store's own codec can write, or nobody: it has to be settled to know.
+            return False
         length = len(payload)
         need = _ENTRY.size + length
         if need > self._room - (self._head - self._tail):
@@ -78,8 +85,12 @@ class Ring:
             if zlib.crc32(payload) != checksum:
                 # The writer has come round and overwritten it: then the store has it already.
                 return
-            yield _decoder.decode(payload)
             tail += _ENTRY.size + length
+            try:
+                yield _decoder.decode(payload)
+            except msgspec.MsgspecError:
+                # It is lost with its process, and its task runs again; what stands behind it must not suffer for that.
+                log.exception("A settlement in the ring cannot be read", extra={"action": "ring"})
 
     def _bytes(self, position: int, length: int) -> bytes:
         at = position % self._room

@@ -20,10 +20,11 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from talo.worker.baton import Baton, wake
 from talo.worker.board import Board
 from talo.worker.ring import Ring
 
-__all__ = ["Command", "Common", "Handles", "Share"]
+__all__ = ["Command", "Common", "CommonHandles", "Handles", "Share"]
 
 #: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at
 #: once.
@@ -51,14 +52,25 @@ class Command(enum.Enum):
     RESUME = b"R"
 
 
-class Common:
-    """What all processes of a worker share: how often the set of revoked tasks has changed. The agent writes."""
+class CommonHandles(NamedTuple):
+    """The descriptors of what all processes share."""
 
-    def __init__(self, fd: int | None = None) -> None:
-        self.fd = os.memfd_create("talo-common") if fd is None else fd
-        if fd is None:
-            os.ftruncate(self.fd, mmap.PAGESIZE)
-        self._memory = mmap.mmap(self.fd, mmap.PAGESIZE)
+    memory: int
+    baton_read: int
+    baton_write: int
+
+
+class Common:
+    """What all processes of a worker share: how often the set of revoked tasks has changed (the agent writes), and
+    the baton."""
+
+    def __init__(self, handles: CommonHandles | None = None) -> None:
+        if handles is None:
+            memory = os.memfd_create("talo-common")
+            os.ftruncate(memory, mmap.PAGESIZE)
+            handles = CommonHandles(memory, *os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+        self.handles = handles
+        self._memory = mmap.mmap(handles.memory, mmap.PAGESIZE)
 
     @property
     def revocations(self) -> int:
@@ -68,6 +80,14 @@ class Common:
     def note_revocation(self) -> None:
         """The set has changed."""
         self._memory[:8] = (self.revocations + 1).to_bytes(8, "little")
+
+    def baton(self) -> Baton:
+        """Return this process's hand for the baton."""
+        return Baton(*self.handles)
+
+    def note_death(self) -> None:
+        """A child has died, perhaps with the baton or with the byte that called for it."""
+        wake(self.handles.baton_write)
 
 
 class Handles(NamedTuple):

@@ -22,7 +22,7 @@ from talo.worker.child import child_main
 from talo.worker.lines import AgentLine
 from talo.worker.logs import name_process
 from talo.worker.options import WorkerOptions
-from talo.worker.share import Common, Handles, Share
+from talo.worker.share import Common, CommonHandles, Handles, Share
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -44,7 +44,7 @@ class Birth(msgspec.Struct, kw_only=True):
     path: list[str]
     settings: dict[str, Any]
     level: int
-    common: int
+    common: CommonHandles
     #: By share number.
     shares: list[Handles]
     #: The share that it serves; None for the agent.
@@ -141,12 +141,12 @@ class Spawning(Starter):
             path=sys.path,
             settings={name: value for name, value in self._app.conf.changes.items() if _is_data(value)},
             level=logging.getLogger("talo").level,
-            common=common.fd,
+            common=common.handles,
             shares=shares,
             serves=serves,
             line=line,
         )
-        fds = [fd for fd in (common.fd, *(line or ()), *(fd for share in shares for fd in share)) if fd >= 0]
+        fds = [fd for fd in (*common.handles, *(line or ()), *(fd for share in shares for fd in share)) if fd >= 0]
         for fd in fds:
             os.set_inheritable(fd, True)
         try:

@@ -56,6 +56,7 @@ class Supervisor:
         self._unburied: dict[int, Death] = {}
         self._ladder = Ladder(options.grace, options.soft_shutdown)
         self._quick_deaths = 0
+        self._quick_agents = 0
         self._agent_told_to_stop = False
         self._restart = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -128,7 +129,7 @@ class Supervisor:
             if not pid:
                 return
             if self._agent is not None and pid == self._agent.pid:
-                self._agent_died(status)
+                self._agent_died(self._agent, status)
                 continue
             member = self._family.pop(pid)
             if member is None or member.share is None:
@@ -155,6 +156,7 @@ class Supervisor:
             deliberate=member.killed,
         )
         self._unburied[share.number] = death
+        self._common.note_death()
         self._line.tell(death)
         if code not in (0, RECYCLE) and not member.killed:
             log.error(
@@ -176,12 +178,19 @@ class Supervisor:
         for _ in range(self._options.processes - len(self._family)):
             self._start_child()
 
-    def _agent_died(self, status: int) -> None:
+    def _agent_died(self, agent: Member, status: int) -> None:
         self._agent = None
         self._line.close()
         if self._agent_told_to_stop:
             return
         log.error("Agent exited with '%s'; starting a new one", describe_status(status), extra={"action": "agent_died"})
+        quick = time.monotonic() - agent.started < QUICK
+        self._quick_agents = self._quick_agents + 1 if quick else 0
+        if self._quick_agents >= BUDGET:
+            log.critical("Agents die as soon as they start (last: %s); giving up", describe_status(status))
+            self._ladder.stop(Rung.DRAIN, exit_code=1)
+            self._agent_told_to_stop = True
+            return
         self._start_agent()
 
     def _hear_agent(self) -> None:
@@ -292,7 +301,7 @@ class Supervisor:
         signal.signal(signal.SIGQUIT, self._on_quit)
         if not sys.stdin or not sys.stdin.isatty():
             signal.signal(signal.SIGHUP, self._on_hup)
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
+        signal.signal(signal.SIGUSR1, self._on_usr1)
 
     def _on_term(self, _signum: int, _frame: Any) -> None:
         self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown", signal="SIGTERM")
@@ -310,6 +319,12 @@ class Supervisor:
 
     def _on_quit(self, _signum: int, _frame: Any) -> None:
         self._ladder.stop(Rung.SOFT, exit_code=0, says="Cold shutdown", signal="SIGQUIT")
+
+    def _on_usr1(self, _signum: int, _frame: Any) -> None:
+        """Show where every process of the worker is."""
+        faulthandler.dump_traceback(all_threads=True)
+        for member in [*self._family, *([self._agent] if self._agent is not None else [])]:
+            os.kill(member.pid, signal.SIGUSR1)
 
     def _on_hup(self, _signum: int, _frame: Any) -> None:
         self._restart = True

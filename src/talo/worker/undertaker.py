@@ -59,7 +59,7 @@ class Undertaker:
                 return _again(delivery)
             if death.victim and delivery.former == death.victim:
                 return self._over_limit(delivery, death) if death.why == "time_limit" else self._terminated(delivery)
-            if death.deliberate:
+            if death.deliberate and not self._at_most_once(delivery):
                 return _again(delivery)
             return self._lost(
                 delivery, death.status, {"exit_code": death.exit_code, "peak_kib": death.peak_kib, "pid": death.pid}
@@ -91,8 +91,7 @@ class Undertaker:
             nonlocal left
             suspected = left > 0
             left -= 1
-            run = self._intake.recall(delivery)
-            if run is not None and run.plan.task.at_most_once:
+            if self._at_most_once(delivery):
                 # Nobody knows whether it began; it must not begin twice.
                 return self._lost(delivery, "machine lost", {})
             if suspected:
@@ -141,11 +140,15 @@ class Undertaker:
             return self._lost(delivery, "agent lost its store", {})
         return _again(delivery)
 
+    def _at_most_once(self, delivery: Delivery) -> bool:
+        run = self._intake.recall(delivery)
+        return run is not None and run.plan.task.at_most_once
+
     def _over_limit(self, delivery: Delivery, death: Death) -> Settlement:
         run = self._intake.recall(delivery)
         if run is None:
             return _again(delivery)
-        hard, _ = limits_of(run.plan.task, run.call.timelimit)
+        hard, _ = limits_of(run.plan.limits, run.call.timelimit)
         limit = hard or self._options.time_limit
         log.error(
             "Hard time limit (%ss) exceeded for %s[%s]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import zlib
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,29 @@ def test_a_full_ring_refuses_and_keeps_what_it_has() -> None:
 def test_an_entry_larger_than_the_ring_is_refused() -> None:
     ring, _ = make_ring(512)
     assert not ring.append(settlement(1, "x" * 1000))
+
+
+def test_what_cannot_be_encoded_is_refused_and_harms_nobody() -> None:
+    ring, _ = make_ring()
+    message = Message(queue="q", headers={"id": "x", "strange": object()}, body=b"[]")
+    assert not ring.append(Settlement(lease=Lease(owner="o", token=1), follow=[message]))
+    assert ring.append(settlement(2))
+    assert [s.lease.token for s in ring.read()] == [2]
+
+
+def test_what_cannot_be_read_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    # Given an entry that is whole but is no settlement, between two that are
+    ring, memory = make_ring()
+    ring.append(settlement(1))
+    strange = b"\x01\x02\x03"
+    entry = len(strange).to_bytes(4, "little") + zlib.crc32(strange).to_bytes(4, "little") + strange
+    at = 16 + ring._head
+    memory[at : at + len(entry)] = entry
+    ring._head += len(entry)
+    ring.append(settlement(3))
+    # Then its neighbours are read, and it is told
+    assert [s.lease.token for s in Ring(memory, 0, 4096).read()] == [1, 3]
+    assert "cannot be read" in caplog.text
 
 
 @given(st.lists(st.tuples(st.text(max_size=120), st.booleans()), max_size=60))

@@ -242,6 +242,16 @@ def test_at_most_once_that_had_not_started_runs(app: Talo, options: WorkerOption
     assert ready(app) == ["a"]
 
 
+@pytest.mark.promise("D04")
+def test_at_most_once_that_we_killed_ourselves_is_lost_too(app: Talo, options: WorkerOptions, share: Share) -> None:
+    app.tasks["once"].apply_async(task_id="a")
+    app.send_task("add", (1, 2), task_id="b")
+    death = death_of("dead", fetch(app, "dead"), deliberate=True)
+    make_undertaker(app, options).bury(death, share.ring)
+    assert ready(app) == ["b"]
+    assert [letter.death.task_id for letter in app.store.broker.dead()] == ["a"]
+
+
 @pytest.mark.promise("L01")
 def test_a_task_over_its_limit_fails_and_its_neighbours_go_back_unharmed(
     app: Talo, options: WorkerOptions, share: Share

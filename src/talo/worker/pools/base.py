@@ -111,7 +111,7 @@ class Pool(ABC):
         """Put a run on the board."""
         now = time.monotonic()
         options = self.host.options
-        hard, soft = limits_of(run.plan.task, run.call.timelimit)
+        hard, soft = limits_of(run.plan.limits, run.call.timelimit)
         hard = hard or options.time_limit
         soft = soft or options.soft_time_limit
         assert run.delivery is not None
@@ -122,7 +122,7 @@ class Pool(ABC):
         if run.outcome is Outcome.FAILURE:
             self.failed += 1
             if isinstance(run.exc, TimeLimitExceeded) and not run.exc.args:
-                hard, _ = limits_of(run.plan.task, run.call.timelimit)
+                hard, _ = limits_of(run.plan.limits, run.call.timelimit)
                 run.exc.args = (hard or self.host.options.time_limit,)
         kept = self.settler.add(settlement_of(run))
         # First settled, then off the board: a death in between finds the settlement in the ring.

@@ -1,0 +1,123 @@
+"""Workflows whose workers are killed at random moments neither stick nor run a continuation twice."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talo import chain, chord
+from talo.errors import ChordError
+from talo.stores.base import Delivery, Settlement
+from talo.wire.message import Message
+from tests.apps import flows
+from tests.chaos.kit import LONG, Fleet, Storm, check, full, kill
+from tests.servers.redis import RedisServer, redis_server  # noqa: F401  fixture
+from tests.support import eventually
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
+    """A broker URL of this test, which the app of workflows uses."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
+    else:
+        url = f"redis://127.0.0.1:{redis_server.port}/11"
+    flows.app.conf.broker_url = url
+    flows.app.conf.result_backend = None
+    flows.app.close_stores()
+    yield url
+    flows.app.store.broker.purge(["celery"])
+    flows.app.close_stores()
+
+
+def fleet(place: str, tmp: Path, **env: str) -> Fleet:
+    return Fleet(place, tmp / "fleet", "-c", "3", app="tests.apps.flows", env=env)
+
+
+def strike(fleet: Fleet) -> Any:
+    def one(chance: random.Random) -> None:
+        worker = fleet.last
+        children = worker.children()
+        if children:
+            kill(chance.choice(children))
+
+    return one
+
+
+def ended(result: Any) -> Any:
+    def ask() -> bool:
+        return bool(result.ready())
+
+    return ask
+
+
+@pytest.mark.promise("W01")
+def test_a_chain_is_complete_and_in_order_under_kills(place: str, tmp_path: Path) -> None:
+    # Given a chain, each step of which hands on what it got, and one more
+    length = full(200, 60)
+    steps = [flows.add.s(0, 0), *[flows.add.s(1) for _ in range(length - 1)]]
+    with fleet(place, tmp_path) as workers:
+        # When children are killed while it runs
+        result = chain(*steps).apply_async()
+        Storm().until(ended(result), strike(workers), 0.1)
+        # Then it has come to its end
+        assert result.get(timeout=LONG) == length - 1
+
+
+@pytest.mark.promise("W02")
+@pytest.mark.parametrize("every", [0, 100], ids=["body", "error callback"])
+def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_path: Path, every: int) -> None:
+    # Given a chord, each message of which is in the queue twice, and results that expire at once
+    count = full(10_000, 600)
+    body_id = str(uuid.uuid4())
+    header = [flows.fail_at.s(n, every or count * 2) for n in range(count)]
+    body = flows.gather.s().set(task_id=body_id).on_error(flows.on_error.s())
+    with fleet(place, tmp_path, RESULT_EXPIRES="600") as workers:
+        kill(workers.last.pid, 19)
+        result = chord(header, body).apply_async()
+        repeat_everything()
+        forget_results(result.parent)
+        kill(workers.last.pid, 18)
+        # When children are killed at random
+        Storm().until(ended(result), strike(workers), 0.15)
+        eventually(nothing_left, LONG, 0.05)
+        # Then the body, or its error callback, was sent once
+        if every:
+            with pytest.raises(ChordError):
+                result.get(timeout=LONG)
+            assert workers.trace.count("errback")[body_id] == 1
+            assert workers.trace.count("gather")[body_id] == 0
+        else:
+            assert result.get(timeout=LONG) == list(range(count))
+            assert workers.trace.count("gather")[body_id] >= 1
+
+
+def repeat_everything() -> None:
+    """Put a copy of each waiting message behind it."""
+    broker = flows.app.store.broker
+    broker.open("copier", worker="test", slots=1, lease=60)
+    copies: list[Message] = []
+    while batch := broker.turn([], "copier", ["celery"], 500).deliveries:
+        copies += [message for each in batch if (message := _message(each)) is not None]
+    taken = broker.held("copier")
+    broker.send([*copies, *copies])
+    broker.settle([Settlement(lease=each.lease) for each in taken])
+
+
+def _message(delivery: Delivery) -> Message | None:
+    return delivery.message
+
+
+def forget_results(group: Any) -> None:
+    """As if they had expired."""
+    flows.app.backend.forget([result.id for result in group.results[:100]])
+
+
+def nothing_left() -> None:
+    left = [q for q in flows.app.store.broker.stats(["celery"]) if q.ready or q.delayed or q.leased]
+    check(not left, str(left))

@@ -40,6 +40,11 @@ class AppEnv:
         self.dead_letters: bool = conf.task_dead_letters
         self.dead_letter_expires: float | None = conf.dead_letter_expires
         self.max_deliveries: int = conf.task_max_deliveries
+        results = app.result_store
+        #: Chords are counted where Celery counts, and Talo's own messages keep out of Celery's sight.
+        self.celery_form: bool = (
+            conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
+        )
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""

@@ -85,6 +85,8 @@ class Env(Protocol):
     result_expires: float | None
     #: The same for failures; None: as ``result_expires``.
     result_failure_expires: float | None
+    #: Chords are counted where Celery counts, and Talo's own messages keep out of Celery's sight.
+    celery_form: bool
     #: Results carry name, args, kwargs, worker, retries and queue.
     result_extended: bool
     #: Results of eager runs are stored too.

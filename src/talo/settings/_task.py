@@ -144,6 +144,14 @@ _EXECUTION = (
         "An error callback put on a chord goes to the tasks of its header too.",
     ),
     Option(
+        "task_canvas_form",
+        choice("talo", "celery"),
+        "talo",
+        (),
+        "The form of chains and chords: talo, or celery where Celery's workers share the queues (Redis only).",
+        celery_default="celery",
+    ),
+    Option(
         "task_acks_late",
         BOOL,
         True,

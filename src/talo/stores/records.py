@@ -106,6 +106,11 @@ class GroupPart(msgspec.Struct, kw_only=True):
     payload: bytes
     #: So many more members are expected from now on: those that this one has added.
     grows: int = 0
+    #: For a chord that Celery sent: what is sent if this is the last part. Then the payload is a part in Celery's form,
+    #: and it is counted where Celery counts.
+    then: Message | None = None
+    #: Seconds to keep Celery's parts.
+    keep: float | None = None
 
 
 class GroupRecord(msgspec.Struct, kw_only=True):
@@ -137,7 +142,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     #: The place of this end in a group that something waits for.
     part: GroupPart | None = None
     #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
-    #: else it is closed and its parts are deleted.
+    #: else it is closed and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
     closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talo import signals
+from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack
 from talo.stores.base import Delivery, Settlement, Verdict
@@ -65,6 +66,12 @@ class Child:
         self._baton = share.common.baton()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
+        #: In a fleet that it shares with Celery a worker keeps its own messages apart.
+        self._queues = (
+            (*options.queues, *(name + INTERNAL_SUFFIX for name in options.queues))
+            if app.env.celery_form
+            else options.queues
+        )
         self._watch = Stopwatch(options.max_tasks_per_child)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ class Child:
         self._board.note_fetching(time.monotonic())
         owner = self.settler.owner
         try:
-            deliveries = self.settler.turn(self._options.queues, limit)
+            deliveries = self.settler.turn(self._queues, limit)
         except OperationalError as exc:
             self._store_away(exc)
             return None
@@ -178,7 +185,7 @@ class Child:
             ours = (self._wake_read, self._share.bell_read)
             # One idle child of the worker waits for the store, the others for its place.
             if self._baton.wait(timeout, ours):
-                self._broker.wait(self._options.queues, timeout, ours)
+                self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
         finally:

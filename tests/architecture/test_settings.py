@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 import pytest
-from tests.architecture.tree import Module, modules
 
 from talo.settings import OPTIONS, Status
 from talo.settings.options import GROUPS
+from tests.architecture.tree import Module, modules
 
 #: Functions and classes that read the setting whose name they are given.
 READERS = {"FromConf", "_conf", "chosen"}

@@ -89,6 +89,8 @@ class Env(Protocol):
     celery_form: bool
     #: Results carry name, args, kwargs, worker, retries and queue.
     result_extended: bool
+    #: How deep values are shown in logs.
+    repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
     #: Whether failed tasks become dead letters, and for how many seconds.

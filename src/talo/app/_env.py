@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from talo.app._call import repr_levels
 from talo.stores.base import ResultMeta
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -35,6 +36,7 @@ class AppEnv:
         self.result_compression: str | None = conf.result_compression
         self.result_expires: float | None = conf.result_expires
         self.result_failure_expires: float | None = conf.result_failure_expires
+        self.repr_levels: int = repr_levels(conf)
         self.result_extended: bool = conf.result_extended
         self.store_eager_result: bool = conf.task_store_eager_result
         self.dead_letters: bool = conf.task_dead_letters

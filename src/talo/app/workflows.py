@@ -149,7 +149,8 @@ class Workflows:
     def _stored(self, record: Record, queue: str) -> GroupRecord:
         plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
         then = self._continuation(record, queue) if record.size else None
-        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=KEPT)
+        kept = self._app.conf.result_chord_expires or KEPT
+        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
 
     def _continuation(self, record: Record, queue: str) -> Message:
         if record.then:

@@ -192,7 +192,8 @@ class Scheduler:
             return old_schedules is new_schedules
         if old_schedules.keys() != new_schedules.keys():
             return False
-        return all(new_schedules[name] == entry for name, entry in old_schedules.items())
+        # Most of them are the very same object, and there may be many.
+        return all((new := new_schedules[name]) is entry or new == entry for name, entry in old_schedules.items())
 
     def is_due(self, entry: Any) -> Any:
         """(whether the entry is due, seconds until the next look). An entry that cannot say is passed over."""
@@ -221,10 +222,15 @@ class Scheduler:
     # -- sending
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
-        """Send the entry's task; what goes wrong is logged."""
+        """Send the entry's task; what goes wrong is logged. While the broker is away (``OperationalError``) the entry
+        stays due."""
         log.info("Scheduler: Sending due task %s (%s)", entry.name, entry.task)
         try:
             result = self.apply_async(entry, producer=producer, advance=False)
+        except OperationalError:
+            self.schedule[entry.name] = entry
+            self._heap = None
+            raise
         except Exception as error:  # noqa: BLE001  one entry's trouble must not stop the others
             log.error("The periodic task %r was not sent: %s", entry.name, error)
         else:

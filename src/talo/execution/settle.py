@@ -24,6 +24,7 @@ from talo.canvas.advance import (
 from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
 from talo.canvas.plan import PART, STEP
 from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.parts import celery_part, count, member_of
@@ -146,7 +147,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     _record_exception(run, settlement, states.FAILURE)
     settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
-    if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
+    if wanted or keeps(task, run.exc):
         settlement.verdict = Verdict.DEAD
         settlement.death = _death(run, "failed")
     return settlement

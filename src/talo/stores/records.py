@@ -43,6 +43,7 @@ class Delivery(msgspec.Struct, kw_only=True):
     """A fetched message under a lease.
 
     ``message`` is None when the bytes in the queue make no message: then ``fault`` says why and ``raw`` holds them.
+    A fault is the word for it and a text, ``not_json: ...``; the word becomes the reason of the dead letter.
     """
 
     lease: Lease
@@ -80,8 +81,8 @@ class ResultMeta(msgspec.Struct, kw_only=True):
 
 
 class Death(msgspec.Struct, kw_only=True):
-    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``,
-    ``rejected`` ...)."""
+    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``rejected``,
+    ``not_json`` ...)."""
 
     reason: str
     text: str = ""

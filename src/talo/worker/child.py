@@ -122,10 +122,34 @@ class Child:
             deliveries = self._turn(limit)
             if deliveries:
                 self._baton.pass_on()
-                pool.feed(deliveries)
+                self._feed(deliveries)
                 self._after_batch()
             elif deliveries is not None and not settler.pending and not self._draining and limit:
                 self._wait()
+
+    def _feed(self, deliveries: list[Delivery]) -> None:
+        """Give the pool what was fetched; where several run at a time, a suspect has the process for itself."""
+        alone = [d for d in deliveries if d.suspect] if self._options.slots > 1 else []
+        together = [d for d in deliveries if not d.suspect] if alone else deliveries
+        if together:
+            self._pool.feed(together)
+        for delivery in alone:
+            self._settle_all()
+            if self._draining:
+                self.settler.add(Settlement(lease=delivery.lease, verdict=Verdict.AGAIN))
+            else:
+                self._pool.feed([delivery])
+        if alone:
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        """Wait until nothing runs and nothing is unsettled, or a stop has been asked for."""
+        while not self._draining and (self._pool.running or self._pool.waiting or self.settler.pending):
+            if self.settler.pending:
+                self._turn(0)
+            else:
+                self._sleep(1.0)
+                self._obey()
 
     def _turn(self, limit: int) -> list[Delivery] | None:
         """Turn; None when the store is away (after a pause)."""

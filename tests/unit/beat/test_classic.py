@@ -16,7 +16,7 @@ import pytest
 from talo.app.app import Talo
 from talo.beat import PersistentScheduler, ScheduleEntry, Scheduler, SchedulingError, Service, StoreScheduler
 from talo.beat.service import scheduler_class
-from talo.errors import ImproperlyConfigured
+from talo.errors import ImproperlyConfigured, OperationalError
 from talo.schedules import crontab, schedule
 from tests.support import eventually
 from tests.unit.beat.conftest import MakeApp, running, sent
@@ -126,6 +126,19 @@ def test_trouble_with_one_entry_stops_no_other(app: Talo, caplog: pytest.LogCapt
     assert "'unsendable' was not sent" in caplog.text
     with pytest.raises(SchedulingError, match="unsendable"):
         scheduler.apply_async(scheduler.schedule["unsendable"], advance=False)
+
+
+def test_an_entry_stays_due_while_the_broker_is_away() -> None:
+    # Given a broker that is not there
+    past = dt.datetime.now(UTC) - dt.timedelta(hours=1)
+    with Talo("away", broker="redis://127.0.0.1:1/0", publish_timeout=0.2, set_as_current=False) as app:
+        scheduler = Scheduler(app)
+        scheduler.add(name="a", task="t", schedule=5, last_run_at=past)
+        # When it is due, then it is tried at each pass, and counts as run at none
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                scheduler.tick()
+        assert (scheduler.schedule["a"].total_run_count, scheduler.schedule["a"].last_run_at) == (0, past)
 
 
 def test_bad_entries_are_left_out(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:

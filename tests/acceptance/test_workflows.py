@@ -286,6 +286,13 @@ def _ready(result: Any) -> None:
     assert result.ready()
 
 
+def test_a_task_that_looks_can_be_asked_to_stop(worker: Worker) -> None:
+    result = flows.patient.delay(30)
+    eventually(lambda: _called(worker, "start", result.id))
+    result.abort()
+    assert result.get(timeout=TIMEOUT) == "stopped"
+
+
 def test_a_workflow_can_be_drawn(worker: Worker) -> None:
     # Given a workflow that has ended
     result = (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s()).apply_async()

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from talo import Talo, chain, chord, errors, group
+from talo.app.abortable import AbortableTask
 from tests.apps.traced import trace
 
 app = Talo("flows", result_expires=float(os.environ.get("RESULT_EXPIRES", "3600")))
@@ -135,3 +136,15 @@ def identity(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
 @app.task
 def quick(x: int, y: int) -> int:
     return x + y
+
+
+@app.task(bind=True, base=AbortableTask)
+def patient(self: Any, seconds: float) -> str:
+    """Works until it is asked to stop."""
+    trace("start", self.request.id)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if self.is_aborted():
+            return "stopped"
+        time.sleep(0.01)
+    return "had time"

@@ -23,10 +23,12 @@ from talo.canvas.advance import (
 )
 from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
 from talo.canvas.plan import PART, STEP
-from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
+from talo.execution.parts import celery_part, count, member_of
+from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
@@ -35,7 +37,6 @@ from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement,
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
-from talo.wire.repr import saferepr
 from talo.wire.results import encode_result, task_tuple
 from talo.wire.serializers import get as get_codec
 
@@ -88,9 +89,9 @@ def _success(run: Run, delivery: Delivery) -> Settlement:
     if not request.ignore_result:
         settlement.result = _result(run, states.SUCCESS, run.retval)
     if PART in call.headers:
-        _count(run, settlement, states.SUCCESS, run.retval)
+        count(run, settlement, states.SUCCESS, run.retval)
     elif call.chord is not None and run.plan.env.celery_form and (ending is None or not ending.continues):
-        settlement.part = _celery_part(run.plan.env, run.request, delivery.queue, states.SUCCESS, run.retval)
+        settlement.part = celery_part(run.plan.env, run.request, delivery.queue, states.SUCCESS, run.retval)
     if ending is not None:
         _extend(run, settlement, ending)
     return settlement
@@ -120,61 +121,6 @@ class Child:
         return task_tuple(self.id)
 
 
-def _count(run: Run, settlement: Settlement, state: str, value: Any) -> None:
-    """Let the end count in the group that waits for it."""
-    place = place_of(run.call.headers, run.call.chain)
-    ending = run.request.ending
-    if place is None or (ending is not None and ending.continues):
-        return
-    payload = settlement.result.payload if settlement.result is not None else None
-    if payload is None:
-        traceback = run.einfo.traceback if run.einfo is not None else None
-        payload = _payload(run.plan.env, run.request, state, value, traceback)
-    grows = ending.grows if ending is not None and state == states.SUCCESS else 0
-    settlement.part = GroupPart(
-        group=place[0], member=_member(run.call.id, run.call.chain), index=place[1], payload=payload, grows=grows
-    )
-
-
-def _celery_part(env: Env, request: Context, queue: str | None, state: str, value: Any) -> GroupPart | None:
-    """Return the part of a member of a chord that Celery sent; the last one sends what goes on with it."""
-    place, body, member = _celery_place(request)
-    if place is None or body is None:
-        return None
-    codec = get_codec(env.result_serializer)
-    if isinstance(value, BaseException):
-        value = exception_to_data(value)
-    group, index = place
-    then = env.prepare(CELERY_CHORD, [group, body], {}, {"queue": f"{queue}{INTERNAL_SUFFIX}"})
-    return GroupPart(
-        group=group,
-        member=member,
-        index=index,
-        payload=codec.dumps([1, member, state, value]),
-        then=then,
-        keep=env.result_expires,
-    )
-
-
-def _celery_place(request: Context) -> tuple[tuple[str, int] | None, Any, str]:
-    """The chord (group id and index), its body, and the id of the member, for a task or the end of its chain."""
-    if request.chain:
-        last = request.chain[0].get("options") or {}
-        group, index, body = last.get("group_id"), last.get("group_index"), last.get("chord")
-        member = last.get("task_id")
-    else:
-        group, index, body, member = request.group, request.group_index, request.chord, request.id
-    if not group or body is None or not member:
-        return None, None, ""
-    return (group, index or 0), body, member
-
-
-def _member(task_id: str, chain: Any) -> str:
-    """Return the id by which a group knows a member: that of the last step, however far it came."""
-    ids = later_ids(chain[:1]) if chain else []
-    return ids[0] if ids else task_id
-
-
 def _extend(run: Run, settlement: Settlement, ending: Ending) -> None:
     """Add what the task itself has added to its end."""
     env = run.plan.env
@@ -185,14 +131,14 @@ def _extend(run: Run, settlement: Settlement, ending: Ending) -> None:
     if ending.part is not None:
         (group, index), member, value = ending.part
         state = states.FAILURE if isinstance(value, BaseException) else states.SUCCESS
-        payload = _payload(env, Context(id=member), state, value, None)
+        payload = payload_of(env, Context(id=member), state, value, None)
         settlement.part = GroupPart(group=group, member=member, index=index, payload=payload)
 
 
 def _ended(env: Env, task_id: str, exc: BaseException, request: Context) -> ResultMeta:
     """Return the result of a task that will never run."""
-    payload = _payload(env, Context(id=task_id, parent_id=request.id), states.FAILURE, exc, None)
-    return ResultMeta(task_id=task_id, status=states.FAILURE, payload=payload, expires=_kept(env, states.FAILURE))
+    payload = payload_of(env, Context(id=task_id, parent_id=request.id), states.FAILURE, exc, None)
+    return ResultMeta(task_id=task_id, status=states.FAILURE, payload=payload, expires=kept(env, states.FAILURE))
 
 
 def _failure(run: Run, delivery: Delivery) -> Settlement:
@@ -222,7 +168,7 @@ def _ignored(run: Run, delivery: Delivery) -> Settlement:
     if ending is not None:
         _extend(run, settlement, ending)
     if PART in run.call.headers:
-        _count(run, settlement, states.IGNORED, None)
+        count(run, settlement, states.IGNORED, None)
     return settlement
 
 
@@ -283,7 +229,7 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
     """Return the settlement of a task that must not start any more: ``why`` is ``expired`` or ``revoked``."""
     exc = TaskRevokedError(why)
     settlement = Settlement(lease=delivery.lease)
-    result = _meta(env, request, states.REVOKED, exc, None)
+    result = meta_of(env, request, states.REVOKED, exc, None)
     if not request.ignore_result:
         settlement.result = result
     _break_off(env, request, settlement, result.payload, exc, delivery.queue)
@@ -343,10 +289,10 @@ def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
     assert run.exc is not None
     traceback = run.einfo.traceback if run.einfo is not None and run.exc.__traceback__ is not None else None
     if not request.ignore_result or task.store_errors_even_if_ignored:
-        settlement.result = _meta(env, request, state, run.exc, traceback)
+        settlement.result = meta_of(env, request, state, run.exc, traceback)
     if run.call.chain or run.call.chord is not None or PART in run.call.headers:
         payload = settlement.result.payload if settlement.result is not None else None
-        payload = payload or _payload(env, request, state, run.exc, traceback)
+        payload = payload or payload_of(env, request, state, run.exc, traceback)
         queue = run.delivery.queue if run.delivery is not None else None
         _break_off(env, request, settlement, payload, run.exc, queue, state, traceback)
 
@@ -365,9 +311,9 @@ def _break_off(
     chain = request.chain
     place = place_of(request.message_headers or {}, chain)
     if place is None and env.celery_form:
-        settlement.part = _celery_part(env, request, queue, state, exc)
+        settlement.part = celery_part(env, request, queue, state, exc)
     if place is not None:
-        member = _member(str(request.id), chain)
+        member = member_of(str(request.id), chain)
         settlement.part = GroupPart(group=place[0], member=member, index=place[1], payload=payload)
     if not chain:
         return
@@ -375,8 +321,8 @@ def _break_off(
         ResultMeta(
             task_id=task_id,
             status=state,
-            payload=_payload(env, Context(id=task_id, parent_id=request.id), state, exc, traceback),
-            expires=_kept(env, state),
+            payload=payload_of(env, Context(id=task_id, parent_id=request.id), state, exc, traceback),
+            expires=kept(env, state),
         )
         for task_id in later_ids(chain)
     ]
@@ -388,57 +334,7 @@ def _break_off(
 
 def _result(run: Run, state: str, value: Any) -> ResultMeta:
     traceback = run.einfo.traceback if run.einfo is not None else None
-    return _meta(run.plan.env, run.request, state, value, traceback)
-
-
-def _meta(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> ResultMeta:
-    payload = _payload(env, request, state, value, traceback)
-    return ResultMeta(task_id=str(request.id), status=state, payload=payload, expires=_kept(env, state))
-
-
-def _kept(env: Env, state: str) -> float | None:
-    """Return for how many seconds a result in this state is kept."""
-    if state == states.FAILURE and env.result_failure_expires is not None:
-        return env.result_failure_expires
-    return env.result_expires
-
-
-def _payload(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> bytes:
-    extended: dict[str, Any] | None = None
-    if env.result_extended:
-        info = request.delivery_info or {}
-        extended = {
-            "name": request.task,
-            "args": _writable(request.args, env),
-            "kwargs": _writable(request.kwargs, env),
-            "worker": request.hostname,
-            "retries": request.retries,
-            "queue": info.get("routing_key"),
-        }
-        if request.stamps:
-            extended = {**extended, "stamped_headers": request.stamped_headers, **request.stamps}
-    return encode_result(
-        str(request.id),
-        state,
-        value,
-        traceback=traceback,
-        children=[child.as_tuple() for child in request.children] if request.children else [],
-        date_done=time.time() if state in states.READY_STATES else None,
-        group_id=request.group,
-        parent_id=request.parent_id,
-        extended=extended,
-        codec=get_codec(env.result_serializer),
-        compression=env.result_compression,
-    )
-
-
-def _writable(arguments: Any, env: Env) -> Any:
-    """Return arguments as a result can carry them: those that came in a richer format than results have, as text."""
-    try:
-        get_codec(env.result_serializer).dumps(arguments)
-    except EncodeError:
-        return saferepr(arguments)
-    return arguments
+    return meta_of(run.plan.env, run.request, state, value, traceback)
 
 
 def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death:

@@ -85,7 +85,20 @@ async def latency(peer: Peer, n: float, limit: float) -> Report:
     return {"starts": starts, "results": results}
 
 
-VERBS = {verb.__name__: verb for verb in (produce, bulk, fill, naps, due, latency)}
+async def canvas(peer: Peer, n: float) -> Report:
+    """Seconds from sending a workflow to having its result: median of three, the first one not counted."""
+    report: Report = {}
+    for name, size in (("chord", n), ("group", n), ("chain", n / 5)):
+        spans = []
+        for _ in range(4):
+            began = time.perf_counter()
+            await _finish(peer.workflow(name, int(size)))
+            spans.append(time.perf_counter() - began)
+        report[name] = sorted(spans[1:])[1]
+    return report
+
+
+VERBS = {verb.__name__: verb for verb in (produce, bulk, fill, naps, due, latency, canvas)}
 
 
 def main(name: str, verb: str, *numbers: str) -> None:

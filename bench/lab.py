@@ -205,7 +205,7 @@ class Lab:
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "BENCH_URL": self.url,
             "BENCH_COUNTER": str(self._counter_folder / "counter"),
-            "BENCH_RESULTS": "1" if measure in ("drain-results", "latency") else "",
+            "BENCH_RESULTS": "1" if measure in ("drain-results", "latency", "canvas") else "",
             "BENCH_SQLITE": str(self.folder / "bench.sqlite3") if measure == "sqlite" else "",
         }
         return {**os.environ, **mine, **peer.environment(measure)}

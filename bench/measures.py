@@ -150,6 +150,14 @@ def delayed(lab: Lab, peer: Peer) -> Figures:
     return {"late_p50": median(late), "late_p99": quantiles(late, n=100)[98], "growth": growth, "early": early}
 
 
+def canvas(lab: Lab, peer: Peer) -> Figures:
+    """Send workflows to idle workers and wait for their results; the median of three of each, after one unmeasured."""
+    with lab.workers(peer, "canvas") as workers:
+        report = lab.drive(peer, "canvas", "canvas", peer.sizes["canvas"])
+        workers.check()
+    return {name: report[name] for name in ("chord", "group", "chain")}
+
+
 RATE = Figure("rate", "", "tasks/s", True)
 DRAIN = (
     RATE,
@@ -198,6 +206,16 @@ MEASURES = {
                 Figure("late_p99", "lateness p99", "ms", False),
                 Figure("growth", "growth of the worker", "MB", False),
                 Figure("early", "ran early", "", False, headline=False),
+            ),
+        ),
+        Measure(
+            "canvas",
+            "Workflows of 1,000 calls, a chain of 200",
+            canvas,
+            (
+                Figure("chord", "chord of 1,000 → result of its body", "s", False),
+                Figure("group", "group of 1,000 → all results", "s", False),
+                Figure("chain", "chain of 200 → last result", "s", False),
             ),
         ),
         Measure("sqlite", "Embedded SQLite, drain of no-op tasks", _drain("sqlite"), (RATE, *DRAIN[1:2])),

@@ -72,6 +72,10 @@ class Peer(ABC):
         """Send ``mark(index)`` and wait for its result."""
         raise LookupError(f"{self.name} has no part in this measure")
 
+    def workflow(self, name: str, n: int) -> Awaitable[None] | None:
+        """Send a ``chord``, ``group`` or ``chain`` of ``n`` calls and wait for its result."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
     def environment(self, measure: str) -> Mapping[str, str]:
         """What its workers want in their environment."""
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from celery import Celery, group
+from celery import Celery, chain, chord, group
 
 from bench.counter import counter
 from bench.peers import Peer, results_wanted, url
@@ -20,6 +20,16 @@ app.conf.broker_connection_retry_on_startup = True
 def noop() -> int:
     count.hit()
     return 1
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
 
 
 @app.task
@@ -48,6 +58,7 @@ class CeleryPeer(Peer):
         "latency": 300,
         "sleep": 3_000,
         "footprint": 1,
+        "canvas": 1_000,
         "delayed": 10_000,
     }
 
@@ -69,6 +80,15 @@ class CeleryPeer(Peer):
     def produce_due(self, dues: Sequence[float]) -> None:
         for index, due in enumerate(dues):
             mark.apply_async((index,), countdown=due - time.time())
+
+    def workflow(self, name: str, n: int) -> None:
+        if name == "chord":
+            assert chord([add.s(i, i) for i in range(n)], total.s()).apply_async().get(timeout=60) == n * (n - 1)
+        elif name == "group":
+            assert len(group(add.s(i, i) for i in range(n)).apply_async().get(timeout=60)) == n
+        else:
+            steps = [add.s(0, 1), *(add.s(1) for _ in range(n - 1))]
+            assert chain(*steps).apply_async().get(timeout=60) == n
 
     def call(self, index: int) -> None:
         mark.delay(index).get(timeout=10)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.counter import counter
 from bench.peers import Peer, results_wanted, sqlite_path, url
-from talo import Talo
+from talo import Talo, chain, chord, group
 
 count = counter()
 store = f"sqlite:///{sqlite_path()}" if sqlite_path() else url()
@@ -20,6 +20,16 @@ app.conf.task_ignore_result = not results_wanted()
 def noop() -> int:
     count.hit()
     return 1
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
 
 
 @app.task
@@ -48,6 +58,7 @@ class TaloPeer(Peer):
         "latency": 300,
         "sleep": 20_000,
         "footprint": 1,
+        "canvas": 1_000,
         "delayed": 10_000,
         "sqlite": 60_000,
     }
@@ -70,6 +81,15 @@ class TaloPeer(Peer):
     def produce_due(self, dues: Sequence[float]) -> None:
         for index, due in enumerate(dues):
             mark.apply_async((index,), countdown=due - time.time())
+
+    def workflow(self, name: str, n: int) -> None:
+        if name == "chord":
+            assert chord([add.s(i, i) for i in range(n)], total.s()).apply_async().get(timeout=60) == n * (n - 1)
+        elif name == "group":
+            assert len(group(add.s(i, i) for i in range(n)).apply_async().get(timeout=60)) == n
+        else:
+            steps = [add.s(0, 1), *(add.s(1) for _ in range(n - 1))]
+            assert chain(*steps).apply_async().get(timeout=60) == n
 
     def call(self, index: int) -> None:
         mark.delay(index).get(timeout=10)

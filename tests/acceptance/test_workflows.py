@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from talo import chain, chord, group
+from talo.app.graph import graph_of
 from talo.errors import ChordError, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
@@ -283,6 +284,19 @@ def test_a_task_reports_its_progress_by_the_group(worker: Worker) -> None:
 
 def _ready(result: Any) -> None:
     assert result.ready()
+
+
+def test_a_workflow_can_be_drawn(worker: Worker) -> None:
+    # Given a workflow that has ended
+    result = (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s()).apply_async()
+    assert result.get(timeout=TIMEOUT) == 7
+    # Then each form shows its four tasks with their states
+    graph = graph_of(result)
+    assert [result.parent.parent.id] == graph.roots()
+    for form in (graph.as_tree(), graph.as_dot(), graph.as_mermaid()):
+        assert form.count("SUCCESS") >= 4
+    for task_id in (result.id, result.parent.parent.id, *(member.id for member in result.parent.results)):
+        assert task_id in graph.as_tree() and task_id in graph.as_dot()
 
 
 @pytest.mark.promise("W02")

@@ -130,3 +130,8 @@ def identity(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     request = self.request
     names = ("id", "root_id", "parent_id", "group", "group_index", "stamped_headers", "stamps", "headers")
     return {name: getattr(request, name) for name in names}
+
+
+@app.task
+def quick(x: int, y: int) -> int:
+    return x + y

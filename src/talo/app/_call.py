@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from talo.app._options import check_limits
+from talo.settings import Settings
 from talo.wire._times import parse_iso
 from talo.wire.protocol import Embed
 
@@ -25,8 +26,13 @@ __all__ = [
     "delivery_mode",
     "embed_of",
     "listed",
+    "repr_levels",
     "times_of",
 ]
+
+
+#: Deeper than any text that is kept of a value.
+_DEEPEST = 100
 
 
 class SendOptions(TypedDict, total=False):
@@ -234,3 +240,9 @@ def _from_text(name: str, key: str, value: str, zone: dt.tzinfo) -> float:
         return parse_iso(value, zone)
     except ValueError as exc:
         raise ValueError(f"task {name}: {key} {value!r} is no ISO 8601 time: {exc}") from exc
+
+
+def repr_levels(conf: Settings) -> int:
+    """Return how many levels of a value are shown in headers and logs."""
+    levels = conf.task_repr_maxlevels
+    return _DEEPEST if levels is None else levels

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from talo.app._call import repr_levels
 from talo.stores.base import ResultMeta
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -35,11 +36,17 @@ class AppEnv:
         self.result_compression: str | None = conf.result_compression
         self.result_expires: float | None = conf.result_expires
         self.result_failure_expires: float | None = conf.result_failure_expires
+        self.repr_levels: int = repr_levels(conf)
         self.result_extended: bool = conf.result_extended
         self.store_eager_result: bool = conf.task_store_eager_result
         self.dead_letters: bool = conf.task_dead_letters
         self.dead_letter_expires: float | None = conf.dead_letter_expires
         self.max_deliveries: int = conf.task_max_deliveries
+        results = app.result_store
+        #: Chords are counted where Celery counts, and Talo's own messages keep out of Celery's sight.
+        self.celery_form: bool = (
+            conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
+        )
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""

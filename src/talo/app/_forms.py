@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from talo.app._call import ALIKE
+from talo.app._call import ALIKE, repr_levels
 from talo.wire import origin
 from talo.wire.form import Form
 from talo.wire.message import Message
@@ -45,7 +45,7 @@ class Forms:
             return known[key]
         except KeyError:
             model = self._model(name, options)
-            form = known[key] = Form(model) if model is not None else None
+            form = known[key] = Form(model, repr_levels(self._app.conf)) if model is not None else None
             return form
         except TypeError:
             return None  # an option without a hash

@@ -12,6 +12,7 @@ from typing import Any
 from talo import states
 from talo.app.workflows import CHORD
 from talo.canvas.advance import FAIL, Ending, Sending, after_failure, later_ids, later_records
+from talo.canvas.celery_form import CELERY_CHORD
 from talo.canvas.plan import STEP, Record, compile_workflow, part_of
 from talo.canvas.primitives import chord as make_chord
 from talo.canvas.signature import maybe_signature
@@ -38,6 +39,7 @@ def register(app: Any) -> None:
     make = app._task_from_fun
     make(_step, name=STEP, **_PATIENT)
     make(_chord, name=CHORD, ignore_result=True, **_PATIENT)
+    make(_celery_chord, name=CELERY_CHORD, ignore_result=True, **_PATIENT)
     make(_fail, name=FAIL, ignore_result=True, **_PATIENT)
     make(_errback, name="talo.errback", bind=True, ignore_result=True, typing=False)
     make(_map, name="celery.map", bind=True, typing=False)
@@ -93,6 +95,8 @@ def _begun(
     more = {k: v for k, v in (options or {}).items() if k not in ("link", "link_error")}
     whole.freeze(task_id, root_id=request.root_id)
     place = part_of({"headers": request.message_headers or {}})
+    if self.app.env.celery_form and place is None:
+        return flows.planned_for_celery(whole)  # type: ignore[no-any-return]
     launches, records = compile_workflow(whole, part=place, options=more)
     if records:
         flows.keep(records, (request.delivery_info or {}).get("routing_key") or flows.queue_of(launches[0]))
@@ -129,6 +133,22 @@ def _chord(self: Any, group_id: str) -> None:
         ending.sends = [_sending(launch, [values], request) for launch in record.then]
     elif record.part is not None:
         ending.part = (record.part, group_id, values)
+
+
+def _celery_chord(self: Any, group_id: str, body: Mapping[str, Any]) -> None:
+    """Go on with a complete chord that Celery sent."""
+    flows, request = self.app.workflows, self.request
+    request.ending = ending = Ending(continues=True, closes=f"celery:{group_id}")
+    whole = maybe_signature(body, self.app, clone=True)
+    whole.freeze(root_id=request.root_id)
+    ends = flows.celery_parts(group_id)
+    failed = next((end for end in ends if end[2] in states.PROPAGATE_STATES), None)
+    launches = flows.planned_for_celery(whole)
+    if failed is None:
+        ending.sends = [_sending(launch, [[end[3] for end in ends]], request) for launch in launches]
+        return
+    exc = ChordError(f"Dependency {failed[1]} raised {exception_from_data(failed[3])!r}")
+    _Failure(self.app, ending, exc, request).of_group(Record(group_id, 0, [], launches, None))
 
 
 def _fail(self: Any, record_ids: Sequence[str], facts: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from talo.app._call import (
     check_call,
     delivery_mode,
     embed_of,
+    repr_levels,
     times_of,
 )
 from talo.app._forms import Forms
@@ -41,6 +42,7 @@ from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
+from talo.wire.repr import saferepr
 
 __all__ = ["Prepared", "SendOptions", "Sender"]
 
@@ -142,6 +144,10 @@ class Sender:
         now = time.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
         embed = embed_of(options)
+        fields = self._fields(options, parent, task_id)
+        for key, value in (("argsrepr", args), ("kwargsrepr", kwargs)):
+            if key not in fields:
+                fields[key] = saferepr(value, maxlevels=repr_levels(conf))
         compression = options.get("compression") or conf.task_compression
         codec = serializers.get(options.get("serializer") or conf.task_serializer)
         messages = [
@@ -165,7 +171,7 @@ class Sender:
                 task_protocol=conf.task_protocol,
                 headers=options.get("headers"),
                 embed=embed,
-                **self._fields(options, parent, task_id),
+                **fields,
             )
             for queue in route.queues
         ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from talo.errors import NotSupported
+from talo.app._store_options import store_options
+from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
 from talo.stores.url import open_store
 
@@ -21,7 +22,8 @@ class AppStores:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._lock = threading.Lock()
-        self._opened: dict[str, Store] = {}
+        #: By URL and whether it is the broker.
+        self._opened: dict[tuple[str, bool], Store] = {}
         self._broker: Store | None = None
         self._results: Store | None = None
         self._backend: ResultBackend | None = None
@@ -31,7 +33,12 @@ class AppStores:
         """The store that messages go to."""
         if self._broker is None:
             conf = self._app.conf
-            self._broker = self._open(conf.broker_write_url, conf.broker_transport_options)
+            for name in ("broker_read_url", "broker_write_url"):
+                if conf[name] != conf.broker_url:
+                    raise ImproperlyConfigured(
+                        f"{name} names another place than broker_url: Talo reads and writes at one; set broker_url only"
+                    )
+            self._broker = self._open(conf.broker_url, broker=True, results=self._shared())
         return self._broker
 
     @property
@@ -44,10 +51,7 @@ class AppStores:
                 return self.broker
             if _disabled(url):
                 return None
-            if url in (conf.broker_url, conf.broker_write_url):
-                self._results = self.broker
-            else:
-                self._results = self._open(url, conf.result_backend_transport_options)
+            self._results = self.broker if self._shared() else self._open(url, broker=False, results=True)
         return self._results
 
     @property
@@ -60,18 +64,21 @@ class AppStores:
             self._backend = store.results
         return self._backend
 
-    def _open(self, url: str, options: Any) -> Store:
+    def _shared(self) -> bool:
+        """Whether results are kept beside the tasks, over the same connections."""
         conf = self._app.conf
+        if conf.result_backend not in (None, conf.broker_url):
+            return False
+        prefix = (conf.broker_transport_options or {}).get("global_keyprefix")
+        return (conf.result_backend_transport_options or {}).get("global_keyprefix", prefix) == prefix
+
+    def _open(self, url: str, *, broker: bool, results: bool) -> Store:
         url = url.partition(";")[0]  # of several alternatives the first
         with self._lock:
-            store = self._opened.get(url)
+            store = self._opened.get((url, broker))
             if store is None:
-                store = self._opened[url] = open_store(
-                    url,
-                    timeout=conf.store_timeout,
-                    priority_order=conf.redis_priority_order,
-                    keyprefix=(options or {}).get("global_keyprefix", ""),
-                )
+                options = store_options(self._app.conf, url, broker=broker, results=results)
+                store = self._opened[url, broker] = open_store(url, **options)
             return store
 
     def forget(self) -> None:

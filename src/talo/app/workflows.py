@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from talo.app.groups import GroupResult, ResultSet
+from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -29,6 +30,8 @@ __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 CHORD = "talo.chord"
 #: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
 KEPT = 30 * 86400.0
+#: Messages that are made and sent at a time, so that a group of any size takes bounded memory for them.
+_BATCH = 1000
 
 
 class WorkflowDoors:
@@ -89,14 +92,18 @@ class Workflows:
         if result is None:
             return None
         top = top_of(result)
-        launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+        records: list[Record] = []
+        if app.env.celery_form:
+            launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
+        else:
+            launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
         frame = current_frame()
         inside = frame is not None and not frame.request.called_directly
         root = top.id if records and not inside else None
-        prepared = [self._prepared(launch, root) for launch in launches]
         if records:
-            self.keep(records, prepared[0].messages[0].queue if prepared else app.conf.task_default_queue)
-        self._sender.send_prepared(prepared)
+            self.keep(records, self.queue_of(launches[0]) if launches else app.conf.task_default_queue)
+        for at in range(0, len(launches), _BATCH):
+            self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
         if inside and add_to_parent and frame is not None and frame.task.trail:
             frame.task.add_trail(top)
         return result
@@ -117,6 +124,22 @@ class Workflows:
             options = {**options, "root_id": root}
         return self._sender.call(launch["task"], launch["args"], launch["kwargs"], options)
 
+    # -- Celery's form
+
+    def planned_for_celery(
+        self, signature: Signature, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The launches of a frozen signature in Celery's form; sizes of its chords are noted where Celery looks."""
+        launches, sizes = compile_for_celery(signature, args, kwargs)
+        for group_id, size in sizes.items():
+            self._records.open_celery_chord(group_id, size, self._app.conf.result_expires)
+        return launches
+
+    def celery_parts(self, group_id: str) -> list[Any]:
+        """``[1, id, state, value]`` of every member of a chord in Celery's form."""
+        codec = serializers.get(self._app.conf.result_serializer)
+        return [codec.loads(part) for part in self._records.celery_parts(group_id)]
+
     # -- records
 
     def keep(self, records: Sequence[Record], queue: str) -> None:
@@ -126,7 +149,8 @@ class Workflows:
     def _stored(self, record: Record, queue: str) -> GroupRecord:
         plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
         then = self._continuation(record, queue) if record.size else None
-        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=KEPT)
+        kept = self._app.conf.result_chord_expires or KEPT
+        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
 
     def _continuation(self, record: Record, queue: str) -> Message:
         if record.then:

@@ -5,9 +5,11 @@ Owns calls as data and how they combine; sending them is the app's, telling what
 
 from talo.canvas.primitives import chain, chord, chunks, group, xmap, xstarmap
 from talo.canvas.signature import Signature, maybe_signature, signature, subtask
+from talo.canvas.stamping import StampingVisitor
 
 __all__ = [
     "Signature",
+    "StampingVisitor",
     "chain",
     "chord",
     "chunks",

@@ -24,7 +24,7 @@ PART = "talo-part"
 #: The task that goes on with what a record keeps.
 STEP = "talo.step"
 #: Steps that a message carries; later ones stand in a record.
-INLINE = 8
+INLINE = 16
 
 Launch = dict[str, Any]
 
@@ -132,7 +132,10 @@ class _Compiler:
             else:
                 if len(following) >= self._inline:
                     following = (self._later([_with_steps(following[0], following[1:])], after.part),)
-                following = (_launch(tasks[at], here._replace(steps=())), *following)
+                step = _launch(tasks[at], here._replace(steps=()))
+                # Whoever sends it says where it is from.
+                step["options"].pop("reply_to", None)
+                following = (step, *following)
         return launches
 
     def _later(self, launches: list[Launch], part: tuple[str, int] | None) -> Launch:

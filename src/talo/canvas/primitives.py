@@ -359,6 +359,8 @@ class chord(_Composed):
         """Fix all ids; return the handle of the body's result, whose parent is the header's."""
         header = self.tasks.freeze(parent_id=parent_id, root_id=root_id)
         own_id = _id or self.options.pop("task_id", None)
+        if own_id == header.id:  # so Celery names a chord; the body has its own id then
+            own_id = None
         result = self.body.freeze(own_id, group_id, chord, root_id, None, group_index)
         return _after(header, result)
 

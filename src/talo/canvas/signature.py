@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import uuid4
 
 from talo.canvas.algebra import join
+from talo.canvas.stamping import StampingVisitor, stamp
 from talo.errors import NotRegistered
 
 __all__ = ["SignatureApp", "Signature", "maybe_signature", "signature", "subtask", "use_app_source"]
@@ -327,6 +328,10 @@ class Signature(dict[str, Any]):
         """``link_error`` that returns this signature."""
         self.link_error(errback)
         return self
+
+    def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> None:
+        """Put stamps on this and all that it is made of: those that ``visitor`` says, and ``headers``."""
+        stamp(self, visitor, append_stamps, headers)
 
     def append_to_list_option(self, key: str, value: Any) -> Any:
         """Append to a list option unless it is there already; return ``value``."""

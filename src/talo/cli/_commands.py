@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "beat": Entry("talo.cli.beat", "Send periodic tasks when they fall due."),
     "schedule": Entry("talo.cli.schedule", "List, add, edit, pause, resume, run and remove periodic tasks."),
     "call": Entry("talo.cli.call", "Send a task by name and print its id."),
+    "graph": Entry("talo.cli.graph", "Print the workflow that a task belongs to."),
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["JSON_ARRAY", "JSON_OBJECT", "LOG_LEVEL", "MOMENT", "MOMENT_OR_SECONDS", "NAMES", "SLOTS"]
+__all__ = ["JSON_ARRAY", "JSON_OBJECT", "LOG_LEVEL", "MOMENT", "MOMENT_OR_SECONDS", "NAMES", "SLOTS", "umask_of"]
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -119,3 +119,16 @@ MOMENT_OR_SECONDS = _Moment(seconds=True)
 NAMES = _Names()
 LOG_LEVEL = _LogLevel()
 SLOTS = _Slots()
+
+
+def umask_of(value: str | int | None) -> int | None:
+    """Return the file mask that an option or setting says; text is octal. ``BadParameter`` for what is none."""
+    if value is None:
+        return None
+    try:
+        mask = int(value, 8) if isinstance(value, str) else value
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise click.BadParameter(f"umask {value!r} is not an octal number such as 022")
+    return mask

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from talo.cli._errors import Refused
-from talo.cli._params import LOG_LEVEL, NAMES, SLOTS
+from talo.cli._params import LOG_LEVEL, NAMES, SLOTS, umask_of
 from talo.worker.options import POOLS
 
 __all__ = ["NEEDLESS", "REFUSED", "with_options"]
@@ -50,15 +50,7 @@ def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 
 
 def _umask(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        mask = int(value, 8)
-    except ValueError:
-        mask = -1
-    if not 0 <= mask <= 0o777:
-        raise click.BadParameter(f"{value!r} is not an octal number such as 022")
-    return mask
+    return umask_of(value)
 
 
 _AT_LEAST_0 = click.IntRange(min=0)
@@ -127,7 +119,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--pidfile", "pid_path", metavar="PATH", help="Write the process id there; exit code 73 if a worker holds it."
     ),
-    click.option("--umask", callback=_umask, metavar="OCTAL", help="File mode creation mask."),
+    click.option(
+        "--umask",
+        callback=_umask,
+        metavar="OCTAL",
+        help="File mode creation mask.",
+    ),
     click.option("--executable", metavar="PATH", help="Accepted; children are forked."),
     click.option("-S", "--statedb", metavar="PATH", help="Accepted; revoked ids are kept in the store."),
     click.option("--without-gossip", is_flag=True, help="Accepted; there is none."),

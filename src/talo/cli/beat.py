@@ -18,7 +18,7 @@ from talo.app.app import Talo
 from talo.beat.service import Service, scheduler_class
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
-from talo.cli._params import LOG_LEVEL
+from talo.cli._params import LOG_LEVEL, umask_of
 from talo.cli._pidfile import pidfile
 from talo.cli._session import Session
 from talo.errors import TaloError
@@ -60,15 +60,18 @@ def beat(session: Session, /, **options: Any) -> int:
         if options[name]:
             raise Refused(f"{option}: {_SERVICE}")
     app = session.find(required=True)
-    if options["umask"] is not None:
-        _set_umask(options["umask"])
+    options["logfile"] = options["logfile"] or app.conf.beat_logfile
+    pid_path = options["pid_path"] or app.conf.beat_pidfile
+    mask = umask_of(app.conf.beat_umask if options["umask"] is None else options["umask"])
+    if mask is not None:
+        os.umask(mask)
     app.import_default_modules()
     app.finalize()
     set_up_logging(app, options["loglevel"], options["logfile"])
     name_process("beat")
     with contextlib.ExitStack() as stack:
-        if options["pid_path"]:
-            stack.enter_context(pidfile(options["pid_path"]))
+        if pid_path:
+            stack.enter_context(pidfile(pid_path))
         # Held back in all threads, so no handler interrupts a pass: the main thread asks for them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -78,13 +81,6 @@ def beat(session: Session, /, **options: Any) -> int:
             while signal.sigtimedwait(_SIGNALS, 0) is not None:
                 pass
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _set_umask(text: str) -> None:
-    try:
-        os.umask(int(text, 8))
-    except ValueError:
-        raise Refused(f"--umask {text} is not an octal number such as 022") from None
 
 
 def _run(app: Talo, session: Session, options: dict[str, Any]) -> int:

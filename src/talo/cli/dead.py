@@ -4,6 +4,7 @@ Owns options and layout; the work is ``control.dead``'s, which the dashboard cal
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ __all__ = ["dead"]
 _TASK = click.option("--task", metavar="NAME", help="Letters of this task only.")
 _QUEUE = click.option("--queue", metavar="NAME", help="Letters of this queue only.")
 _JSON = click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
+#: So many bytes of what makes no message are shown.
+_RAW_SHOWN = 2000
 _IDS = click.argument("ids", nargs=-1, metavar="[ID]...")
 
 
@@ -75,7 +78,10 @@ def list_(session: Session, /, as_json: bool, **filters: Any) -> None:
 @_JSON
 @click.pass_obj
 def show(session: Session, ids: tuple[str, ...], as_json: bool) -> None:
-    """Show all that is known of dead letters, the traceback included."""
+    """Show all that is known of dead letters, the traceback included.
+
+    Of bytes that make no message the first 2,000, escaped; with --json all of them, in base64.
+    """
     with _letters(session) as letters:
         found = letters.get(ids)
     if as_json:
@@ -167,6 +173,14 @@ def _show(letter: DeadLetter) -> None:
     for name, value in (("text", letter.death.text), *letter.death.detail.items()):
         text = str(value).rstrip()
         click.echo(f"{name + ':':<12} {text}" if "\n" not in text else f"{name}:\n{text}")
+    if letter.raw is not None:
+        click.echo(f"{'raw:':<12} {_escaped(letter.raw)}")
+
+
+def _escaped(raw: bytes) -> str:
+    """Bytes as Python writes them, without its quotes: nothing that a terminal would obey."""
+    more = f"... ({len(raw)} bytes)" if len(raw) > _RAW_SHOWN else ""
+    return repr(raw[:_RAW_SHOWN])[2:-1] + more
 
 
 def _facts(letter: DeadLetter, whole: bool = False) -> dict[str, Any]:
@@ -186,6 +200,7 @@ def _facts(letter: DeadLetter, whole: bool = False) -> dict[str, Any]:
     if whole:
         facts["detail"] = letter.death.detail
         facts["headers"] = letter.message.headers if letter.message is not None else None
+        facts["raw"] = base64.b64encode(letter.raw).decode() if letter.raw is not None else None
     return facts
 
 

@@ -18,6 +18,7 @@ from talo.app._discover import prepare_framework
 from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
+from talo.cli._params import umask_of
 from talo.cli._pidfile import pidfile
 from talo.cli._session import Session
 from talo.cli._worker_options import NEEDLESS, REFUSED, with_options
@@ -49,6 +50,10 @@ def worker(session: Session, /, settings: tuple[str, ...], **options: Any) -> in
     _configure(app, session, options)
     if not session.skip_checks:
         _check_django()
+    _fill_in(app, options)
+    if not session.quiet:
+        for note in app.conf.notes():
+            click.echo(f"Note: {note}", err=True)
     if options["umask"] is not None:
         os.umask(options["umask"])
     node = node_name(options["hostname"])
@@ -80,6 +85,14 @@ def _configure(app: Talo, session: Session, options: dict[str, Any]) -> None:
         if here not in sys.path:
             sys.path.insert(0, here)
         app.conf.include = (*(app.conf.include or ()), *options["include"])
+
+
+def _fill_in(app: Talo, options: dict[str, Any]) -> None:
+    """Take from the settings what the command line leaves open."""
+    options["logfile"] = options["logfile"] or app.conf.worker_logfile
+    options["pid_path"] = options["pid_path"] or app.conf.worker_pidfile
+    if options["umask"] is None:
+        options["umask"] = umask_of(app.conf.worker_umask)
 
 
 def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:

@@ -37,7 +37,12 @@ class TaskLike(Protocol):
     #: True when the app or the task explicitly asked for Celery's early acknowledgement: it never starts twice.
     at_most_once: bool
     acks_on_failure_or_timeout: bool
+    #: None: as ``acks_on_failure_or_timeout`` says.
+    acks_on_failure: bool | None
+    acks_on_timeout: bool | None
     reject_on_worker_lost: bool | None
+    #: The death of its process is a reason for a retry, as if ``autoretry_for`` named it.
+    retry_on_worker_lost: bool | None
     max_deliveries: int | None
     dead_letter: bool | None
     time_limit: float | None
@@ -80,8 +85,12 @@ class Env(Protocol):
     result_expires: float | None
     #: The same for failures; None: as ``result_expires``.
     result_failure_expires: float | None
+    #: Chords are counted where Celery counts, and Talo's own messages keep out of Celery's sight.
+    celery_form: bool
     #: Results carry name, args, kwargs, worker, retries and queue.
     result_extended: bool
+    #: How deep values are shown in logs.
+    repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
     #: Whether failed tasks become dead letters, and for how many seconds.

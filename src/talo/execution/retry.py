@@ -11,7 +11,7 @@ import random
 import time
 from typing import Any, NamedTuple
 
-from talo.errors import MaxRetriesExceededError, Retry
+from talo.errors import MaxRetriesExceededError, Retry, WorkerLostError
 from talo.execution.env import TaskLike
 from talo.execution.request import Context
 
@@ -83,8 +83,13 @@ def plan(
 
 
 def planned_for(task: TaskLike, request: Context, exc: BaseException) -> Retry | None:
-    """Return the retry that ``autoretry_for`` asks for this exception, or None when the failure stands."""
-    if not task.autoretry_for or not isinstance(exc, task.autoretry_for) or isinstance(exc, task.dont_autoretry_for):
+    """Return the retry that ``autoretry_for`` (or ``retry_on_worker_lost``) asks for this exception, or None when the
+    failure stands."""
+    if not (task.autoretry_for and isinstance(exc, task.autoretry_for)) and not (
+        task.retry_on_worker_lost and isinstance(exc, WorkerLostError)
+    ):
+        return None
+    if isinstance(exc, task.dont_autoretry_for):
         return None
     settings = dict(task.retry_kwargs or {})
     countdown = settings.pop("countdown", None)

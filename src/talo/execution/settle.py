@@ -21,8 +21,10 @@ from talo.canvas.advance import (
     later_records,
     place_of,
 )
+from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
 from talo.canvas.plan import PART, STEP
 from talo.errors import EncodeError, InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
 from talo.execution.request import Context
@@ -41,7 +43,7 @@ __all__ = ["settlement_of", "settlement_of_expired", "settlement_of_lost", "sett
 
 
 #: Talo's own tasks, which no route of the user's concerns.
-INTERNAL = frozenset({FAIL, STEP, "talo.errback"})
+INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
 
 
 def settlement_of(run: Run) -> Settlement:
@@ -87,6 +89,8 @@ def _success(run: Run, delivery: Delivery) -> Settlement:
         settlement.result = _result(run, states.SUCCESS, run.retval)
     if PART in call.headers:
         _count(run, settlement, states.SUCCESS, run.retval)
+    elif call.chord is not None and run.plan.env.celery_form and (ending is None or not ending.continues):
+        settlement.part = _celery_part(run.plan.env, run.request, delivery.queue, states.SUCCESS, run.retval)
     if ending is not None:
         _extend(run, settlement, ending)
     return settlement
@@ -132,6 +136,39 @@ def _count(run: Run, settlement: Settlement, state: str, value: Any) -> None:
     )
 
 
+def _celery_part(env: Env, request: Context, queue: str | None, state: str, value: Any) -> GroupPart | None:
+    """Return the part of a member of a chord that Celery sent; the last one sends what goes on with it."""
+    place, body, member = _celery_place(request)
+    if place is None or body is None:
+        return None
+    codec = get_codec(env.result_serializer)
+    if isinstance(value, BaseException):
+        value = exception_to_data(value)
+    group, index = place
+    then = env.prepare(CELERY_CHORD, [group, body], {}, {"queue": f"{queue}{INTERNAL_SUFFIX}"})
+    return GroupPart(
+        group=group,
+        member=member,
+        index=index,
+        payload=codec.dumps([1, member, state, value]),
+        then=then,
+        keep=env.result_expires,
+    )
+
+
+def _celery_place(request: Context) -> tuple[tuple[str, int] | None, Any, str]:
+    """The chord (group id and index), its body, and the id of the member, for a task or the end of its chain."""
+    if request.chain:
+        last = request.chain[0].get("options") or {}
+        group, index, body = last.get("group_id"), last.get("group_index"), last.get("chord")
+        member = last.get("task_id")
+    else:
+        group, index, body, member = request.group, request.group_index, request.chord, request.id
+    if not group or body is None or not member:
+        return None, None, ""
+    return (group, index or 0), body, member
+
+
 def _member(task_id: str, chain: Any) -> str:
     """Return the id by which a group knows a member: that of the last step, however far it came."""
     ids = later_ids(chain[:1]) if chain else []
@@ -164,7 +201,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     _record_exception(run, settlement, states.FAILURE)
     settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
-    if wanted or (task.acks_late and not task.acks_on_failure_or_timeout):
+    if wanted or keeps(task, run.exc):
         settlement.verdict = Verdict.DEAD
         settlement.death = _death(run, "failed")
     return settlement
@@ -307,7 +344,7 @@ def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
     traceback = run.einfo.traceback if run.einfo is not None and run.exc.__traceback__ is not None else None
     if not request.ignore_result or task.store_errors_even_if_ignored:
         settlement.result = _meta(env, request, state, run.exc, traceback)
-    if run.call.chain or PART in run.call.headers:
+    if run.call.chain or run.call.chord is not None or PART in run.call.headers:
         payload = settlement.result.payload if settlement.result is not None else None
         payload = payload or _payload(env, request, state, run.exc, traceback)
         queue = run.delivery.queue if run.delivery is not None else None
@@ -327,6 +364,8 @@ def _break_off(
     """End what will never run now: the later steps of the chain, and the place in a group."""
     chain = request.chain
     place = place_of(request.message_headers or {}, chain)
+    if place is None and env.celery_form:
+        settlement.part = _celery_part(env, request, queue, state, exc)
     if place is not None:
         member = _member(str(request.id), chain)
         settlement.part = GroupPart(group=place[0], member=member, index=place[1], payload=payload)
@@ -429,6 +468,8 @@ def _messages(run: Run, sendings: list[Sending]) -> list[Message]:
 def _here(run: Run, sending: Sending) -> Sending:
     """Talo's own tasks go where this one came from: there somebody knows them."""
     queue = run.delivery.queue if run.delivery is not None else None
+    if queue is not None and run.plan.env.celery_form and not queue.endswith(INTERNAL_SUFFIX):
+        queue += INTERNAL_SUFFIX
     return sending._replace(options={**sending.options, "queue": queue})
 
 

@@ -76,7 +76,7 @@ def tell_success(run: Run) -> None:
             run.request.shadow or task.name,
             run.request.id,
             run.runtime,
-            saferepr(run.retval, task.resultrepr_maxsize),
+            saferepr(run.retval, task.resultrepr_maxsize, run.plan.env.repr_levels),
             extra=fields(run, "succeeded", runtime=run.runtime),
         )
 

@@ -9,6 +9,7 @@ __all__ = ["GROUPS"]
 
 _URL = "name the broker by one URL: broker_url = 'redis://user:password@host:port/db'"
 _RABBITMQ = "waits for the RabbitMQ store"
+_ALWAYS = "until then a worker that starts needs its broker, and one that runs connects again for ever"
 _FAILOVER = "waits for several brokers in one URL"
 
 _BROKER = (
@@ -21,10 +22,18 @@ _BROKER = (
         celery_default="amqp://",
     ),
     Option(
-        "broker_read_url", URL, Same("broker_url"), ("BROKER_READ_URL",), "Where workers read, if not at broker_url."
+        "broker_read_url",
+        URL,
+        Same("broker_url"),
+        ("BROKER_READ_URL",),
+        "Where workers read; anything but broker_url is refused.",
     ),
     Option(
-        "broker_write_url", URL, Same("broker_url"), ("BROKER_WRITE_URL",), "Where senders write, if not at broker_url."
+        "broker_write_url",
+        URL,
+        Same("broker_url"),
+        ("BROKER_WRITE_URL",),
+        "Where senders write; anything but broker_url is refused.",
     ),
     Option(
         "broker_failover_strategy",
@@ -58,28 +67,32 @@ _BROKER = (
         maybe(either(BOOL, DICT)),
         False,
         ("BROKER_USE_SSL",),
-        "TLS to the broker: true, or its options (ca_certs, certfile, keyfile, cert_reqs ...).",
+        "TLS to the broker: true, or its options (ca_certs, certfile, keyfile, cert_reqs, check_hostname).",
     ),
     Option(
         "broker_pool_limit",
         maybe(INT),
-        10,
+        3,
         ("BROKER_POOL_LIMIT",),
-        "The most connections that senders of one process hold at a time; None or 0: no limit.",
+        "On Redis: the most connections of one process, listeners aside; at least 2; None or 0: no limit.",
+        celery_default=10,
+        follows=False,
     ),
     Option(
         "broker_pool_acquire_timeout",
         maybe(SECONDS),
         None,
         ("BROKER_POOL_ACQUIRE_TIMEOUT",),
-        "The longest wait for a free one of them, in seconds; publish_timeout ends it in any case.",
+        "The longest wait for a free one of them, in seconds; publish_timeout and store_timeout end it in any case.",
     ),
     Option(
         "broker_connection_timeout",
         maybe(SECONDS),
-        4.0,
+        None,
         ("BROKER_CONNECTION_TIMEOUT",),
-        "Seconds to connect to the broker.",
+        "On Redis: seconds to connect; None: within publish_timeout and store_timeout.",
+        celery_default=4.0,
+        follows=False,
     ),
     Option(
         "broker_connection_retry",
@@ -87,6 +100,8 @@ _BROKER = (
         True,
         ("BROKER_CONNECTION_RETRY",),
         "A worker that lost its broker connects again; False: it exits.",
+        status=Status.COMING,
+        reason=_ALWAYS,
     ),
     Option(
         "broker_connection_retry_on_startup",
@@ -94,6 +109,8 @@ _BROKER = (
         None,
         ("BROKER_CONNECTION_RETRY_ON_STARTUP",),
         "A worker that starts without a broker waits for it; None: what broker_connection_retry says.",
+        status=Status.COMING,
+        reason=_ALWAYS,
     ),
     Option(
         "broker_connection_max_retries",
@@ -101,6 +118,8 @@ _BROKER = (
         100,
         ("BROKER_CONNECTION_MAX_RETRIES",),
         "How often a worker tries in a row before it exits; None or 0: for ever.",
+        status=Status.COMING,
+        reason=_ALWAYS,
     ),
     Option(
         "broker_channel_error_retry",
@@ -134,7 +153,8 @@ _BROKER = (
         DICT,
         {},
         ("BROKER_TRANSPORT_OPTIONS",),
-        "Options of the broker's store; on Redis global_keyprefix, sep, priority_steps, socket_timeout and others.",
+        "Options of the broker's store; on Redis global_keyprefix, socket_timeout, socket_connect_timeout, "
+        "max_connections, client_name. A worker names those without effect at start.",
     ),
     Option(
         "redis_priority_order",

@@ -37,6 +37,7 @@ class Fields:
     task_time_limit: float | None
     task_soft_time_limit: float | None
     task_allow_error_cb_on_chord_header: bool
+    task_canvas_form: str
     task_acks_late: bool
     task_acks_on_failure_or_timeout: bool
     task_acks_on_failure: bool | None

@@ -11,6 +11,10 @@ _LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SIGNING = "signed messages (the 'auth' serializer) are not there yet"
+_EVENTS_COME = "waits for events"
+_CONTROL_COMES = "waits for remote control"
+_ALIAS = "waits for Celery's logging under its own name; Talo's worker never touches the root logger or what is printed"
+_SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
 _OWN_QUEUES = "Talo's stores keep events and control messages in their own channels; there is no queue to describe"
 
 _GENERAL = (
@@ -42,10 +46,13 @@ _LOGGING = (
     Option(
         "worker_hijack_root_logger",
         BOOL,
-        True,
+        False,
         ("CELERYD_HIJACK_ROOT_LOGGER",),
         "Remove handlers that stand on the root logger before a worker logs.",
+        Status.COMING,
+        _ALIAS,
         celery_default=True,
+        follows=False,
     ),
     Option(
         "worker_log_color",
@@ -61,14 +68,28 @@ _LOGGING = (
         _TASK_LOG_FORMAT,
         ("CELERYD_TASK_LOG_FORMAT",),
         "The form of log lines that a task writes.",
+        status=Status.COMING,
+        reason=_ALIAS,
     ),
-    Option("worker_redirect_stdouts", BOOL, True, ("CELERY_REDIRECT_STDOUTS",), "What tasks print becomes log lines."),
+    Option(
+        "worker_redirect_stdouts",
+        BOOL,
+        False,
+        ("CELERY_REDIRECT_STDOUTS",),
+        "What tasks print becomes log lines.",
+        Status.COMING,
+        _ALIAS,
+        celery_default=True,
+        follows=False,
+    ),
     Option(
         "worker_redirect_stdouts_level",
         _LEVELS,
         "WARNING",
         ("CELERY_REDIRECT_STDOUTS_LEVEL",),
         "The level of those lines.",
+        status=Status.COMING,
+        reason=_ALIAS,
     ),
     Option(
         "worker_log_datefmt", maybe(STR), None, ("CELERYD_LOG_DATEFMT",), "The form of dates in a worker's log lines."
@@ -79,27 +100,37 @@ _LOGGING = (
         None,
         ("CELERYD_TASK_LOG_DATEFMT",),
         "The form of dates in the log lines of tasks.",
+        status=Status.COMING,
+        reason=_ALIAS,
     ),
 )
 
 
 def _daemon(process: str, old: str) -> tuple[Option, ...]:
-    noun = {"worker": "a worker", "beat": "beat", "events": "the event monitor"}[process]
+    noun = {"worker": "a worker", "beat": "beat"}[process]
     return (
         Option(
             f"{process}_logfile",
             maybe(STR),
             None,
             (f"{old}_LOG_FILE",),
-            f"Where {noun} writes its log; None: standard error.",
+            f"Where {noun} writes its log, as its option --logfile; None: standard error.",
         ),
-        Option(f"{process}_pidfile", maybe(STR), None, (f"{old}_PID_FILE",), f"Where {noun} writes its process id."),
+        Option(
+            f"{process}_pidfile",
+            maybe(STR),
+            None,
+            (f"{old}_PID_FILE",),
+            f"Where {noun} writes its process id, as its option --pidfile.",
+        ),
         Option(
             f"{process}_uid",
             maybe(either(STR, INT)),
             None,
             (f"{old}_UID",),
             f"The user that {noun} becomes when it detaches.",
+            Status.REFUSED,
+            f"User= of systemd sets it; {_SERVICE}",
         ),
         Option(
             f"{process}_gid",
@@ -107,13 +138,15 @@ def _daemon(process: str, old: str) -> tuple[Option, ...]:
             None,
             (f"{old}_GID",),
             f"The group that {noun} becomes when it detaches.",
+            Status.REFUSED,
+            f"Group= of systemd sets it; {_SERVICE}",
         ),
         Option(
             f"{process}_umask",
             maybe(either(STR, INT)),
             None,
             (f"{old}_UMASK",),
-            f"The file mask of {noun} when it detaches (text is octal).",
+            f"The file mask of {noun}, as its option --umask (text is octal).",
         ),
         Option(
             f"{process}_executable",
@@ -121,11 +154,32 @@ def _daemon(process: str, old: str) -> tuple[Option, ...]:
             None,
             (f"{old}_EXECUTABLE",),
             f"The Python that {noun} runs under when it detaches.",
+            Status.REFUSED,
+            f"start it with that Python; {_SERVICE}",
         ),
     )
 
 
-_DAEMON = (*_daemon("worker", "CELERYD"), *_daemon("beat", "CELERYBEAT"), *_daemon("events", "CELERYEV"))
+def _monitor() -> tuple[Option, ...]:
+    """The same of the event monitor, which is not there yet."""
+    kinds = {"logfile": STR, "pidfile": STR, "uid": either(STR, INT), "gid": either(STR, INT)}
+    kinds |= {"umask": either(STR, INT), "executable": STR}
+    old = {"logfile": "LOG_FILE", "pidfile": "PID_FILE"}
+    return tuple(
+        Option(
+            f"events_{name}",
+            maybe(kind),
+            None,
+            (f"CELERYEV_{old.get(name, name.upper())}",),
+            f"As worker_{name}, of the event monitor.",
+            Status.COMING,
+            _EVENTS_COME,
+        )
+        for name, kind in kinds.items()
+    )
+
+
+_DAEMON = (*_daemon("worker", "CELERYD"), *_daemon("beat", "CELERYBEAT"), *_monitor())
 
 _EVENTS = (
     Option(
@@ -134,6 +188,8 @@ _EVENTS = (
         False,
         ("CELERY_SEND_EVENTS", "CELERY_SEND_TASK_EVENTS"),
         "A worker tells what happens to its tasks (as -E does).",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
     Option(
         "task_send_sent_event",
@@ -141,6 +197,8 @@ _EVENTS = (
         False,
         ("CELERY_SEND_TASK_SENT_EVENT",),
         "The sender of a task tells so by an event.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
     Option(
         "event_queue_ttl",
@@ -148,6 +206,8 @@ _EVENTS = (
         5.0,
         ("CELERY_EVENT_QUEUE_TTL",),
         "How long an event waits for a monitor that does not read, in seconds.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
     Option(
         "event_queue_expires",
@@ -155,6 +215,8 @@ _EVENTS = (
         60.0,
         ("CELERY_EVENT_QUEUE_EXPIRES",),
         "After how many idle seconds a monitor's queue goes.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
     Option(
         "event_queue_durable",
@@ -179,6 +241,8 @@ _EVENTS = (
         "celeryev",
         ("CELERY_EVENT_QUEUE_PREFIX",),
         "With what the name of an event queue begins.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
     Option(
         "event_exchange",
@@ -186,8 +250,18 @@ _EVENTS = (
         "celeryev",
         ("CELERY_EVENT_EXCHANGE",),
         "The exchange (on Redis the channel) of the events.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
     ),
-    Option("event_serializer", STR, "json", ("CELERY_EVENT_SERIALIZER",), "The form of events on the wire."),
+    Option(
+        "event_serializer",
+        STR,
+        "json",
+        ("CELERY_EVENT_SERIALIZER",),
+        "The form of events on the wire.",
+        status=Status.COMING,
+        reason=_EVENTS_COME,
+    ),
 )
 
 _CONTROL = (
@@ -197,6 +271,8 @@ _CONTROL = (
         True,
         ("CELERY_ENABLE_REMOTE_CONTROL",),
         "Workers listen to control commands.",
+        status=Status.COMING,
+        reason=_CONTROL_COMES,
     ),
     Option(
         "control_queue_ttl",
@@ -204,6 +280,8 @@ _CONTROL = (
         300.0,
         ("CELERY_CONTROL_QUEUE_TTL", "CONTROL_QUEUE_TTL"),
         "How long a control message is good, in seconds.",
+        status=Status.COMING,
+        reason=_CONTROL_COMES,
     ),
     Option(
         "control_queue_expires",
@@ -211,6 +289,8 @@ _CONTROL = (
         10.0,
         ("CELERY_CONTROL_QUEUE_EXPIRES", "CONTROL_QUEUE_EXPIRES"),
         "After how many idle seconds a control queue goes.",
+        status=Status.COMING,
+        reason=_CONTROL_COMES,
     ),
     Option(
         "control_exchange",
@@ -218,6 +298,8 @@ _CONTROL = (
         "celery",
         ("CELERY_CONTROL_EXCHANGE", "CONTROL_EXCHANGE"),
         "The exchange (on Redis the channel) of control messages.",
+        status=Status.COMING,
+        reason=_CONTROL_COMES,
     ),
     Option(
         "control_queue_durable",

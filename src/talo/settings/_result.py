@@ -9,6 +9,7 @@ from talo.settings._option import Group, Option, Same, Status
 
 __all__ = ["GROUPS"]
 
+_REPEATS = "waits for repeated reads and writes of a client; a worker repeats its own until they are done"
 _ENGINE = "Talo speaks to a database without SQLAlchemy; options of the connection stand in the URL"
 _URL = "name the server by one URL: result_backend = 'redis://user:password@host:port/db'"
 _SQL = "waits for result tables on PostgreSQL and MySQL; the SQLite store names its own"
@@ -30,6 +31,8 @@ _RESULTS = (
         False,
         ("CELERY_RESULT_BACKEND_ALWAYS_RETRY",),
         "Reading and storing of results is tried again after an error that may pass.",
+        status=Status.COMING,
+        reason=_REPEATS,
     ),
     Option(
         "result_backend_max_sleep_between_retries_ms",
@@ -37,6 +40,8 @@ _RESULTS = (
         10_000,
         ("CELERY_RESULT_BACKEND_MAX_SLEEP_BETWEEN_RETRIES_MS",),
         "The longest pause between such attempts, in milliseconds.",
+        status=Status.COMING,
+        reason=_REPEATS,
     ),
     Option(
         "result_backend_base_sleep_between_retries_ms",
@@ -44,6 +49,8 @@ _RESULTS = (
         10,
         ("CELERY_RESULT_BACKEND_BASE_SLEEP_BETWEEN_RETRIES_MS",),
         "The first pause between such attempts, in milliseconds.",
+        status=Status.COMING,
+        reason=_REPEATS,
     ),
     Option(
         "result_backend_max_retries",
@@ -51,6 +58,8 @@ _RESULTS = (
         math.inf,
         ("CELERY_RESULT_BACKEND_MAX_RETRIES",),
         "How many such attempts are made.",
+        status=Status.COMING,
+        reason=_REPEATS,
     ),
     Option(
         "result_backend_thread_safe",
@@ -65,7 +74,7 @@ _RESULTS = (
         DICT,
         {},
         ("CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS",),
-        "Options of the result store; on Redis global_keyprefix, retry_policy and others.",
+        "The same as broker_transport_options for the result store.",
     ),
     Option("result_serializer", STR, "json", ("CELERY_RESULT_SERIALIZER",), "The form in which results are kept."),
     Option("result_compression", maybe(STR), None, ("CELERY_RESULT_COMPRESSION",), "How results are compressed."),
@@ -95,7 +104,7 @@ _RESULTS = (
         maybe(SECONDS),
         None,
         ("CELERY_RESULT_CHORD_EXPIRES",),
-        "The same for the parts of a chord; None: as result_expires.",
+        "Seconds without a new part after which a chord that is not complete is forgotten; None: 30 days.",
     ),
     Option(
         "result_cache_max",
@@ -103,6 +112,8 @@ _RESULTS = (
         -1,
         ("CELERY_MAX_CACHED_RESULTS",),
         "How many finished results a client remembers; -1: none, None or 0: all.",
+        status=Status.COMING,
+        reason="waits for a cache in the client; an AsyncResult remembers what it has read itself",
     ),
     Option(
         "result_chord_join_timeout",
@@ -110,6 +121,7 @@ _RESULTS = (
         3.0,
         ("CELERY_RESULT_CHORD_JOIN_TIMEOUT",),
         "Seconds to read the parts of a finished chord.",
+        reason="nobody joins: whoever runs the body reads its parts within store_timeout",
     ),
     Option(
         "result_chord_retry_interval",
@@ -245,6 +257,7 @@ _REDIS = (
         None,
         ("CELERY_REDIS_BACKEND_HEALTH_CHECK_INTERVAL",),
         "Seconds of idleness after which a connection is checked before use.",
+        reason="needless: a connection that idled for a second is looked at before use",
     ),
     Option(
         "redis_backend_use_ssl",
@@ -267,7 +280,8 @@ _REDIS = (
         maybe(INT),
         None,
         ("CELERY_REDIS_MAX_CONNECTIONS",),
-        "The most connections that the result store holds at a time.",
+        "The most connections of one process to the result store, listeners aside; None: 3; at least 2. Where it is "
+        "the broker, too, the larger of this and broker_pool_limit.",
     ),
     Option(
         "redis_socket_connect_timeout",
@@ -289,9 +303,16 @@ _REDIS = (
         False,
         ("CELERY_REDIS_RETRY_ON_TIMEOUT",),
         "A command whose answer did not come is sent again.",
+        status=Status.COMING,
+        reason=_REPEATS,
     ),
     Option(
-        "redis_socket_keepalive", BOOL, False, ("CELERY_REDIS_SOCKET_KEEPALIVE",), "The system checks idle connections."
+        "redis_socket_keepalive",
+        BOOL,
+        False,
+        ("CELERY_REDIS_SOCKET_KEEPALIVE",),
+        "The system checks idle connections.",
+        reason="always so",
     ),
     Option(
         "redis_client_name",

@@ -9,6 +9,7 @@ __all__ = ["GROUPS"]
 
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
 _RABBITMQ = "waits for the RabbitMQ store"
+_RATES = "waits for rate limits; until then tasks run as fast as they can"
 _QUEUE_TYPES = choice("classic", "quorum")
 _EXCHANGE_TYPES = maybe(STR)
 
@@ -104,6 +105,7 @@ _EXECUTION = (
         False,
         ("CELERY_REMOTE_TRACEBACKS",),
         "A result that raises shows the worker's traceback as its cause.",
+        reason="always so: what a result raises carries the traceback of the worker as a note",
     ),
     Option(
         "task_ignore_result", BOOL, False, ("CELERY_IGNORE_RESULT",), "No results are stored unless a task asks for it."
@@ -144,6 +146,14 @@ _EXECUTION = (
         "An error callback put on a chord goes to the tasks of its header too.",
     ),
     Option(
+        "task_canvas_form",
+        choice("talo", "celery"),
+        "talo",
+        (),
+        "The form of chains and chords: talo, or celery where Celery's workers share the queues (Redis only).",
+        celery_default="celery",
+    ),
+    Option(
         "task_acks_late",
         BOOL,
         True,
@@ -156,7 +166,8 @@ _EXECUTION = (
         BOOL,
         True,
         ("CELERY_ACKS_ON_FAILURE_OR_TIMEOUT",),
-        "With late acknowledgement: a task that failed or timed out is done; False: its message goes back.",
+        "With late acknowledgement: a task that failed or timed out is done; False: its message becomes a dead letter, "
+        "even where task_dead_letters is off.",
     ),
     Option(
         "task_acks_on_failure",
@@ -193,6 +204,8 @@ _EXECUTION = (
         None,
         ("CELERY_DEFAULT_RATE_LIMIT",),
         "The rate limit of tasks without one of their own: '10/s', '100/m', '5/h'.",
+        status=Status.COMING,
+        reason=_RATES,
     ),
     Option(
         "task_max_deliveries",
@@ -272,6 +285,8 @@ _ROUTING = (
         False,
         ("CELERY_WORKER_DIRECT",),
         "Every worker also reads a queue of its own (NODE.dq2 by exchange C.dq2).",
+        status=Status.COMING,
+        reason="waits for queues of single workers; meanwhile give a worker one with -Q",
     ),
     Option(
         "task_create_missing_queues",
@@ -296,6 +311,8 @@ _ROUTING = (
         None,
         ("CELERY_CREATE_MISSING_QUEUE_EXCHANGE_TYPE",),
         "The exchange type of queues that are created on the way.",
+        status=Status.COMING,
+        reason=_RABBITMQ,
     ),
     Option(
         "task_default_queue",

@@ -20,6 +20,7 @@ from typing import Any
 from talo.errors import ImproperlyConfigured
 from talo.settings import load
 from talo.settings._fields import Fields
+from talo.settings.bags import BAGS, bag_notes
 from talo.settings.options import OPTIONS, Option, Same, Status, add_option, real_name
 from talo.settings.secret import hide
 
@@ -172,6 +173,8 @@ class Settings(Fields, MutableMapping[str, Any]):
                     lines.append(f"{name} is not a setting; did you mean {guess}?")
             elif option.status is Status.COMING and not option.is_default(value):
                 lines.append(f"{name} has no effect yet: {option.reason}")
+            elif name in BAGS:
+                lines.extend(bag_notes(name, value or {}))
         return lines
 
     def __repr__(self) -> str:

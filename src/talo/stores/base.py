@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
+from talo.errors import NotSupported
 from talo.stores.records import (
     DeadLetter,
     Death,
@@ -235,6 +236,16 @@ class ResultBackend(ABC):
         A part that was there before is answered again with what it completed: whoever repeats it sends twice rather
         than never.
         """
+
+    def open_celery_chord(self, group_id: str, size: int, expires: float | None) -> None:
+        """Say how many members a chord in Celery's form has."""
+        del group_id, size, expires
+        raise NotSupported("chords in Celery's form are counted on Redis only: set task_canvas_form to talo")
+
+    def celery_parts(self, group_id: str) -> list[bytes]:
+        """The parts of a chord in Celery's form, in its order."""
+        del group_id
+        return []
 
     @abstractmethod
     def close_groups(self, group_ids: Sequence[str]) -> None:

@@ -43,6 +43,7 @@ class Delivery(msgspec.Struct, kw_only=True):
     """A fetched message under a lease.
 
     ``message`` is None when the bytes in the queue make no message: then ``fault`` says why and ``raw`` holds them.
+    A fault is the word for it and a text, ``not_json: ...``; the word becomes the reason of the dead letter.
     """
 
     lease: Lease
@@ -80,8 +81,8 @@ class ResultMeta(msgspec.Struct, kw_only=True):
 
 
 class Death(msgspec.Struct, kw_only=True):
-    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``malformed``,
-    ``rejected`` ...)."""
+    """Why a message became a dead letter. ``reason`` is one short word (``failed``, ``worker_lost``, ``rejected``,
+    ``not_json`` ...)."""
 
     reason: str
     text: str = ""
@@ -105,6 +106,11 @@ class GroupPart(msgspec.Struct, kw_only=True):
     payload: bytes
     #: So many more members are expected from now on: those that this one has added.
     grows: int = 0
+    #: For a chord that Celery sent: what is sent if this is the last part. Then the payload is a part in Celery's form,
+    #: and it is counted where Celery counts.
+    then: Message | None = None
+    #: Seconds to keep Celery's parts.
+    keep: float | None = None
 
 
 class GroupRecord(msgspec.Struct, kw_only=True):
@@ -136,7 +142,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     #: The place of this end in a group that something waits for.
     part: GroupPart | None = None
     #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
-    #: else it is closed and its parts are deleted.
+    #: else it is closed and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
     closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0

@@ -48,10 +48,11 @@ class Form:
     """What calls of one kind have in common, made of ``model``: any of them, in protocol 2, neither delayed nor
     expiring, with nothing that follows it."""
 
-    __slots__ = ("_codec", "_compression", "model", "printed")
+    __slots__ = ("_codec", "_compression", "_levels", "model", "printed")
 
-    def __init__(self, model: Message) -> None:
+    def __init__(self, model: Message, repr_levels: int = 3) -> None:
         self.model = model
+        self._levels = repr_levels
         #: What ``envelope`` has written of it already.
         self.printed: bytes | None = None
         self._codec = serializers.get(model.content_type)
@@ -66,8 +67,8 @@ class Form:
         headers["id"] = id
         headers["root_id"] = root_id
         headers["parent_id"] = parent_id
-        headers["argsrepr"] = saferepr(args)
-        headers["kwargsrepr"] = saferepr(kwargs) if kwargs else "{}"
+        headers["argsrepr"] = saferepr(args, maxlevels=self._levels)
+        headers["kwargsrepr"] = saferepr(kwargs, maxlevels=self._levels) if kwargs else "{}"
         # Containers are not shared: receivers of signals may write in them.
         headers["timelimit"] = headers["timelimit"].copy()
         headers["stamps"] = {}

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talo import signals
+from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack
 from talo.stores.base import Delivery, Settlement, Verdict
@@ -65,6 +66,12 @@ class Child:
         self._baton = share.common.baton()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
+        #: In a fleet that it shares with Celery a worker keeps its own messages apart.
+        self._queues = (
+            (*options.queues, *(name + INTERNAL_SUFFIX for name in options.queues))
+            if app.env.celery_form
+            else options.queues
+        )
         self._watch = Stopwatch(options.max_tasks_per_child)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -115,17 +122,41 @@ class Child:
             deliveries = self._turn(limit)
             if deliveries:
                 self._baton.pass_on()
-                pool.feed(deliveries)
+                self._feed(deliveries)
                 self._after_batch()
             elif deliveries is not None and not settler.pending and not self._draining and limit:
                 self._wait()
+
+    def _feed(self, deliveries: list[Delivery]) -> None:
+        """Give the pool what was fetched; where several run at a time, a suspect has the process for itself."""
+        alone = [d for d in deliveries if d.suspect] if self._options.slots > 1 else []
+        together = [d for d in deliveries if not d.suspect] if alone else deliveries
+        if together:
+            self._pool.feed(together)
+        for delivery in alone:
+            self._settle_all()
+            if self._draining:
+                self.settler.add(Settlement(lease=delivery.lease, verdict=Verdict.AGAIN))
+            else:
+                self._pool.feed([delivery])
+        if alone:
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        """Wait until nothing runs and nothing is unsettled, or a stop has been asked for."""
+        while not self._draining and (self._pool.running or self._pool.waiting or self.settler.pending):
+            if self.settler.pending:
+                self._turn(0)
+            else:
+                self._sleep(1.0)
+                self._obey()
 
     def _turn(self, limit: int) -> list[Delivery] | None:
         """Turn; None when the store is away (after a pause)."""
         self._board.note_fetching(time.monotonic())
         owner = self.settler.owner
         try:
-            deliveries = self.settler.turn(self._options.queues, limit)
+            deliveries = self.settler.turn(self._queues, limit)
         except OperationalError as exc:
             self._store_away(exc)
             return None
@@ -154,7 +185,7 @@ class Child:
             ours = (self._wake_read, self._share.bell_read)
             # One idle child of the worker waits for the store, the others for its place.
             if self._baton.wait(timeout, ours):
-                self._broker.wait(self._options.queues, timeout, ours)
+                self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
         finally:

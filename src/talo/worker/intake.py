@@ -56,7 +56,8 @@ class Intake:
         env = self._env
         message = delivery.message
         if message is None:
-            return self._malformed(delivery, "malformed", delivery.fault or "the bytes make no message")
+            reason, _, text = (delivery.fault or "unreadable: the bytes make no message").partition(": ")
+            return self._malformed(delivery, reason, text)
         try:
             call = decode(message, env.accept, env.timezone)
         except MalformedMessage as fault:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from talo.util.text import duration
+from talo.execution.acks import keeps
+from talo.util.text import count, duration
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -42,7 +43,8 @@ def _delivery(app: Talo, task: Any) -> str:
         return "at most once"
     if task.reject_on_worker_lost is False:
         return "at least once, ends with its process"
-    return f"at least once, up to {task.max_deliveries or app.conf.task_max_deliveries or 3} starts"
+    limit = task.max_deliveries or app.conf.task_max_deliveries
+    return f"at least once, up to {count(limit, 'start')}" if limit else "at least once"
 
 
 def _retry(task: Any) -> str:
@@ -67,7 +69,7 @@ def _limits(task: Any) -> str:
     if task.soft_time_limit:
         limits.append(f"soft {duration(float(task.soft_time_limit))}")
     if task.rate_limit:
-        limits.append(f"rate {task.rate_limit}")
+        limits.append(f"rate {task.rate_limit} (not kept yet)")
     if task.expires is not None:
         limits.append(f"expires {task.expires}")
     return ", ".join(limits) or "none"
@@ -75,5 +77,4 @@ def _limits(task: Any) -> str:
 
 def _dead_letter(app: Talo, task: Any) -> str:
     wanted = task.dead_letter if task.dead_letter is not None else app.conf.task_dead_letters
-    kept = wanted or (task.acks_late and not task.acks_on_failure_or_timeout)
-    return "if it fails or is lost" if kept else "if it is lost"
+    return "if it fails or is lost" if wanted or keeps(task) else "if it is lost"

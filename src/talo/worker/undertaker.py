@@ -61,9 +61,11 @@ class Undertaker:
                 return self._over_limit(delivery, death) if death.why == "time_limit" else self._terminated(delivery)
             if death.deliberate and not self._at_most_once(delivery):
                 return _again(delivery)
-            return self._lost(
-                delivery, death.status, {"exit_code": death.exit_code, "peak_kib": death.peak_kib, "pid": death.pid}
-            )
+            facts = {"exit_code": death.exit_code, "peak_kib": death.peak_kib, "pid": death.pid}
+            settlement = self._lost(delivery, death.status, facts)
+            # Of several that ran in one process nobody knows which one killed it; next time each runs alone.
+            settlement.suspect = settlement.verdict is Verdict.AGAIN and len(death.running) > 1
+            return settlement
 
         self._take_over(death.owner, judge, expired=False)
 

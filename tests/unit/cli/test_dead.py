@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
+from talo.stores.base import Death, Settlement, Verdict
 from tests.unit.cli.conftest import Project
 
 
@@ -134,3 +136,23 @@ def test_dropping_named_letters_says_which_were_missing(project: Project) -> Non
     # Then
     told.says_in_one_line("1 dead letter of those that were named did not exist")
     assert project.talo("dead", "list").rows == []
+
+
+def test_bytes_that_make_no_message_are_shown_escaped_and_whole_as_json(project: Project) -> None:
+    # Given a dead letter of such bytes
+    raw = b"\x1b[2Jjunk'" + b"x" * 2000
+    with project.app() as app:
+        broker = app.store.broker
+        broker.push_raw("celery", raw)  # type: ignore[attr-defined]
+        broker.open("gravedigger", worker="gravedigger@test", slots=1, lease=60)
+        [delivery] = broker.turn([], "gravedigger", ["celery"], 1).deliveries
+        death = Death(reason="bad_headers", text="junk")
+        broker.settle([Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=death)])
+    letter = project.talo("dead", "list").rows[0][0]
+    # Then a person sees their beginning, and nothing that a terminal obeys
+    [line] = [line for line in project.talo("dead", "show", letter).out.splitlines() if line.startswith("raw:")]
+    assert line.split(maxsplit=1)[1].startswith(r"\x1b[2Jjunk'xxx")
+    assert line.endswith("x... (2009 bytes)") and len(line) < 2050
+    # And a program gets them all
+    [facts] = json.loads(project.talo("dead", "show", letter, "--json").out)
+    assert base64.b64decode(facts["raw"]) == raw

@@ -10,7 +10,11 @@ from tests.support import eventually
 
 from talo import errors
 from talo.app.app import Talo
+from talo.execution.run import Run, call_sync
+from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Turn, Verdict
+from talo.wire._faults import Fault
+from talo.worker.intake import Intake
 from talo.worker.lines import Death, Running
 from talo.worker.options import WorkerOptions
 from talo.worker.settler import Settler
@@ -224,6 +228,16 @@ def test_the_third_death_is_the_last(app: Talo, options: WorkerOptions, share: S
         app.AsyncResult("a").get(timeout=1)
 
 
+@pytest.mark.promise("D05")
+def test_of_several_that_ran_together_none_is_blamed_for_sure(app: Talo, options: WorkerOptions, share: Share) -> None:
+    for name in "abc":
+        app.send_task("add", (1, 2), task_id=name)
+    a, b, _c = fetch(app, "dead", slots=2)
+    make_undertaker(app, options).bury(death_of("dead", [a, b]), share.ring)
+    # They are charged, and are to run alone; what waited is not suspected
+    assert [(d.deliveries, d.suspect) for d in fetch(app, "next")] == [(1, True), (1, True), (0, False)]
+
+
 @pytest.mark.promise("D04")
 def test_at_most_once_is_recorded_as_lost(app: Talo, options: WorkerOptions, share: Share) -> None:
     app.tasks["once"].apply_async(task_id="a")
@@ -335,3 +349,66 @@ def test_a_child_that_does_not_look_although_there_is_work_is_stuck(app: Talo, o
     share.board.note_fetching(100.0)
     share.board.start(0, 9, 1000.0, 0.0, 0.0)
     assert watchdog.stuck(1050.0) == []
+
+
+# -- options on acknowledgement --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task_options", "exc", "kept"),
+    [
+        ({}, ValueError("no"), False),
+        ({"acks_on_failure_or_timeout": False}, ValueError("no"), True),
+        ({"acks_on_failure": False}, ValueError("no"), True),
+        ({"acks_on_failure": False}, errors.SoftTimeLimitExceeded(1), False),
+        ({"acks_on_timeout": False}, errors.SoftTimeLimitExceeded(1), True),
+        ({"acks_on_failure_or_timeout": False, "acks_on_failure": True}, ValueError("no"), False),
+        ({"acks_on_failure": False, "acks_late": False}, ValueError("no"), False),
+    ],
+)
+def test_a_failure_that_is_not_acknowledged_is_kept_though_dead_letters_are_off(
+    app: Talo, task_options: dict[str, object], exc: BaseException, kept: bool
+) -> None:
+    # Given a task with these options whose failures make no dead letters otherwise
+    @app.task(name="fails", dead_letter=False, **task_options)
+    def fails() -> None:
+        raise exc
+
+    fails.apply_async()
+    [delivery] = fetch(app, "me")
+    # When it fails
+    run = Intake(app.env, lambda _task_id: False, 1.0).admit(delivery)
+    assert isinstance(run, Run)
+    call_sync(run)
+    app.store.broker.settle([settlement_of(run)])
+    # Then its message is kept or gone
+    assert [letter.death.reason for letter in app.store.broker.dead()] == (["failed"] if kept else [])
+
+
+def test_a_lost_process_is_a_reason_to_retry_where_the_task_says_so(
+    app: Talo, options: WorkerOptions, share: Share
+) -> None:
+    # Given a task that does not run again by itself, but retries
+    @app.task(name="stubborn", reject_on_worker_lost=False, retry_on_worker_lost=True, default_retry_delay=0)
+    def stubborn() -> None: ...
+
+    stubborn.apply_async(task_id="a")
+    # When its process dies
+    make_undertaker(app, options).bury(death_of("dead", fetch(app, "dead")), share.ring)
+    # Then that was its first retry
+    assert app.store.broker.dead() == []
+    [again] = fetch(app, "next")
+    assert again.message is not None and again.message.headers["retries"] == 1
+
+
+def test_the_reason_of_bytes_that_make_no_message_is_the_word_itself(app: Talo) -> None:
+    # Given such bytes
+    app.store.broker.push_raw("celery", b"\x00junk")  # type: ignore[attr-defined]
+    [delivery] = fetch(app, "me")
+    word, _, text = str(delivery.fault).partition(": ")
+    # When they are looked at
+    settlement = Intake(app.env, lambda _task_id: False, 1.0).admit(delivery)
+    # Then they are kept under that word, as every other fault of a message is
+    assert isinstance(settlement, Settlement) and settlement.death is not None
+    assert (settlement.death.reason, settlement.death.text) == (word, text)
+    assert word in {fault.value for fault in Fault}

@@ -32,6 +32,7 @@ from talo.stores.redis.client import Client
 from talo.stores.redis.connection import DeadlinePassed, Part, pack
 from talo.stores.redis.dead import DeadLetters
 from talo.stores.redis.deliveries import delivery_of
+from talo.stores.redis.groups import part_of
 from talo.stores.redis.keys import SEPARATOR, list_of, queue_of
 from talo.stores.redis.leases import Leases
 from talo.stores.redis.wake import Wake
@@ -231,9 +232,10 @@ class RedisBroker(Broker):
         held = "" if lease.owner == owner else lease.owner
         part = settlement.part
         parts += (held, lease.token, int(settlement.verdict), results, len(follow), int(part is not None))
-        parts.append(settlement.closes or "")
+        closes = settlement.closes or ""
+        parts.append(b"@" + self._keys.group(closes[7:]) if closes.startswith("celery:") else closes)
         if part is not None:
-            parts += (part.group, part.member, part.index, part.payload, part.grows)
+            parts += part_of(self._keys, part, self.sendable)
         if result is not None:
             parts += stored(self._keys.result(result.task_id), result)
         for other in also:

@@ -11,9 +11,9 @@ from typing import Any
 
 from talo.stores.redis._refusals import Refusal, as_error
 from talo.stores.redis.address import Address
-from talo.stores.redis.connection import Connection, Part, pack
+from talo.stores.redis.connection import Connecting, Connection, Part, pack
 from talo.stores.redis.keys import Keys
-from talo.stores.redis.pool import Pool
+from talo.stores.redis.pool import Limits, Pool
 from talo.stores.redis.scripts import Script
 
 __all__ = ["Client"]
@@ -22,15 +22,16 @@ __all__ = ["Client"]
 class Client:
     """What the roles of one store share: the address, the names, the connections and the timeout."""
 
-    def __init__(self, address: Address, keys: Keys, timeout: float, limit: int) -> None:
+    def __init__(self, address: Address, keys: Keys, timeout: float, limits: Limits, made: Connecting) -> None:
         self.address = address
         self.keys = keys
         self.timeout = timeout
-        self.pool = Pool(self.connection, limit)
+        self._made = made
+        self.pool = Pool(self.connection, limits)
 
     def connection(self) -> Connection:
         """A new connection, not connected yet, that belongs to nobody."""
-        return Connection(self.address)
+        return Connection(self.address, self._made)
 
     def deadline(self, timeout: float | None = None) -> float:
         """When an operation that begins now has to be over, monotonic."""

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from talo.errors import ImproperlyConfigured, MissingExtra, StoreUnavailable
 from talo.stores.redis._refusals import Refusal, as_error
@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtra("hiredis", "redis") from error
 
-__all__ = ["Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
+__all__ = ["Connecting", "Connection", "DeadlinePassed", "Part", "pack", "poll", "set_name_lookup"]
 
 #: What a command is made of.
 Part = bytes | str | int | float
@@ -71,15 +71,22 @@ def _as_bytes(part: Part) -> bytes:
     raise TypeError(f"no part of a command: {part!r}")
 
 
+class Connecting(NamedTuple):
+    """How connections are made: what the server calls them, and seconds to reach it (None: the operation's)."""
+
+    name: str = "talo"
+    timeout: float | None = None
+
+
 class Connection:
     """A socket that speaks RESP3. Invariant: it is either between two commands, or closed.
 
     One thread at a time; ``poll`` and ``shutdown`` may be called beside it.
     """
 
-    def __init__(self, address: Address, name: str = "talo") -> None:
+    def __init__(self, address: Address, made: Connecting = Connecting()) -> None:
         self._address = address
-        self._name = name
+        self._made = made
         self._sock: socket.socket | None = None
         self._reader: Any = None
         self._armed = 0.0
@@ -101,13 +108,16 @@ class Connection:
     def connect(self, deadline: float) -> None:
         """Reach the server and log in before ``deadline`` (monotonic). ``StoreUnavailable``,
         ``ImproperlyConfigured``."""
-        self._sock = self._reach(deadline)
+        if self._made.timeout is not None:
+            self._sock = self._reach(min(deadline, monotonic() + self._made.timeout))
+        else:
+            self._sock = self._reach(deadline)
         self._reader = Reader(replyError=Refusal, notEnoughData=_NOTHING)
         self._armed = -1.0
         hello: list[Part] = ["HELLO", 3]
         if self._address.password is not None:
             hello += ["AUTH", self._address.username or "default", self._address.password]
-        hello += ["SETNAME", self._name]
+        hello += ["SETNAME", self._made.name]
         commands = [pack(*hello)]
         if self._address.db:
             commands.append(pack("SELECT", self._address.db))

@@ -13,15 +13,24 @@ from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Part, pack
 from talo.stores.redis.deliveries import delivery_of
-from talo.stores.redis.keys import queue_of
+from talo.stores.redis.keys import Keys, queue_of
 from talo.wire.message import Message
 
-__all__ = ["Groups"]
+__all__ = ["Groups", "part_of"]
 
 #: Groups, or parts, of one script.
 _STEP = 200
 
 Sendable = Callable[[Sequence[Message]], list[Part]]
+
+
+def part_of(keys: Keys, part: GroupPart, sendable: Sendable) -> list[Part]:
+    """A part as the scripts take it."""
+    if part.then is None:
+        return [part.group, part.member, part.index, part.payload, part.grows, "", "", ""]
+    place, raw = sendable([part.then])[:2]
+    keep = "" if part.keep is None else max(1, round(part.keep * 1000))
+    return [keys.group(part.group), part.member, part.index, part.payload, 0, place, raw, keep]
 
 
 class Groups:
@@ -66,13 +75,25 @@ class Groups:
         for at in range(0, len(parts), _STEP):
             arguments: list[Part] = [self._keys.prefix]
             for part in parts[at : at + _STEP]:
-                arguments += (part.group, part.member, part.index, part.payload, part.grows)
+                arguments += part_of(self._keys, part, self._sendable)
             reply = self._client.run(scripts.GROUP_PARTS, *arguments)
             for place, raw in zip(reply[::2], reply[1::2], strict=True):
                 message = delivery_of(Lease("", 0), queue_of(place), raw).message
                 assert message is not None
                 found.append(message)
         return found
+
+    def open_celery(self, group_id: str, size: int, expires: float | None) -> None:
+        """Say how many members a chord in Celery's form has, as Celery's clients do."""
+        base = self._keys.group(group_id)
+        until: tuple[Part, ...] = () if expires is None else ("PX", max(1, round(expires * 1000)))
+        commands = [pack("DEL", base + b".c"), pack("SET", base + b".s", size, *until)]
+        self._client.pipeline(commands, self._client.deadline())
+
+    def celery_parts(self, group_id: str) -> list[bytes]:
+        """The parts of a chord in Celery's form, in its order."""
+        parts: list[bytes] = self._client.call("ZRANGE", self._keys.group(group_id) + b".j", 0, -1)
+        return parts
 
     def forget(self, group_ids: Sequence[str]) -> None:
         """Delete records and parts."""

@@ -10,23 +10,31 @@ import os
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
 from talo.stores.redis.connection import Connection, DeadlinePassed
 
-__all__ = ["Pool"]
+__all__ = ["Limits", "Pool"]
 
 #: Seconds after which an idle connection is looked at before use: a command must not be lost in a socket that the
 #: server has closed.
 _TRUSTED = 1.0
 
 
-class Pool:
-    """Lends connections to threads. Invariant: ``len(_all) <= limit``, and ``_idle`` holds those of them that nobody
-    has."""
+class Limits(NamedTuple):
+    """How many connections there may be, and the longest wait for one of them in seconds (None: the operation's)."""
 
-    def __init__(self, make: Callable[[], Connection], limit: int) -> None:
+    connections: int
+    wait: float | None = None
+
+
+class Pool:
+    """Lends connections to threads. Invariant: ``len(_all) <= limits.connections``, and ``_idle`` holds those of
+    them that nobody has."""
+
+    def __init__(self, make: Callable[[], Connection], limits: Limits) -> None:
         self._make = make
-        self._limit = limit
+        self._limit, self._wait = limits
         self._all: set[Connection] = set()
         self._reset()
 
@@ -83,6 +91,7 @@ class Pool:
             self._freed.notify()
 
     def _grow(self, deadline: float) -> Connection:
+        patience = deadline if self._wait is None else min(deadline, monotonic() + self._wait)
         with self._freed:
             self._waiting += 1
             try:
@@ -91,7 +100,7 @@ class Pool:
                         return self._idle.pop()
                     if len(self._all) + self._opening < self._limit:
                         break
-                    left = deadline - monotonic()
+                    left = patience - monotonic()
                     if left <= 0 or not self._freed.wait(left):
                         raise DeadlinePassed(f"all {self._limit} connections were busy until the time was over")
             finally:

@@ -102,6 +102,12 @@ class RedisResults(ResultBackend):
     def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
         return self._groups.add(parts)
 
+    def open_celery_chord(self, group_id: str, size: int, expires: float | None) -> None:
+        self._groups.open_celery(group_id, size, expires)
+
+    def celery_parts(self, group_id: str) -> list[bytes]:
+        return self._groups.celery_parts(group_id)
+
     def close_groups(self, group_ids: Sequence[str]) -> None:
         self._groups.forget(group_ids)
 

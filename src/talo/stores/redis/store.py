@@ -14,16 +14,18 @@ from talo.stores.redis.address import parse_url
 from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
 from talo.stores.redis.bus import RedisBus
 from talo.stores.redis.client import Client
-from talo.stores.redis.connection import pack
+from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
+from talo.stores.redis.pool import Limits
 from talo.stores.redis.results import RedisResults
 from talo.stores.redis.schedules import RedisSchedules
 
 __all__ = ["RedisStore"]
 
 _TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
+_LIMITS = ("max_connections", "pool_timeout", "connect_timeout", "client_name")
 
 
 class RedisStore(Store):
@@ -31,8 +33,9 @@ class RedisStore(Store):
 
     ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
     (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
-    connections of one process, those that listen for results or on the bus aside. ``ssl_*``: as in redis-py, for
-    ``rediss://``.
+    connections of one process, those that listen for results or on the bus aside; ``pool_timeout`` the wait for a free
+    one and ``connect_timeout`` connecting, in seconds, both within the operation's own time. ``client_name`` is what
+    the server calls them. ``ssl_*``: as in redis-py, for ``rediss://``.
     """
 
     broker: RedisBroker
@@ -46,6 +49,9 @@ class RedisStore(Store):
         priority_order: Literal["high-first", "low-first"] = "high-first",
         keyprefix: str = "",
         max_connections: int = 3,
+        pool_timeout: float | None = None,
+        connect_timeout: float | None = None,
+        client_name: str = "talo",
         **options: Any,
     ) -> None:
         _check(options)
@@ -57,7 +63,8 @@ class RedisStore(Store):
             raise ImproperlyConfigured("max_connections is at least 2: one may wait for work while another sends")
         self._address = parse_url(url, options)
         keys = Keys(keyprefix, high_first=priority_order == "high-first")
-        self._client = Client(self._address, keys, timeout, max_connections)
+        made = Connecting(client_name, connect_timeout)
+        self._client = Client(self._address, keys, timeout, Limits(max_connections, pool_timeout), made)
         self.features = Features(
             name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE, schedules=True
         )
@@ -105,7 +112,7 @@ class RedisStore(Store):
 def _check(options: dict[str, Any]) -> None:
     for name in options:
         if name not in _TLS_OPTIONS:
-            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", "max_connections"]
+            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", *_LIMITS]
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ImproperlyConfigured(f"{name} is no option of the Redis store{hint}")

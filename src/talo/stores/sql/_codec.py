@@ -74,7 +74,7 @@ def message(queue: str, priority: int, head: bytes, body: bytes) -> tuple[Messag
     try:
         found = _decode(head)
     except msgspec.MsgspecError as error:
-        return None, f"the head of the row cannot be read: {error}"
+        return None, f"bad_headers: the head of the row cannot be read: {error}"
     return (
         Message(
             queue=queue,

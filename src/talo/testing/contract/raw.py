@@ -28,20 +28,21 @@ class RawContract(ContractCase):
         # Then the good ones are as ever, and the bad one carries its bytes and a reason
         assert bodies([before, after]) == ["before", "after"]
         assert (bad.message, bad.raw, bad.queue) == (None, raw, "q")
-        assert bad.fault
+        word, _, text = (bad.fault or "").partition(": ")
+        assert word.isidentifier() and text
         assert store.broker.held("me")[1].fault == bad.fault
 
     def test_it_becomes_a_dead_letter_with_its_bytes(self, place: Place, store: Store) -> None:
         store.broker.open("me", worker="w", slots=1, lease=30)
         place.push_raw("q", b"\x01nonsense")  # type: ignore[attr-defined]
         [bad] = store.broker.turn([], "me", ["q"], 10).deliveries
-        store.broker.settle([end(bad, Verdict.DEAD, death=death(reason="malformed", text=bad.fault or ""))])
+        store.broker.settle([end(bad, Verdict.DEAD, death=death(reason="not_json", text=bad.fault or ""))])
         [letter] = store.broker.dead()
         assert (letter.message, letter.raw, letter.queue, letter.death.reason) == (
             None,
             b"\x01nonsense",
             "q",
-            "malformed",
+            "not_json",
         )
         assert store.broker.dead_replace([letter.id], []) == 1
 

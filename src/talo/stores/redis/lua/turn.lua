@@ -8,7 +8,8 @@
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
 --       to send, number of parts (0 or 1), group that it closes ('' none)
---     per part:    group, member, index, payload, how many more members it adds
+--     per part:    group, member, index, payload, how many more members it adds, and for a chord that
+--                  Celery sent (then group is its key): list, raw, milliseconds to keep; else three times ''
 --     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
 --     per message: list, raw, due ('' at once)
 --     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
@@ -86,7 +87,7 @@ for i = 1, tonumber(ARGV[7]) do
   local results, sends = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local part, closes = tonumber(ARGV[at + 6]), ARGV[at + 7]
   local member = at + 7
-  at = member + 5 * part
+  at = member + 8 * part
   local key = held == '' and leases or leases_of(held)
   local value = verdict ~= '0' and call('HGET', key, token)
   local found = call('HDEL', key, token) == 1
@@ -96,7 +97,8 @@ for i = 1, tonumber(ARGV[7]) do
     found, verdict = false, '0'
   elseif found then
     if part == 1 then
-      local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5])
+      local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5], false,
+        ARGV[member + 6], ARGV[member + 7], ARGV[member + 8])
       if list then
         send(list, raw, '')
       end

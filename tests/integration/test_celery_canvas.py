@@ -90,7 +90,8 @@ def test_a_failed_member_fails_the_chord_on_either(client: Talo, celery: CeleryC
     for _ in range(3):
         with pytest.raises(CeleryError, match="Dependency"):
             celery(
-                "chord([s('add', 1, 1), s('fails', 'no'), s('add', 2, 2)], s('echo')).apply_async().get(timeout=30, follow_parents=False)"
+                "chord([s('add', 1, 1), s('fails', 'no'), s('add', 2, 2)], s('echo'))"
+                ".apply_async().get(timeout=30, follow_parents=False)"
             )
         header = [s(client, "add", 1, 1), s(client, "fails", "no"), s(client, "add", 2, 2)]
         with pytest.raises(ChordError, match="Dependency"):

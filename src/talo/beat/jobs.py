@@ -135,6 +135,8 @@ def job_of(app: Any, name: str, entry: Any) -> Job:
         local=local,
         **_policy(entry),
     )
+    if definition.limit and app.result_store is None:
+        raise ValueError("overlap and max_instances need a result backend: it tells when a run has ended")
     return Job(name, definition, schedule, (args, kwargs, options), bool(entry.get("enabled", True)))
 
 

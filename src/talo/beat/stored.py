@@ -281,13 +281,17 @@ class StoreScheduler(Scheduler):
         job = self._book.jobs[change.name]
         assert job is not None
         for run in change.runs:
+            facts: dict[str, Any]
             if run.task_id is not None:
-                log.info("Scheduler: Sending due task %s (%s)", change.name, job.definition.task)
+                facts = {"action": "tick", "schedule": change.name, "task_id": run.task_id}
+                log.info("Scheduler: Sending due task %s (%s)", change.name, job.definition.task, extra=facts)
                 log.debug("%s sent. id-> %s", job.definition.task, run.task_id)
             elif run.fate != "failed":
+                facts = {"action": run.fate, "schedule": change.name, "count": run.count}
+                level = logging.INFO if run.fate == "skipped" else logging.WARNING
                 what = "skipped, one is going on" if run.fate == "skipped" else run.fate
                 count = "a run" if run.count == 1 else f"{run.count} runs"
-                log.warning("The periodic task %r: %s %s", change.name, count, what)
+                log.log(level, "The periodic task %r: %s %s", change.name, count, what, extra=facts)
         for tell in told:
             tell()
 

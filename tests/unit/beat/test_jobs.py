@@ -88,6 +88,14 @@ def test_a_bad_entry_says_why(entry: Any, text: str) -> None:
         job_of(app, "n", entry)
 
 
+def test_overlap_is_refused_where_no_result_tells_of_an_end() -> None:
+    with Talo("silent", broker="memory://silent", backend="disabled://", set_as_current=False) as silent:
+        assert job_of(silent, "n", GOOD)
+        for policy in ({"overlap": "skip"}, {"max_instances": 2}):
+            with pytest.raises(ValueError, match="result backend"):
+                job_of(silent, "n", {**GOOD, **policy})
+
+
 def test_a_definition_that_cannot_be_read_says_so() -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         job_of_definition(app, "n", b"{")

@@ -186,6 +186,7 @@ def test_the_log_file_takes_the_lines_and_modules_to_include_their_tasks(project
         # Then
         assert f"  . {project.name}_more.extra\n" in worker.out.read_text()
         assert ".> task events: ON\n" in worker.out.read_text()
+        assert "Note: worker_send_task_events has no effect yet" in worker.err.read_text()
     assert " ready." not in worker.err.read_text()
 
 
@@ -210,3 +211,25 @@ def test_django_s_system_checks_stop_a_worker_unless_they_are_skipped(project: P
     project.process("--skip-checks", "-A", project.name, "worker", "-X", "celery", env=env).says_in_one_line(
         "no queue is left"
     )
+
+
+def test_log_pid_file_and_umask_may_be_settings_and_what_has_no_effect_yet_is_said(project: Project) -> None:
+    # Given settings in place of options, and one that is coming
+    said = ["worker_logfile=%n.log", "worker_pidfile=%n.pid", "worker_umask=077", "broker_connection_max_retries=7"]
+    log, pid = project.directory / "w1.log", project.directory / "w1.pid"
+    # When
+    with running(project, "-l", "info", "-n", "w1@test", *said) as worker:
+        worker.says(" ready.", log)
+        # Then they hold as the options do
+        assert int(pid.read_text()) == worker.process.pid
+        assert (log.stat().st_mode & 0o777, pid.stat().st_mode & 0o077) == (0o600, 0)
+        # And the worker does not pass over what it cannot do
+        assert worker.err.read_text().count("Note: broker_connection_max_retries has no effect yet: ") == 1
+    assert not pid.exists()
+
+
+def test_a_umask_that_is_none_is_refused_wherever_it_stands(project: Project) -> None:
+    for command in ("worker", "beat"):
+        told = project.process("-A", project.name, command, env={f"TALO_{command.upper()}_UMASK": "9"})
+        assert told.code == 2
+        told.says_in_one_line("umask '9' is not an octal number such as 022")

@@ -256,6 +256,9 @@ class Reject(TaskPredicate):
         self.requeue = requeue
         super().__init__(reason, requeue)
 
+    def __str__(self) -> str:
+        return "rejected" if self.reason is None else str(self.reason)
+
     def __repr__(self) -> str:
         return f"reject requeue={self.requeue}: {self.reason}"
 
@@ -336,18 +339,22 @@ class BackendStoreError(BackendError):
         super().__init__(*args, **kwargs)
 
 
+def _over(limit: str, args: tuple[Any, ...]) -> str:
+    return f"{limit} of {args[0]} s exceeded" if args else f"{limit} exceeded"
+
+
 class SoftTimeLimitExceeded(Exception):
     """Raised inside a task whose soft limit has passed; it may catch it and clean up."""
 
     def __str__(self) -> str:
-        return f"SoftTimeLimitExceeded{self.args!s}"
+        return _over("soft time limit", self.args)
 
 
 class TimeLimitExceeded(Exception):
     """Recorded for a task that was stopped at its hard limit; the argument is the limit in seconds."""
 
     def __str__(self) -> str:
-        return f"TimeLimitExceeded{self.args!s}"
+        return _over("time limit", self.args)
 
 
 class WorkerLostError(Exception):

@@ -151,9 +151,11 @@ def test_a_hard_limit_ends_a_task_that_does_not_end(name: str, app: Talo, worker
     # Given a task that spins, or sleeps in C
     result = send(app, name, *([60] if name == "nap" else []), time_limit=0.5)
     # Then it is recorded as over its limit, and the slot serves again
-    with pytest.raises(errors.TimeLimitExceeded):
+    with pytest.raises(errors.TimeLimitExceeded) as caught:
         result.get(timeout=LONG)
+    assert (caught.value.args, str(caught.value)) == ((0.5,), "time limit of 0.5 s exceeded")
     assert send(app, "add", 1, 1).get(timeout=LONG) == 2
+    assert "TimeLimitExceeded()" not in worker.output()
 
 
 @pytest.mark.promise("L02")

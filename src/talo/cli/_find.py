@@ -150,9 +150,9 @@ def _broken(module_name: str, error: BaseException) -> Refused:
     else:
         mend = "correct that line (TALO_DEBUG=1 shows the traceback)"
     where = f", {place}" if place else ""
-    return Refused(
-        f"the module {module_name} cannot be imported{where}: {joined(cause).rstrip('?.')}. To mend it, {mend}"
-    )
+    said = joined(cause).rstrip(".")
+    stop = "" if said.endswith("?") else "."
+    return Refused(f"the module {module_name} cannot be imported{where}: {said}{stop} To mend it, {mend}")
 
 
 def _first_missing(module_name: str) -> bool:

@@ -97,6 +97,7 @@ def planned_for(task: TaskLike, request: Context, exc: BaseException) -> Retry |
         countdown = backoff(task, request.retries)
     limit = settings.pop("max_retries", None)
     limit = getattr(task, "override_max_retries", limit)
+    frames = exc.__traceback__
     try:
         plan(
             task,
@@ -111,6 +112,8 @@ def planned_for(task: TaskLike, request: Context, exc: BaseException) -> Retry |
         return retry
     except BaseException as final:
         if final is exc:
+            # It was raised again to say so; its traceback is to end, and to begin, where the task's own frames do.
+            exc.__traceback__ = frames
             return None
         raise
     raise AssertionError("a plan either raises Retry or the failure")

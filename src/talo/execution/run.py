@@ -57,6 +57,7 @@ class Run:
         "ended",
         "exc",
         "guard",
+        "hard",
         "outcome",
         "plan",
         "request",
@@ -77,6 +78,8 @@ class Run:
         #: What can raise an exception where a coroutine waits, while one runs.
         self.guard: Guard | None = None
         self.token: Token[Frame | None] | None = None
+        #: The hard limit in seconds that holds for it, for the exception that tells of it.
+        self.hard: float | None = None
         self.started = 0.0
         self.ended = 0.0
 
@@ -108,6 +111,8 @@ class Run:
         """The function raised. Decide the outcome and take its steps; ``skip`` frames of ours are above the user's."""
         self.ended = time.monotonic()
         self.exc = exc
+        if isinstance(exc, TimeLimitExceeded) and not exc.args and self.hard:
+            exc.args = (self.hard,)
         if isinstance(exc, HandedBack) and not self.plan.task.at_most_once:
             self.outcome = Outcome.BACK
         elif isinstance(exc, Ignore):

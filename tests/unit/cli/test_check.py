@@ -128,3 +128,13 @@ def test_a_report_says_what_is_installed_and_hides_secrets(project: Project) -> 
         assert words in told.out
     assert "redis://:**@127.0.0.1:1/0" in told.out
     assert "hunter2" not in told.out
+
+
+def test_a_single_start_is_one_start(project: Project) -> None:
+    # Given
+    module = f"{project.name}_brief"
+    project.write(module, "from talo import Talo\n\napp = Talo(task_max_deliveries=1)\n\n\n@app.task\ndef f(): ...\n")
+    # When
+    rows = project.talo("-A", module, "check", "--offline").rows
+    # Then
+    assert [row[1] for row in rows if row[0] == f"{module}.f"] == ["at least once, up to 1 start"]

@@ -121,7 +121,7 @@ def test_settings_that_cannot_be_used_in_the_constructor_are_told_with_their_lin
     # When
     told = project.talo("-A", module, "queues")
     # Then
-    told.says_in_one_line("line 3", "task_serialiser is not a setting; did you mean task_serializer")
+    told.says_in_one_line("line 3", "task_serialiser is not a setting; did you mean task_serializer? To mend it, ")
 
 
 def test_without_a_name_a_worker_says_how_to_name_one(project: Project) -> None:

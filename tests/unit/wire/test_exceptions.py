@@ -82,6 +82,23 @@ def test_a_loaded_class_comes_back_with_its_arguments(exc: Exception) -> None:
     assert vars(back) == vars(exc)
 
 
+@pytest.mark.parametrize(
+    ("exc", "text", "data"),
+    [
+        (errors.TimeLimitExceeded(1), "time limit of 1 s exceeded", [1]),
+        (errors.TimeLimitExceeded(), "time limit exceeded", []),
+        (errors.SoftTimeLimitExceeded(0.5), "soft time limit of 0.5 s exceeded", [0.5]),
+        (errors.Reject("no"), "no", ["no", False]),
+        (errors.Reject(), "rejected", [None, False]),
+    ],
+    ids=repr,
+)
+def test_what_people_read_is_a_sentence_and_the_wire_stays_as_celery_has_it(
+    exc: Exception, text: str, data: list[Any]
+) -> None:
+    assert (str(exc), exception_to_data(exc)["exc_message"]) == (text, data)
+
+
 @pytest.mark.promise("R05")
 def test_a_class_that_is_not_loaded_has_a_stand_in() -> None:
     # When

@@ -412,3 +412,36 @@ def test_the_reason_of_bytes_that_make_no_message_is_the_word_itself(app: Talo) 
     assert isinstance(settlement, Settlement) and settlement.death is not None
     assert (settlement.death.reason, settlement.death.text) == (word, text)
     assert word in {fault.value for fault in Fault}
+
+
+def test_the_traceback_of_an_exhausted_retry_begins_with_the_task(app: Talo) -> None:
+    # Given a task whose retries are used up
+    @app.task(name="tries", autoretry_for=(ValueError,), max_retries=0)
+    def tries() -> None:
+        raise ValueError("no")
+
+    tries.apply_async()
+    [delivery] = fetch(app, "me")
+    run = Intake(app.env, lambda _task_id: False, 1.0).admit(delivery)
+    assert isinstance(run, Run)
+    # When it fails
+    call_sync(run)
+    # Then nothing of Talo's own stands above it
+    assert run.einfo is not None
+    frames = [line for line in run.einfo.traceback.splitlines() if line.startswith("  File")]
+    assert [line.partition(", in ")[2] for line in frames] == ["tries"]
+
+
+def test_the_text_of_a_rejected_task_is_the_reason_it_gave(app: Talo) -> None:
+    @app.task(name="rejects")
+    def rejects() -> None:
+        raise errors.Reject("not today")
+
+    rejects.apply_async()
+    [delivery] = fetch(app, "me")
+    run = Intake(app.env, lambda _task_id: False, 1.0).admit(delivery)
+    assert isinstance(run, Run)
+    call_sync(run)
+    settlement = settlement_of(run)
+    assert settlement.death is not None
+    assert (settlement.death.reason, settlement.death.text) == ("rejected", "not today")

@@ -9,7 +9,6 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-from talo.errors import TimeLimitExceeded
 from talo.execution.limits import limits_of
 from talo.execution.run import Outcome, Run
 from talo.execution.settle import settlement_of
@@ -112,7 +111,7 @@ class Pool(ABC):
         now = time.monotonic()
         options = self.host.options
         hard, soft = limits_of(run.plan.limits, run.call.timelimit)
-        hard = hard or options.time_limit
+        hard = run.hard = hard or options.time_limit
         soft = soft or options.soft_time_limit
         assert run.delivery is not None
         self.board.start(slot, run.delivery.lease.token, now, now + soft if soft else 0.0, now + hard if hard else 0.0)
@@ -121,9 +120,6 @@ class Pool(ABC):
         """Settle a run and take it off the board; False when the ring is full."""
         if run.outcome is Outcome.FAILURE:
             self.failed += 1
-            if isinstance(run.exc, TimeLimitExceeded) and not run.exc.args:
-                hard, _ = limits_of(run.plan.limits, run.call.timelimit)
-                run.exc.args = (hard or self.host.options.time_limit,)
         kept = self.settler.add(settlement_of(run))
         # First settled, then off the board: a death in between finds the settlement in the ring.
         self.board.end(slot)

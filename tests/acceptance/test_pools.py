@@ -228,6 +228,14 @@ def test_a_running_task_stops_when_it_is_terminated(name: str, app: Talo, worker
     assert send(app, "add", 1, 1).get(timeout=LONG) == 2
 
 
+def test_a_running_step_stops_when_the_root_of_its_workflow_is_terminated(app: Talo, worker: Worker) -> None:
+    result = send(app, "spin", root_id="the-root")
+    eventually(lambda: _assert(worker.trace.count("start")[result.id] == 1), LONG)
+    app.AsyncResult("the-root").revoke(terminate=True)
+    with pytest.raises(errors.TaskRevokedError, match="terminated"):
+        result.get(timeout=LONG)
+
+
 @pytest.mark.promise("L03")
 def test_a_task_that_is_revoked_before_it_starts_does_not_start(
     app: Talo, broker: str, pool: str, tmp_path: Path

@@ -231,20 +231,23 @@ class Agent:
     # -- the cancelled -----------------------------------------------------------------------------------------------
 
     def _cancel(self) -> None:
-        """Have the tasks stopped that run here and have been terminated. A task is named by its token: a later run is
-        never hit."""
+        """Have the tasks stopped that run here and have been terminated, they or the root of their workflow. A task is
+        named by its token: a later run is never hit."""
         for share in self._shares:
             running = {entry.token for entry in share.board.running()}
             if not running:
                 continue
-            held = {
-                d.message.id: d.lease.token
-                for d in self._broker.held(share.board.owner)
-                if d.lease.token in running and d.message is not None and d.message.id is not None
+            held = [(d.lease.token, d.message) for d in self._broker.held(share.board.owner) if d.message is not None]
+            names = {
+                token: {name for name in (message.id, message.headers.get("root_id")) if isinstance(name, str)}
+                for token, message in held
+                if token in running
             }
-            for task_id in self._app.store.locks.marked("terminated", list(held)):
-                log.info("Terminating %s", task_id, extra={"action": "terminate", "task_id": task_id})
-                self._line.report("cancel", share.number, held[task_id])
+            terminated = self._app.store.locks.marked("terminated", list(set().union(*names.values())))
+            for token, known in names.items():
+                if not terminated.isdisjoint(known):
+                    log.info("Terminating %s", ", ".join(sorted(known)), extra={"action": "terminate"})
+                    self._line.report("cancel", share.number, token)
 
     # -- threads -----------------------------------------------------------------------------------------------------
 

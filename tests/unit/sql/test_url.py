@@ -20,7 +20,7 @@ def test_the_scheme_chooses_the_store() -> None:
 
 def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"did you mean sqlite://\?.*redis://"):
-        open_store("sqlight:///x.db")
+        open_store("sqllite:///x.db")
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "pyamqp", "postgresql", "mysql", "sqs", "django"])

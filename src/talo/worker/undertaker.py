@@ -13,6 +13,7 @@ from talo.errors import Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.limits import limits_of
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
+from talo.util.text import count as words_of
 from talo.worker.intake import Intake
 from talo.worker.lines import Death
 from talo.worker.ring import Ring
@@ -184,14 +185,14 @@ class Undertaker:
             settlement.delay = lost_delay(task, delivery.deliveries)
             return settlement
         log.error(
-            "Task %s[%s] lost its process %d times (last: %s)",
+            "Task %s[%s] lost its process %s (last: %s)",
             task.name,
             run.call.id,
-            count,
+            words_of(count, "time"),
             status,
             extra={"action": "worker_lost"},
         )
-        exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {count} times.")
+        exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})
 
 

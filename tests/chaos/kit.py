@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from talo import errors
 from talo.app.app import Talo
 from tests.support import eventually
 from tests.workers import Trace, Worker
@@ -208,15 +209,28 @@ class Judge:
 
 
 @contextlib.contextmanager
-def stopped(pids: Sequence[int]) -> Iterator[None]:
-    """These processes stand still (SIGSTOP) meanwhile."""
-    for pid in pids:
-        kill(pid, signal.SIGSTOP)
+def stopped(pids: Sequence[int], app: Talo | None = None) -> Iterator[None]:
+    """These processes stand still (SIGSTOP) meanwhile; with ``app``, at a moment at which none of them holds the lock
+    of a database file, for then everybody would stand still with them."""
+    while True:
+        for pid in pids:
+            kill(pid, signal.SIGSTOP)
+        if app is None or _writable(app):
+            break
+        for pid in pids:
+            kill(pid, signal.SIGCONT)
     try:
         yield
     finally:
         for pid in pids:
             kill(pid, signal.SIGCONT)
+
+
+def _writable(app: Talo) -> bool:
+    try:
+        return app.store.locks.acquire("probe", "tests", 1.0)
+    except errors.OperationalError:
+        return False
 
 
 def roles(app: Talo, worker: Worker) -> dict[str, list[int]]:

@@ -44,7 +44,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(broker: str, app: Ta
         sleeper = fleet.last
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(len(fleet.trace.count("start")) >= 2), LONG)
-        with stopped([sleeper.pid, *sleeper.descendants()]):
+        with stopped([sleeper.pid, *sleeper.descendants()], app):
             # When it stands still for so long that others have run all that it held
             fleet.start()
             judge.wait()
@@ -69,7 +69,7 @@ def test_what_a_sleeper_had_fetched_and_not_started_is_forgotten(broker: str, ap
         sleeper = fleet.last
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(any(info.held > 80 for info in app.store.broker.owners())), LONG)
-        with stopped([sleeper.pid, *sleeper.descendants()]):
+        with stopped([sleeper.pid, *sleeper.descendants()], app):
             held = max(info.held for info in app.store.broker.owners())
             fleet.start()
             judge.wait()
@@ -93,7 +93,7 @@ def test_an_agent_that_stands_still_harms_nobody(broker: str, app: Talo, tmp_pat
         eventually(lambda: check(roles(app, sleeper)["agent"]), LONG)
         [agent] = roles(app, sleeper)["agent"]
         fleet.start()
-        with stopped([agent]):
+        with stopped([agent], app):
             for_seconds(4 * LEASE)
         # Then all ends well, and both work on
         judge = Judge(app, fleet.trace, ids)
@@ -116,7 +116,7 @@ def test_alone_a_worker_does_not_reap_itself(broker: str, app: Talo, tmp_path: P
     ids = linked(app, "nap", 10, 0.3)
     with Fleet(broker, tmp_path, "-c", "2", env=ENV) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) >= 2), LONG)
-        with stopped([fleet.last.pid, *fleet.last.descendants()]):
+        with stopped([fleet.last.pid, *fleet.last.descendants()], app):
             for_seconds(3 * LEASE)
         judge = Judge(app, fleet.trace, ids)
         judge.wait()

@@ -57,7 +57,7 @@ def document(
         "when": when,
         "machine": dict(machine),
         "versions": dict(versions),
-        "repeat": repeat,
+        "repeat": {name: repeat for name in samples},
         "measures": {
             name: {
                 peer: {
@@ -87,12 +87,19 @@ def markdown(results: Mapping[str, Any], titles: Mapping[str, str]) -> str:
                 lines.append(_row(measure, figure, peers, titles))
     lines += [
         "",
-        f"Medians of {results['repeat']}, all in one run ({results['when'][:10]}), on {machine['cores']} cores of "
+        f"{_repeats(results['repeat'])}, each measure with all its peers in one run ({results['when'][:10]}), on "
+        f"{machine['cores']} cores of "
         f"{machine['cpu']}, {machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}. "
         f"Redis {machine['redis']} without persistence on the same cores; two worker processes each, in each library's "
         f"own best configuration, logging at WARNING. {versions}. `make bench` repeats it.",
     ]
     return "\n".join(lines)
+
+
+def _repeats(repeats: Mapping[str, int]) -> str:
+    most = max(repeats.values(), default=0)
+    fewer = [f"{name} {count}" for name, count in repeats.items() if count != most]
+    return f"Medians of {most}" + (f" ({', '.join(fewer)})" if fewer else "")
 
 
 def _row(measure: Measure, figure: Figure, peers: Mapping[str, Any], titles: Mapping[str, str]) -> str:
@@ -124,6 +131,12 @@ def _ratio(figure: Figure, talo: float | None, other: float | None) -> str:
 def write(results: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
     """Write bench/results.json and the README's table; return what was written."""
     path = ROOT / "bench/results.json"
+    if path.exists():
+        # What was measured before and not now stays.
+        before = json.loads(path.read_text(encoding="utf-8"))
+        joined = {key: {**before[key], **results[key]} for key in ("versions", "repeat", "measures")}
+        results = {**results, **joined}
+        results["measures"] = {name: joined["measures"][name] for name in MEASURES if name in joined["measures"]}
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [path.name, *publish(results, titles, ROOT / "README.md")]
 

@@ -65,7 +65,7 @@ class TaloPeer(Peer):
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:
         command = ["talo", "-A", "bench.peers.talo", "worker", "-l", "WARNING"]
-        pool = ["-P", "asyncio", "-c", "100"] if measure == "sleep" else ["-c", "2"]
+        pool = ["-P", "asyncio", "-c", "100", "--children", "2"] if measure == "sleep" else ["-c", "2"]
         return [[*command, *pool]]
 
     def produce(self, n: int) -> None:

@@ -81,6 +81,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-P", "--pool", callback=_pool, metavar="POOL", help="processes (prefork), threads, asyncio or solo."),
     click.option("-c", "--concurrency", type=SLOTS, metavar="N", help="How many tasks run at a time, or auto."),
     click.option(
+        "--children",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Spread the slots of threads or asyncio over N processes.",
+    ),
+    click.option(
         "-O",
         "--optimization",
         type=click.Choice(["default", "fair"]),

@@ -99,7 +99,7 @@ def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:
     """What ``run_worker`` is told; options that were not given are left out."""
     same = (
         "pool", "concurrency", "prefetch_multiplier", "disable_prefetch", "time_limit", "soft_time_limit",
-        "max_tasks_per_child", "max_memory_per_child", "start_method", "grace", "loglevel", "beat",
+        "max_tasks_per_child", "max_memory_per_child", "start_method", "grace", "children", "loglevel", "beat",
         "scheduler",
     )  # fmt: skip
     arguments = {name: options[name] for name in same if options[name] is not None}

@@ -227,6 +227,7 @@ class Agent:
         self._undertaker.relieve(board.owner, share.take_tokens(), share.ring.read() if single else [])
         if single:
             self._relieved[share.number] = running[0].token
+            self._common.call_for_waiter()
 
     # -- the cancelled -----------------------------------------------------------------------------------------------
 

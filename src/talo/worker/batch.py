@@ -10,6 +10,8 @@ __all__ = ["BatchSize"]
 #: What one turn may bring at most: a message of a kilobyte each makes a quarter of a megabyte, and the token pipe
 #: takes 500 in one piece.
 LARGEST = 256
+#: Seconds: some times what a wake-up and a round trip take.
+QUICK = 0.002
 
 
 class BatchSize:
@@ -32,6 +34,10 @@ class BatchSize:
             # Long runs count at once, short ones slowly: asking for too many hurts, asking for too few costs a round
             # trip.
             self._mean = mean if self._mean is None or mean > self._mean else self._mean * 0.7 + mean * 0.3
+
+    def takes_long(self, runs: int) -> bool:
+        """Whether so many runs may take longer than it takes to wake another process."""
+        return self._mean is None or self._mean * runs / self._slots > QUICK
 
     def limit(self) -> int:
         """Return how many tasks a child that has none left should ask for."""

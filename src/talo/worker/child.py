@@ -121,7 +121,10 @@ class Child:
                 continue
             deliveries = self._turn(limit)
             if deliveries:
-                self._baton.pass_on()
+                if len(deliveries) >= limit or self._batch.takes_long(len(deliveries)):
+                    # There may be more, or this child is busy for a while: somebody else has to wait for work. Else it
+                    # is back before another one would be awake.
+                    self._baton.pass_on()
                 self._feed(deliveries)
                 self._after_batch()
             elif deliveries is not None and not settler.pending and not self._draining and limit:

@@ -44,6 +44,7 @@ class WorkerArguments(TypedDict, total=False):
     max_memory_per_child: int | None
     start_method: str | None
     grace: float | None
+    children: int | None
     beat: bool | None
     scheduler: str | None
     schedule_filename: str | None
@@ -104,6 +105,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         pool=pool,
         concurrency=concurrency,
         start_method=method,
+        children=_children(pool, concurrency, arguments.get("children") or 1),
         lease=conf.worker_lease,
         batch_time=conf.worker_batch_time,
         prefetch=prefetch or None,
@@ -141,6 +143,14 @@ def _select_queues(app: Talo, selected: str | None, excluded: str | None) -> Non
         app.queues.deselect(excluded)
     if not app.queues.consume_from:
         raise ImproperlyConfigured("no queue is left to consume from: see -Q and -X")
+
+
+def _children(pool: str, concurrency: int, children: int) -> int:
+    if children < 1 or children > concurrency:
+        raise ImproperlyConfigured(f"{children} children cannot share {concurrency} slots")
+    if children > 1 and pool not in ("threads", "asyncio"):
+        raise ImproperlyConfigured(f"--children is for the pools threads and asyncio; for {pool} say --concurrency")
+    return children
 
 
 def _memory(limit: int | None) -> int | None:

@@ -30,6 +30,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     #: ``fork`` or ``spawn``.
     start_method: str = "fork"
+    #: Pools of threads or coroutines spread their slots over so many processes.
+    children: int = 1
     lease: float = 30.0
     #: How much work a child fetches at once, by the measured run time.
     batch_time: float = 0.1
@@ -59,9 +61,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def processes(self) -> int:
         """How many children it has."""
-        return self.concurrency if self.pool == "processes" else 1
+        return self.concurrency if self.pool == "processes" else self.children
 
     @property
     def slots(self) -> int:
         """How many tasks one child runs at a time."""
-        return self.concurrency if self.pool in ("threads", "asyncio") else 1
+        return -(-self.concurrency // self.children) if self.pool in ("threads", "asyncio") else 1

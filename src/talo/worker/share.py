@@ -85,8 +85,8 @@ class Common:
         """Return this process's hand for the baton."""
         return Baton(*self.handles)
 
-    def note_death(self) -> None:
-        """A child has died, perhaps with the baton or with the byte that called for it."""
+    def call_for_waiter(self) -> None:
+        """Nobody may be waiting for work: a child has died, perhaps with the baton, or is held up by a long task."""
         wake(self.handles.baton_write)
 
 

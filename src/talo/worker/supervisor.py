@@ -156,7 +156,7 @@ class Supervisor:
             deliberate=member.killed,
         )
         self._unburied[share.number] = death
-        self._common.note_death()
+        self._common.call_for_waiter()
         self._line.tell(death)
         if code not in (0, RECYCLE) and not member.killed:
             log.error(

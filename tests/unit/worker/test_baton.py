@@ -66,8 +66,17 @@ def test_it_is_free_when_its_holder_dies(common: Common) -> None:
     assert not mine.wait(0.0, ())
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    common.note_death()
+    common.call_for_waiter()
     assert mine.wait(LONG, ())
+
+
+def test_one_is_called_although_the_holder_keeps_it(common: Common) -> None:
+    # Given a holder that is held up by a task
+    holder, other = common.baton(), common.baton()
+    assert holder.wait(0.0, ())
+    common.call_for_waiter()
+    # Then another waits for work in its place
+    assert other.wait(LONG, ())
 
 
 def test_other_news_ends_the_wait(common: Common) -> None:

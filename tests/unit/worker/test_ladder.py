@@ -86,6 +86,14 @@ def test_one_long_task_shrinks_the_batch_at_once() -> None:
     assert batch.limit() == 1
 
 
+def test_what_is_known_to_be_quick_is_not_long() -> None:
+    batch = BatchSize(1, 0.1, None)
+    assert batch.takes_long(1)
+    batch.note(10, 10 * 50e-6)
+    assert not batch.takes_long(10)
+    assert batch.takes_long(100)
+
+
 @pytest.mark.parametrize(("prefetch", "slots", "largest"), [(1, 1, 1), (4, 1, 4), (2, 8, 16)])
 def test_a_prefetch_multiplier_caps_the_batch(prefetch: int, slots: int, largest: int) -> None:
     batch = BatchSize(slots, 0.1, prefetch)

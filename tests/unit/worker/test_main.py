@@ -39,6 +39,8 @@ def test_a_store_that_is_away_is_told_before_anything_starts(capsys: pytest.Capt
         ({"start_method": "forkserver"}, "fork or spawn"),
         ({"exclude_queues": "celery"}, "no queue is left"),
         ({"max_memory_per_child": 10}, "replaced for ever"),
+        ({"children": 2, "concurrency": 2}, "say --concurrency"),
+        ({"pool": "threads", "children": 3, "concurrency": 2}, "cannot share"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_mend(app: Talo, arguments: dict[str, object], words: str) -> None:
@@ -62,6 +64,11 @@ def test_a_solo_worker_runs_one_task_at_a_time(app: Talo) -> None:
 def test_a_pool_is_processes_times_slots(app: Talo, pool: str, processes: int, slots: int) -> None:
     options = plan_worker(app, pool=pool, concurrency=3)
     assert (options.processes, options.slots) == (processes, slots)
+
+
+def test_slots_spread_over_children(app: Talo) -> None:
+    options = plan_worker(app, pool="asyncio", concurrency=100, children=3)
+    assert (options.processes, options.slots) == (3, 34)
 
 
 def test_node_names_expand_as_celery_s() -> None:

@@ -126,7 +126,7 @@ class Lab:
         self.redis.config_resetstat()
         self.counter.clear()
         for path in self.folder.glob("bench.sqlite3*"):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def drive(self, peer: Peer, measure: str, verb: str, *numbers: float, timeout: float = 120) -> dict[str, Any]:
         """Run a verb of the driver for this peer in its own process; return its report."""

@@ -57,7 +57,7 @@ def document(
         "when": when,
         "machine": dict(machine),
         "versions": dict(versions),
-        "repeat": {name: repeat for name in samples},
+        "repeat": dict.fromkeys(samples, repeat),
         "measures": {
             name: {
                 peer: {
@@ -75,7 +75,7 @@ def document(
 def markdown(results: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """The table of the README: Talo, Celery, the best of the others, and the two ratios."""
     machine = results["machine"]
-    versions = ", ".join(f"{titles[peer]} {version}" for peer, version in results["versions"].items())
+    versions = ", ".join(f"{titles.get(peer, peer)} {version}" for peer, version in results["versions"].items())
     lines = [
         "| measure | Talo | Celery | best other | to Celery | to the best |",
         "|---|--:|--:|--:|--:|--:|",
@@ -113,7 +113,7 @@ def _row(measure: Measure, figure: Figure, peers: Mapping[str, Any], titles: Map
         ", ".join(filter(None, [measure.title, figure.title])) + (f" ({figure.unit})" if figure.unit else ""),
         f"**{number(talo)}**" if talo is not None else "–",
         number(celery) if celery is not None else "–",
-        f"{number(rest[winner])} ({titles[winner]})" if winner else "–",
+        f"{number(rest[winner])} ({titles.get(winner, winner)})" if winner else "–",
         _ratio(figure, talo, celery),
         _ratio(figure, talo, best(others.values()) if others else None),
     ]

@@ -34,6 +34,8 @@ __all__ = ["Agent", "agent_main"]
 log = logging.getLogger("talo.worker")
 
 TICK = 0.1
+#: The same while no task runs.
+IDLE_TICK = 0.4
 #: A task that has run for so long holds up what was fetched behind it.
 LONG = 0.15
 #: Seconds between two looks for expired results, locks and dead letters.
@@ -95,7 +97,8 @@ class Agent:
             thread.start()
         beat = self._beat()
         while not (self._stopping and not self._deaths):
-            select.select([orders] if not self._orphaned else [], [], [], TICK)
+            busy = self._stopping or self._orphaned or any(share.board.running() for share in self._shares)
+            select.select([orders] if not self._orphaned else [], [], [], TICK if busy else IDLE_TICK)
             self._obey()
             self._try(self._work)
             if self._orphaned and not self._deaths and not self._children_alive():

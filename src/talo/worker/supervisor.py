@@ -34,6 +34,8 @@ log = logging.getLogger("talo.worker")
 
 #: How often boards are read: a limit is enforced that much late at most.
 TICK = 0.1
+#: The same while no task runs.
+IDLE_TICK = 0.4
 #: A pool that can interrupt its tasks gets so long for it before its process is killed.
 INTERRUPT_GRACE = 1.0
 #: Deaths in quick succession, each within ``QUICK`` seconds of the start, after which the worker gives up.
@@ -90,7 +92,8 @@ class Supervisor:
 
     def _sleep(self) -> None:
         try:
-            select.select([self._wake_read, *self._line.readable], [], [], TICK)
+            busy = self._ladder.stopping or any(m.share is not None and m.share.board.running() for m in self._family)
+            select.select([self._wake_read, *self._line.readable], [], [], TICK if busy else IDLE_TICK)
             while os.read(self._wake_read, 512):
                 pass
         except (BlockingIOError, InterruptedError):

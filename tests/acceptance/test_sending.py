@@ -180,7 +180,6 @@ def test_ten_thousand_are_sent_in_bulk_and_all_run(app: Talo) -> None:
     assert [result.get(timeout=LONG) for result in results] == [n + 1 for n in range(10_000)]
 
 
-@pytest.mark.promise("P06")
 def test_async_twins_never_hold_the_loop(app: Talo, tmp_path: Path) -> None:
     gate = tmp_path / "open"
     turns = 0
@@ -216,7 +215,6 @@ def test_async_twins_never_hold_the_loop(app: Talo, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.promise("C04")
 @pytest.mark.parametrize(
     ("name", "args"),
     [("add", (1, 2)), ("fails", ()), ("flaky", (1,)), ("flaky", (9,)), ("counted", ("x",)), ("shared", (4,))],
@@ -270,7 +268,6 @@ def test_a_result_is_gone_when_its_time_is_over(place: str, tmp_path: Path) -> N
             eventually(lambda: _is(app.AsyncResult(result.id).state, "PENDING"))
 
 
-@pytest.mark.promise("R02")
 def test_a_crowd_of_threads_waits_over_few_connections(app: Talo, place: str, request: pytest.FixtureRequest) -> None:
     wrong: list[object] = []
     most = 0

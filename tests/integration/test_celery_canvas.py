@@ -45,14 +45,12 @@ def s(app: Talo, name: str, *args: Any) -> Signature:
     return found
 
 
-@pytest.mark.promise("K04")
 def test_a_chord_that_celery_sends_ends_wherever_its_members_run(celery: CeleryClient) -> None:
     for _ in range(3):
         code = "chord([s('add', n, n) for n in range(40)], s('echo')).apply_async().get(timeout=30)"
         assert celery(code) == [[[2 * n for n in range(40)]], {}]
 
 
-@pytest.mark.promise("K04")
 def test_a_chord_that_talo_sends_ends_wherever_its_members_run(client: Talo) -> None:
     for _ in range(3):
         result = chord([s(client, "add", n, n) for n in range(40)], s(client, "echo")).apply_async()

@@ -12,7 +12,7 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
-pytestmark = [pytest.mark.promise("K03"), pytest.mark.usefixtures("talo_worker")]
+pytestmark = [pytest.mark.usefixtures("talo_worker")]
 
 
 def outcome(celery: CeleryClient, task_id: str) -> object:

@@ -15,7 +15,7 @@ from tests.integration.peers import CeleryWorker
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 
-pytestmark = [pytest.mark.promise("K03"), pytest.mark.usefixtures("celery_worker")]
+pytestmark = [pytest.mark.usefixtures("celery_worker")]
 
 LONG = 20.0
 

@@ -33,7 +33,6 @@ def raw(redis_server: RedisServer, redis_url: str) -> Raw:
     return Raw(redis_server, redis_url)
 
 
-@pytest.mark.promise("K03")
 @pytest.mark.parametrize(
     ("priority", "key"),
     [
@@ -53,7 +52,6 @@ def test_a_message_stands_in_the_list_of_its_priority_step(
     assert raw("LLEN", key) == b":1\r\n"
 
 
-@pytest.mark.promise("K03")
 def test_the_item_is_celerys_envelope(store: RedisStore, raw: Raw) -> None:
     sent = message(body="[[1], {}, {}]")
     store.broker.send([sent])
@@ -65,7 +63,6 @@ def test_the_item_is_celerys_envelope(store: RedisStore, raw: Raw) -> None:
     assert item["properties"]["delivery_tag"]
 
 
-@pytest.mark.promise("K03")
 def test_foreign_tools_find_the_queue(store: RedisStore, raw: Raw) -> None:
     store.broker.send([message()])
     for key in ("_kombu.binding.q", "_kombu.binding_permanent.q"):
@@ -109,14 +106,12 @@ def test_a_result_expires_and_is_told_on_the_channel_of_its_name(store: RedisSto
     assert raw("TTL", "celery-task-meta-u") == b":-1\r\n"
 
 
-@pytest.mark.promise("K03")
 def test_a_result_that_celery_stores_ends_the_wait(store: RedisStore, raw: Raw) -> None:
     meta = document("t").payload
     raw("SETEX", "celery-task-meta-t", "60", meta)
     assert store.results.wait(["t"], 20) == {"t": meta}
 
 
-@pytest.mark.promise("K03")
 def test_a_message_that_a_foreign_producer_pushes_is_fetched(store: RedisStore, raw: Raw) -> None:
     store.broker.open("me", worker="w", slots=1, lease=60)
     item = {

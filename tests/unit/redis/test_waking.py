@@ -124,7 +124,7 @@ def test_a_child_has_one_connection(own_redis: RedisServer, open_store: OpenStor
     assert _clients(own_redis) == 1
 
 
-@pytest.mark.promise("B05", "R02")
+@pytest.mark.promise("B05")
 def test_a_crowd_of_threads_shares_few_connections(own_redis: RedisServer, open_store: OpenStore) -> None:
     # Given 64 threads that each send, wait for results, and read them
     store, other = open_store(own_redis.url), open_store(own_redis.url)

@@ -153,7 +153,6 @@ def test_where_no_pipe_can_be_made_waiting_works_by_looking(tmp_path: Path) -> N
     other.close()
 
 
-@pytest.mark.promise("R02")
 def test_any_number_of_waiting_threads_needs_one_thread_and_one_connection_more(tmp_path: Path) -> None:
     # Given sixty-four threads that wait for results
     path = tmp_path / "talo.db"

@@ -43,9 +43,9 @@ def test_it_is_passed_on_to_one_that_waits(common: Common) -> None:
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
-    # When it is passed on, then one has it
+    # When it is passed on, then one goes (in rare cases both: the baton saves work, it guards nothing)
     holder.pass_on()
-    eventually(lambda: _assert(len(got) == 1))
+    eventually(lambda: _assert(len(got) >= 1))
     assert not holder.wait(0.0, ())
     done.set()
     # And the other once that one has passed it on

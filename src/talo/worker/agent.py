@@ -98,7 +98,12 @@ class Agent:
         beat = self._beat()
         while not (self._stopping and not self._deaths):
             busy = self._stopping or self._orphaned or any(share.board.running() for share in self._shares)
-            select.select([orders] if not self._orphaned else [], [], [], TICK if busy else IDLE_TICK)
+            select.select(
+                [orders] if not self._orphaned else [],
+                [],
+                [],
+                TICK if busy else min(IDLE_TICK, self._options.lease / 10),
+            )
             self._obey()
             self._try(self._work)
             if self._orphaned and not self._deaths and not self._children_alive():

@@ -408,19 +408,7 @@ def _next_attempt(run: Run, again: Again) -> Message:
             compression=message.headers.get("compression"),
         )
         headers.update(extra)
-    properties = {k: v for k, v in message.properties.items() if k != "delivery_tag"}
-    return Message(
-        queue=message.queue,
-        headers=headers,
-        body=body,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        properties=properties,
-        priority=message.priority,
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        due=due,
-    )
+    return message.anew(headers, body, due)
 
 
 def _rerouted(run: Run, options: dict[str, Any]) -> Message:

@@ -44,3 +44,18 @@ class Message(msgspec.Struct, kw_only=True):
         """The task name, as far as the headers say."""
         value = self.headers.get("task")
         return value if isinstance(value, str) else None
+
+    def anew(self, headers: dict[str, Any], body: bytes, due: float | None) -> Message:
+        """Return the message that goes the same way once more, under a delivery tag of its own."""
+        return Message(
+            queue=self.queue,
+            headers=headers,
+            body=body,
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            properties={k: v for k, v in self.properties.items() if k != "delivery_tag"},
+            priority=self.priority,
+            exchange=self.exchange,
+            routing_key=self.routing_key,
+            due=due,
+        )

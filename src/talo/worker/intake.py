@@ -124,7 +124,10 @@ class Intake:
             )  # fmt: skip
             since = now
         if now - since < self._patience:
-            return Settlement(lease=delivery.lease, follow=[_waiting(message, since, now + UNKNOWN_PAUSE)])
+            return Settlement(
+                lease=delivery.lease,
+                follow=[message.anew({**message.headers, UNKNOWN_SINCE: since}, message.body, now + UNKNOWN_PAUSE)],
+            )
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
         payload = encode_result(
             call.id, states.FAILURE, exc, date_done=now, codec=get_codec(self._env.result_serializer)
@@ -182,20 +185,3 @@ def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:
     if fields.get("ignore_result") is None:
         fields["ignore_result"] = plan.ignore_result
     return Context.of(fields)
-
-
-def _waiting(message: Message, since: float, due: float) -> Message:
-    headers = {**message.headers, UNKNOWN_SINCE: since}
-    properties = {k: v for k, v in message.properties.items() if k != "delivery_tag"}
-    return Message(
-        queue=message.queue,
-        headers=headers,
-        body=message.body,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        properties=properties,
-        priority=message.priority,
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        due=due,
-    )

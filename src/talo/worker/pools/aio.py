@@ -15,13 +15,13 @@ from typing import Any
 from talo.execution.aio import guard
 from talo.execution.run import Run, call_sync
 from talo.stores.base import Delivery
-from talo.worker.pools.base import Host, Pool
+from talo.worker.pools.base import CrowdPool, Host
 from talo.worker.pools.thread import raise_in_thread
 
 __all__ = ["AsyncioPool"]
 
 
-class AsyncioPool(Pool):
+class AsyncioPool(CrowdPool):
     """``slots`` tasks, coroutines and functions together."""
 
     def __init__(self, host: Host) -> None:
@@ -32,27 +32,14 @@ class AsyncioPool(Pool):
         self._free = list(range(self.slots))
         #: Token to what interrupts it.
         self._running: dict[int, Callable[[BaseException], None]] = {}
-        self._lock = threading.RLock()
-        self._seconds = 0.0
-        self._runs = 0
         self._thread.start()
 
     @property
     def running(self) -> int:
         return len(self._running)
 
-    @property
-    def room(self) -> int:
-        batch = max(self.slots, self.host.batch.limit())
-        return max(0, batch - len(self._running) - len(self.waiting))
-
     def feed(self, deliveries: list[Delivery]) -> None:
-        self.host.batch.note(self._runs, self._seconds)
-        self._runs, self._seconds = 0, 0.0
-        with self._lock:
-            self.waiting.update((delivery.lease.token, delivery) for delivery in deliveries)
-            self.share.put_tokens([delivery.lease.token for delivery in deliveries])
-            self.board.note_unstarted(len(self.waiting))
+        self.offer(deliveries)
         self._loop.call_soon_threadsafe(self._start_waiting)
 
     # -- in the loop's thread ----------------------------------------------------------------------------------------

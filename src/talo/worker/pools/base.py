@@ -5,6 +5,7 @@ settlement to the settler. It never talks to the store."""
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from talo.worker.settler import Settler
     from talo.worker.share import Share
 
-__all__ = ["Host", "Pool"]
+__all__ = ["CrowdPool", "Host", "Pool"]
 
 
 class Host(Protocol):
@@ -127,3 +128,29 @@ class Pool(ABC):
             self.finished += 1
             self.board.note_counts(self.finished, self.failed)
         return kept
+
+
+class CrowdPool(Pool):
+    """Runs several tasks at a time beside the child's loop; fetched ones wait here for a free slot."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        #: Guards what runs, so that an interruption hits the task it was meant for. A signal handler may take it again.
+        self._lock = threading.RLock()
+        #: Ended since the last feed, and for how many seconds they ran in all.
+        self._runs = 0
+        self._seconds = 0.0
+
+    @property
+    def room(self) -> int:
+        batch = max(self.slots, self.host.batch.limit())
+        return max(0, batch - self.running - len(self.waiting))
+
+    def offer(self, deliveries: list[Delivery]) -> None:
+        """Let these be claimed, and tell the batch size how long the last ones took."""
+        self.host.batch.note(self._runs, self._seconds)
+        self._runs, self._seconds = 0, 0.0
+        with self._lock:
+            self.waiting.update((delivery.lease.token, delivery) for delivery in deliveries)
+            self.share.put_tokens([delivery.lease.token for delivery in deliveries])
+            self.board.note_unstarted(len(self.waiting))

@@ -14,12 +14,12 @@ import time
 from talo.execution.aio import call_blocking, close_loop
 from talo.execution.run import Run, call_sync
 from talo.stores.base import Delivery
-from talo.worker.pools.base import Host, Pool
+from talo.worker.pools.base import CrowdPool, Host
 
 __all__ = ["ThreadPool", "raise_in_thread"]
 
 
-class ThreadPool(Pool):
+class ThreadPool(CrowdPool):
     """``slots`` threads, started as they are needed."""
 
     def __init__(self, host: Host) -> None:
@@ -30,25 +30,13 @@ class ThreadPool(Pool):
         #: Slot to (token, thread id, run) of what runs. Guarded by the lock, so that an interruption hits the task it
         #: was meant for.
         self._running: dict[int, tuple[int, int, Run]] = {}
-        self._lock = threading.RLock()
-        self._seconds = 0.0
-        self._runs = 0
 
     @property
     def running(self) -> int:
         return len(self._running)
 
-    @property
-    def room(self) -> int:
-        batch = max(self.slots, self.host.batch.limit())
-        return max(0, batch - len(self._running) - len(self.waiting))
-
     def feed(self, deliveries: list[Delivery]) -> None:
-        self.host.batch.note(self._runs, self._seconds)
-        self._runs, self._seconds = 0, 0.0
-        self.waiting.update((delivery.lease.token, delivery) for delivery in deliveries)
-        self.share.put_tokens([delivery.lease.token for delivery in deliveries])
-        self.board.note_unstarted(len(self.waiting))
+        self.offer(deliveries)
         for _ in deliveries:
             self._bell.put(True)
         missing = min(self.slots, len(self._running) + len(self.waiting)) - len(self._threads)

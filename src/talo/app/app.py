@@ -24,18 +24,18 @@ from talo.app._env import AppEnv
 from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
+from talo.app.outlets import Outlet
 from talo.app.registry import TaskRegistry
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
 from talo.app.send import Sender
-from talo.app.stores import AppStores
+from talo.app.stores import AppStores, StoreDoors
 from talo.app.task import Task
 from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
 from talo.schedules.base import use_current_app
 from talo.settings import Settings
-from talo.stores.base import ResultBackend, Store
 from talo.util.names import import_path
 from talo.util.signal import Signal
 from talo.wire import serializers
@@ -47,7 +47,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -106,6 +106,8 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
         if config_source is not None:
             self._sources.use(config_source, silent=config_source_silent, namespace=namespace)
         self._stores = AppStores(self)
+        #: Asked before the broker, the last one first.
+        self.outlets: list[Outlet] = []
         self._sender = Sender(self)
         current.register_app(self)
         if set_as_current:
@@ -400,22 +402,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
         if queues:
             self.queues.select(queues)
 
-    # -- stores
-
-    @property
-    def store(self) -> Store:
-        """The broker's store, opened at the first access in each process."""
-        return self._stores.broker
-
-    @property
-    def result_store(self) -> Store | None:
-        """The store of results: the same object if it is the same place, None if results are disabled."""
-        return self._stores.results
-
-    @property
-    def backend(self) -> ResultBackend:
-        """Where results are kept. ``NotSupported`` if results are disabled."""
-        return self._stores.backend
+    # -- what those that run its tasks need
 
     @property
     def result_accept(self) -> frozenset[str]:
@@ -449,10 +436,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors):
         return str(oid)
 
     # -- the end
-
-    def close_stores(self) -> None:
-        """Close its connections; the next use opens them again."""
-        self._stores.close()
 
     def close(self) -> None:
         """Close its connections; it is not the current app any more. Idempotent."""

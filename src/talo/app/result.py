@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
-from talo.errors import IncompleteStream, TimeoutError
+from talo.errors import IncompleteStream, NotSupported, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -397,7 +397,11 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     ) -> None:
         """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
         del connection, signal, wait, timeout
-        store = self.app.store
+        store = self.app.state_store
+        if store is None:
+            raise NotSupported(
+                f"{self.app.store.url} does not keep which tasks are revoked: set result_backend to a store that does"
+            )
         store.locks.mark("revoked", {self.id: REVOKED_FOR})
         if terminate:
             store.locks.mark("terminated", {self.id: REVOKED_FOR})

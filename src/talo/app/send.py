@@ -284,6 +284,13 @@ class Sender:
             )
 
     def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+        """Give the messages to the first outlet that takes them, else to the broker."""
+        for outlet in reversed(self._app.outlets):
+            if outlet.take(messages, partial(self._put, messages, options)):
+                return
+        self._put(messages, options)
+
+    def _put(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
         """Give the messages to the store. Trying again after a lost connection happens within the deadline of the
         whole."""
         conf = self._app.conf

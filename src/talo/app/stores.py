@@ -6,14 +6,45 @@ Owns opening, sharing (broker and results at one place are one store) and forget
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from talo.app._store_options import store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
 from talo.stores.url import open_store
 
-__all__ = ["AppStores"]
+__all__ = ["AppStores", "StoreDoors"]
+
+
+class StoreDoors:
+    """What an app offers of its stores: mixed into ``Talo``."""
+
+    if TYPE_CHECKING:
+        _stores: AppStores
+
+    @property
+    def store(self) -> Store:
+        """The broker's store, opened at the first access in each process."""
+        return self._stores.broker
+
+    @property
+    def result_store(self) -> Store | None:
+        """The store of results: the same object if it is the same place, None if results are disabled."""
+        return self._stores.results
+
+    @property
+    def state_store(self) -> Store | None:
+        """The store of what all processes share: locks, revoked ids, schedules; None if no store here keeps any."""
+        return self._stores.state
+
+    @property
+    def backend(self) -> ResultBackend:
+        """Where results are kept. ``NotSupported`` if results are disabled."""
+        return self._stores.backend
+
+    def close_stores(self) -> None:
+        """Close its connections; the next use opens them again."""
+        self._stores.close()
 
 
 class AppStores:
@@ -63,6 +94,15 @@ class AppStores:
                 raise NotSupported("no result backend is configured: set result_backend to the URL of a store")
             self._backend = store.results
         return self._backend
+
+    @property
+    def state(self) -> Store | None:
+        """The store that keeps what all processes share (locks, revoked ids, schedules): the broker's own where it can,
+        else that of the results; None if neither can."""
+        for store in (self.broker, self.results):
+            if store is not None and store.features.locks:
+                return store
+        return None
 
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""

@@ -15,9 +15,12 @@ fork) and its verbs may be called from several threads.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
+
+import msgspec
 
 from talo.errors import NotSupported
 from talo.stores.records import (
@@ -29,6 +32,7 @@ from talo.stores.records import (
     GroupRecord,
     Lease,
     OwnerInfo,
+    Post,
     QueueStats,
     ResultMeta,
     Settlement,
@@ -44,12 +48,14 @@ __all__ = [
     "DeadLetter",
     "Death",
     "Delivery",
+    "Ear",
     "Features",
     "GroupPart",
     "GroupRecord",
     "Lease",
     "Locks",
     "OwnerInfo",
+    "Post",
     "QueueStats",
     "ResultBackend",
     "ResultMeta",
@@ -289,6 +295,89 @@ class Bus(ABC):
     @abstractmethod
     def subscribe(self, channels: Sequence[str]) -> Subscription:
         """Listen from now on."""
+
+    # What events and remote control speak over, in the exchanges that Celery names.
+
+    def post(self, posts: Sequence[Post]) -> None:
+        """Send to whoever hears these exchanges; what nobody hears is gone.
+
+        On stores that Celery speaks too (Redis, RabbitMQ) they are what its own clients and workers read.
+        """
+        for each in posts:
+            self.publish(f"exchange:{each.exchange}", msgspec.msgpack.encode(each))
+
+    def hear(self, exchange: str, kind: str, keys: Sequence[str], *, queue: str, expires: float = 60.0) -> Ear:
+        """Listen to an exchange from now on, to the keys (patterns where ``kind`` is ``topic``, ignored where it is
+        ``fanout``).
+
+        ``queue`` names the ear where the technology needs a name; it is gone ``expires`` seconds after its last
+        reader.
+        """
+        del queue, expires
+        return SubscribedEar(self.subscribe([f"exchange:{exchange}"]), kind, keys)
+
+
+class Ear(ABC):
+    """What hears an exchange; a context manager that closes it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def get(self, timeout: float) -> Post | None:
+        """The next post, or None after ``timeout`` seconds."""
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when ``get`` may return something; -1 if there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop listening. Idempotent."""
+
+
+class SubscribedEar(Ear):
+    """An ear over a plain subscription, which picks what its keys fit."""
+
+    def __init__(self, subscription: Subscription, kind: str, keys: Sequence[str]) -> None:
+        self._subscription = subscription
+        self._fits = key_filter(kind, keys)
+
+    def get(self, timeout: float) -> Post | None:
+        deadline = time.monotonic() + timeout
+        while (found := self._subscription.get(max(0.0, deadline - time.monotonic()))) is not None:
+            post = msgspec.msgpack.decode(found[1], type=Post)
+            if self._fits(post.key):
+                return post
+        return None
+
+    def fileno(self) -> int:
+        return self._subscription.fileno()
+
+    def close(self) -> None:
+        self._subscription.close()
+
+
+def key_filter(kind: str, keys: Sequence[str]) -> Callable[[str], bool]:
+    """Return what tells whether a key is heard, by the rules of AMQP 0-9-1 §3.1.3: in the pattern of a topic ``*`` is
+    one word and ``#`` is any number of them, none included."""
+    if kind == "fanout":
+        return lambda _: True
+    if kind == "direct":
+        return frozenset(keys).__contains__
+    patterns = [tuple(key.split(".")) for key in keys]
+    return lambda key: any(_fits(pattern, tuple(key.split("."))) for pattern in patterns)
+
+
+def _fits(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    if not pattern:
+        return not words
+    if pattern[0] == "#":
+        return any(_fits(pattern[1:], words[n:]) for n in range(len(words) + 1))
+    return bool(words) and pattern[0] in ("*", words[0]) and _fits(pattern[1:], words[1:])
 
 
 class Locks(ABC):

@@ -23,6 +23,7 @@ __all__ = [
     "GroupRecord",
     "Lease",
     "OwnerInfo",
+    "Post",
     "QueueStats",
     "ResultMeta",
     "Settlement",
@@ -189,6 +190,22 @@ class QueueStats(msgspec.Struct, kw_only=True):
     leased: int
 
 
+class Post(msgspec.Struct, kw_only=True):
+    """One message of events or remote control, as it stands on the wire: to an exchange, under a key."""
+
+    exchange: str
+    #: ``fanout`` reaches every hearer of the exchange, ``topic`` those whose pattern fits the key (``task.*``, ``#``),
+    #: ``direct`` those that listen to the very key.
+    kind: str
+    key: str = ""
+    body: bytes = b""
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+    headers: dict[str, Any] = {}
+    #: Properties of the protocol beside the content's: ``reply_to``, ``correlation_id``, ``expiration`` ...
+    properties: dict[str, Any] = {}
+
+
 class DeadLetter(msgspec.Struct, kw_only=True):
     """A message that will not be run again unless somebody replays it."""
 
@@ -222,3 +239,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     transactions: bool = False
     #: It keeps schedules: a tick is claimed in the same step that sends the task.
     schedules: bool = False
+    #: It keeps locks and marks, which expire. One that does not needs a store beside it that does.
+    locks: bool = True
+    #: It keeps results that any process may read.
+    results: bool = True

@@ -242,6 +242,9 @@ class Agent:
     def _cancel(self) -> None:
         """Have the tasks stopped that run here and have been terminated, they or the root of their workflow. A task is
         named by its token: a later run is never hit."""
+        state = self._app.state_store
+        if state is None:
+            return
         for share in self._shares:
             running = {entry.token for entry in share.board.running()}
             if not running:
@@ -252,7 +255,7 @@ class Agent:
                 for token, message in held
                 if token in running
             }
-            terminated = self._app.store.locks.marked("terminated", list(set().union(*names.values())))
+            terminated = state.locks.marked("terminated", list(set().union(*names.values())))
             for token, known in names.items():
                 if not terminated.isdisjoint(known):
                     log.info("Terminating %s", ", ".join(sorted(known)), extra={"action": "terminate"})
@@ -283,9 +286,12 @@ class Agent:
 
     def _listen_forever(self) -> None:
         """Hear of revoked tasks."""
+        state = self._app.state_store
+        if state is None:
+            return
         while not self._ended.is_set():
             try:
-                with self._app.store.bus.subscribe(["talo.revoked"]) as ear:
+                with state.bus.subscribe(["talo.revoked"]) as ear:
                     # What was revoked while nobody listened counts too.
                     self._note_revocation()
                     while not self._ended.is_set():

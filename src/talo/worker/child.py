@@ -92,7 +92,8 @@ class Child:
             opened=lambda owner: self._board.introduce(os.getpid(), owner),
         )
         self._broker = store.broker
-        self._locks = store.locks
+        state = app.state_store
+        self._locks = None if state is None else state.locks
         self.intake = Intake(app.env, self._is_revoked, options.unknown_patience)
         self._pool = make_pool(self)
         signals.worker_process_init.send(sender=None)
@@ -302,6 +303,8 @@ class Child:
     # -- revoked tasks -----------------------------------------------------------------------------------------------
 
     def _is_revoked(self, task_id: str) -> bool:
+        if self._locks is None:
+            return False
         epoch = self._share.common.revocations
         if epoch != self._revocations:
             try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import select
+import uuid
 
-from talo.stores.base import Store, Subscription
+from talo.stores.base import Post, Store, Subscription
 from talo.testing.contract._support import ContractCase
 
 __all__ = ["BusContract"]
@@ -77,3 +78,29 @@ class BusContract(ContractCase):
         store.bus.publish("news", b"x" * 1_000_000)
         assert ear.get(LONG) == ("news", b"x" * 1_000_000)
         ear.close()
+
+    def test_an_exchange_reaches_whoever_hears_its_key(self, store: Store, other: Store) -> None:
+        name = uuid.uuid4().hex
+        with (
+            store.bus.hear(f"fan.{name}", "fanout", [], queue=f"1.{name}") as fan,
+            store.bus.hear(f"topic.{name}", "topic", ["task.*", "worker.#"], queue=f"2.{name}") as topic,
+            store.bus.hear(f"direct.{name}", "direct", ["me"], queue=f"3.{name}") as direct,
+        ):
+            other.bus.post([Post(exchange=f"fan.{name}", kind="fanout", key=key, body=b"1") for key in ("", "a.b")])
+            keys = ("task.sent", "job.sent", "task.a.b", "worker", "worker.x.y")
+            other.bus.post([Post(exchange=f"topic.{name}", kind="topic", key=key) for key in keys])
+            post = Post(
+                exchange=f"direct.{name}",
+                kind="direct",
+                key="me",
+                body=b"\x00{}",
+                headers={"clock": 7},
+                properties={"correlation_id": "c"},
+            )
+            other.bus.post([Post(exchange=f"direct.{name}", kind="direct", key="you"), post])
+            assert [it.body for it in (fan.get(LONG), fan.get(LONG)) if it] == [b"1", b"1"]
+            assert [it.key for it in (topic.get(LONG) for _ in range(3)) if it] == ["task.sent", "worker", "worker.x.y"]
+            heard = direct.get(LONG)
+            assert heard is not None
+            assert (heard.key, heard.body, heard.headers["clock"]) == ("me", b"\x00{}", 7)
+            assert heard.properties["correlation_id"] == "c"

@@ -38,6 +38,7 @@ from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
 from talo.wire.results import encode_result, task_tuple
+from talo.wire.sent import SENT
 from talo.wire.serializers import get as get_codec
 
 __all__ = ["settlement_of", "settlement_of_expired", "settlement_of_lost", "settlement_of_malformed", "succession"]
@@ -394,6 +395,7 @@ def _next_attempt(run: Run, again: Again) -> Message:
         "retries": again.retries,
         "eta": dt.datetime.fromtimestamp(again.due, dt.UTC).isoformat(),
         "parent_id": call.id,
+        SENT: time.time(),
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ _QUERIES = dialect("sqlite").queries
 #: Those that walk on purpose: numbers for people, purging, small tables, and what stops at the first row of an order.
 _WALKS = {"count_ready", "count_delayed", "count_leased", "drawn", "draw", "owners", "dead"}
 _WALKS |= {"purge_messages", "purge_delayed", "expired_bus", "glance", "next_due"}
+_WALKS |= {"peek_delayed", "history_size", "oldest_history"}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
 
 def _plan(database: Database, name: str) -> list[str]:
     text = _QUERIES[name]
-    count = max((n for n in range(1, 9) if f"?{n}" in text), default=0)
+    count = max((int(n) for n in re.findall(r"\?(\d+)", text)), default=0)
     values = ("[]",) * count
     return database.read(lambda it: [row[3] for row in it.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()])
 

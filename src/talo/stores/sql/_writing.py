@@ -6,6 +6,7 @@ it commits is the caller's (``broker``, ``dead``).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,14 +16,19 @@ import msgspec
 
 from talo.states import READY_STATES
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
+from talo.stores.history import PERIODS, RunRecord, tally
 from talo.stores.sql import _groups
 from talo.stores.sql._codec import Parcel, delivery, json_list, pack
 from talo.wire.message import Message
 
-__all__ = ["Plan", "draw", "insert", "lease", "move", "promote", "settle", "store_results"]
+__all__ = ["Plan", "draw", "insert", "keep", "lease", "move", "promote", "settle", "store_results"]
 
 #: Delayed messages that one turn makes ready at most.
 _PROMOTED = 1000
+#: Rows over which the writers of one counter are spread.
+_SHARDS = 16
+
+_encode_run = msgspec.msgpack.Encoder().encode
 
 Queries = Mapping[str, str]
 
@@ -39,6 +45,7 @@ class Plan:
             if each.verdict is Verdict.DEAD
         }
         self.results = any(each.result is not None or each.also for each in settlements)
+        self.runs = any(each.run is not None for each in settlements)
 
 
 def draw(connection: sqlite3.Connection, queries: Queries, count: int) -> int:
@@ -99,6 +106,8 @@ def settle(
     applied = ended if not void else [index for index in ended if index not in void]
     if plan.results:
         store_results(connection, queries, _results(plan, applied), now)
+    if plan.runs:
+        keep(connection, queries, [run for index in applied if (run := plan.settlements[index].run) is not None])
     if plan.follow or thens:
         follow = [parcel for index in applied for parcel in plan.follow.get(index, ())]
         if thens:
@@ -170,6 +179,35 @@ def store_results(connection: sqlite3.Connection, queries: Queries, results: Ite
             for each in results
         ],
     )
+
+
+def keep(connection: sqlite3.Connection, queries: Queries, runs: Sequence[RunRecord]) -> None:
+    """Count these runs, and write those that are kept into the history."""
+    # Writers of one shard wait for each other where rows are locked, so each process has its own, as far as they go.
+    shard = os.getpid() % _SHARDS
+    sums = tally(runs)
+    connection.executemany(
+        queries["add_count"],
+        [
+            (width, start // width * width, *rest, shard, count, micros)
+            for (start, *rest), (count, micros) in sums.items()
+            for width, _ in PERIODS
+        ],
+    )
+    kept = [run for run in runs if run.keep is not None]
+    if not kept:
+        return
+    first = draw(connection, queries, len(kept))
+    connection.executemany(queries["add_history"], [_searched(first + n, run) for n, run in enumerate(kept)])
+    connection.executemany(
+        queries["add_history_detail"], [(first + n, _encode_run(run)) for n, run in enumerate(kept)]
+    )
+
+
+def _searched(seq: int, run: RunRecord) -> tuple[Any, ...]:
+    root = run.root if run.root != run.id else None
+    place = run.name, run.queue, run.worker, run.id, run.attempt, root
+    return seq, run.ended, run.state, *place, run.fingerprint, run.error, run.ended + (run.keep or 0.0)
 
 
 def promote(connection: sqlite3.Connection, queries: Queries, now: float) -> Counter[str]:

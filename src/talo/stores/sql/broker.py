@@ -17,12 +17,13 @@ from collections.abc import Callable, Sequence
 from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Settlement, Turn
 from talo.stores.sql import _writing
-from talo.stores.sql._codec import Parcel, delivery, json_list, pack
+from talo.stores.sql._codec import Parcel, delivery, json_list, message, pack
 from talo.stores.sql.connection import Database
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.listener import Listener
 from talo.stores.sql.waker import Waker, poll
 from talo.wire.message import Message
+from talo.wire.sent import ready_since
 
 __all__ = ["SqlBroker"]
 
@@ -251,9 +252,43 @@ class SqlBroker(DeadLetters):
         ready, delayed, leased = self._database.read(work)
         names = sorted({*ready, *delayed, *leased}) if queues is None else queues
         return [
-            QueueStats(name=name, ready=ready.get(name, 0), delayed=delayed.get(name, 0), leased=leased.get(name, 0))
+            QueueStats(
+                name=name,
+                ready=ready.get(name, 0),
+                delayed=delayed.get(name, 0),
+                leased=leased.get(name, 0),
+                oldest=self._oldest(name) if ready.get(name) else None,
+            )
             for name in names
         ]
+
+    def _oldest(self, queue: str) -> float | None:
+        """The age of the oldest of those that stand first, one per priority."""
+
+        def work(connection: sqlite3.Connection) -> list[Message | None]:
+            heads = []
+            level = connection.execute(self._queries["most_urgent_high_first"], (queue,)).fetchone()[0]
+            while level is not None:
+                row = connection.execute(self._queries["front"], (queue, level)).fetchone()
+                if row is not None:
+                    heads.append(message(queue, level, row[0], b"")[0])
+                level = connection.execute(self._queries["less_urgent_high_first"], (queue, level)).fetchone()[0]
+            return heads
+
+        found = self._database.read(work)
+        since = [at for each in found if each is not None and (at := ready_since(each)) is not None]
+        return max(0.0, self._clock() - min(since)) if since else None
+
+    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
+        query = self._queries["peek_delayed" if delayed else f"peek_ready_{self._order}"]
+        rows = self._database.read(lambda it: it.execute(query, (queue, limit, offset)).fetchall())
+        found = []
+        for name, priority, head, body, *due in rows:
+            each, _ = message(name, priority, head, body)
+            if each is not None:
+                each.due = due[0] if due else None
+                found.append(each)
+        return found
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = json_list(list(queues)).decode()

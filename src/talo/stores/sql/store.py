@@ -23,6 +23,7 @@ from talo.stores.sql._codec import MAX_MESSAGE
 from talo.stores.sql.broker import SqlBroker
 from talo.stores.sql.bus import SqlBus
 from talo.stores.sql.connection import Database
+from talo.stores.sql.history import SqlHistory
 from talo.stores.sql.listener import Listener
 from talo.stores.sql.locks import SqlLocks
 from talo.stores.sql.results import SqlResults
@@ -36,7 +37,7 @@ _ORDERS = ("high-first", "low-first")
 
 
 class SqlStore(Store):
-    """Tasks, results, bus, locks and schedules in one database, so that a settlement is one transaction."""
+    """Tasks, results, bus, locks, schedules and history in one database, so that a settlement is one transaction."""
 
     def __init__(
         self,
@@ -68,12 +69,15 @@ class SqlStore(Store):
             durable=not self._memory,
             max_message=MAX_MESSAGE,
             schedules=True,
+            history=True,
+            peek=True,
         )
         self._broker = SqlBroker(place.database, place.waker, place.listener, clock, priority_order)
         self.broker = self._broker
         self.results = SqlResults(place.database, place.listener, clock)
         self.bus = SqlBus(place.database, place.listener, clock)
         self.locks = SqlLocks(place.database, clock)
+        self.history = SqlHistory(place.database, clock)
         self.schedules = SqlSchedules(place.database, place.waker, clock)
 
     @property

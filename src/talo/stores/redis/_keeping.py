@@ -1,0 +1,88 @@
+"""Runs as the scripts take them: counters first, then what is kept.
+
+Owns the arguments that ``lua/_history.lua`` reads; the keys are described there. Called by ``broker`` for what is
+settled and by ``history`` for what is recorded beside a settlement.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from talo.states import SUCCESS
+from talo.stores.history import RunRecord, tally
+from talo.stores.redis.connection import Part
+
+__all__ = ["CHUNK", "bucket", "log_of", "runs_as_parts"]
+
+#: Runs that are kept, found and deleted together. A script that searches looks at one chunk, so that it is short; two
+#: bytes name a run in it, so there are 65,536 at most.
+CHUNK = 16_384
+#: Small hash buckets of ids cost less than an index of ids.
+_BUCKETS = 1024
+
+_NO_COUNTER = 65_535
+_COUNTED = struct.Struct("<HHdd")
+_UNCOUNTED = _COUNTED.pack(_NO_COUNTER, _NO_COUNTER, 0.0, 0.0)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def log_of(state: str) -> str:
+    """The log that runs of this state are kept in."""
+    return "ok" if state == SUCCESS else "bad"
+
+
+def bucket(name: str) -> int:
+    """The bucket of a task id."""
+    return zlib.crc32(name.encode()) % _BUCKETS
+
+
+def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
+    """The arguments for the runs of some settlements, in the order of these; empty if none has one."""
+    told = [run for run in runs if run is not None]
+    if not told:
+        return []
+    sums = tally(told)
+    places = {key: place for place, key in enumerate(sums)}
+    parts: list[Part] = [chunk, len(sums)]
+    for (minute, name, queue, state, kind, number), (count, micros) in sums.items():
+        parts += (minute, f"{name}\0{queue}\0{state}\0{kind}\0{number}", count, micros)
+    parts.append(b"".join(_counted(run, places) for run in runs))
+    for position, run in enumerate(runs, 1):
+        if run is not None and run.keep is not None:
+            parts += _kept(position, run)
+    return parts
+
+
+def _counted(run: RunRecord | None, places: dict[tuple[int, str, str, str, str, int], int]) -> bytes:
+    """What a settlement adds to which counters, for the case that it is refused."""
+    if run is None:
+        return _UNCOUNTED
+    own = list(tally((run,)).items())
+    (first, (_, micros)) = own[0]
+    if len(own) == 1:
+        return _COUNTED.pack(places[first], _NO_COUNTER, micros, 0.0)
+    (second, (_, waited)) = own[1]
+    return _COUNTED.pack(places[first], places[second], micros, waited)
+
+
+def _kept(position: int, run: RunRecord) -> Iterable[Part]:
+    return (
+        position,
+        log_of(run.state),
+        repr(run.keep),
+        repr(run.ended),
+        _encode(run),
+        bucket(run.id),
+        "" if run.root is None or run.root == run.id else bucket(run.root),
+        run.state,
+        run.name,
+        run.queue,
+        run.worker,
+        run.fingerprint or "",
+        "1" if run.error is not None else "",
+    )

@@ -27,6 +27,7 @@ from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
+from talo.execution.history import record_of_request, record_of_run
 from talo.execution.parts import celery_part, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
@@ -52,6 +53,12 @@ def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
     delivery = run.delivery
     assert delivery is not None
+    settlement = _settled(run, delivery)
+    settlement.run = record_of_run(run, delivery, settlement)
+    return settlement
+
+
+def _settled(run: Run, delivery: Delivery) -> Settlement:
     if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
         try:
             return _ENDINGS[run.outcome](run, delivery)
@@ -218,11 +225,13 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     assert delivery is not None
     run.fail(exc, skip=0)
     if run.outcome is not Outcome.FAILURE:
-        return _ENDINGS[run.outcome](run, delivery)
-    settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
-    settlement.verdict = Verdict.DEAD
-    settlement.death = _death(run, reason, detail)
+        settlement = _ENDINGS[run.outcome](run, delivery)
+    else:
+        settlement = _failure(run, delivery)
+        settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
+        settlement.verdict = Verdict.DEAD
+        settlement.death = _death(run, reason, detail)
+    settlement.run = record_of_run(run, delivery, settlement)
     return settlement
 
 
@@ -234,6 +243,7 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
     if not request.ignore_result:
         settlement.result = result
     _break_off(env, request, settlement, result.payload, exc, delivery.queue)
+    settlement.run = record_of_request(env, request, delivery, states.REVOKED, why, settlement)
     return settlement
 
 
@@ -247,7 +257,7 @@ def settlement_of_malformed(
         exc = InvalidTaskError(f"{reason}: {text}"[:2000])
         payload = result.payload if result is not None else encode_result(str(message.id), states.FAILURE, exc)
         part = GroupPart(group=place[0], member=str(message.id), index=place[1], payload=payload)
-    return Settlement(
+    settlement = Settlement(
         lease=delivery.lease,
         verdict=Verdict.DEAD,
         result=result,
@@ -261,6 +271,10 @@ def settlement_of_malformed(
             expires=env.dead_letter_expires,
         ),
     )
+    request = Context(message.headers if message is not None and type(message.headers) is dict else {})
+    state = result.status if result is not None else states.REJECTED
+    settlement.run = record_of_request(env, request, delivery, state, f"{reason}: {text}", settlement)
+    return settlement
 
 
 def lost_delay(task: TaskLike, deliveries: int) -> float:

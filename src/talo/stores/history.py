@@ -32,8 +32,9 @@ __all__ = [
     "tally",
 ]
 
-#: Upper bounds of the buckets in seconds, each twice the one before, from 1 ms to about 9 hours; the last takes the rest.
-BUCKETS = tuple(0.001 * 2**n for n in range(25))
+#: Upper bounds of the buckets in seconds, each twice the one before, from 1 ms to about 5 hours; what is longer stands
+#: in one more.
+BUCKETS: tuple[float, ...] = tuple(0.001 * 2**n for n in range(25))
 #: The bucket of what has no such time: a task that never started has no run time.
 NO_BUCKET = -1
 
@@ -262,10 +263,8 @@ def quantile(buckets: dict[int, int], share: float) -> float | None:
     """Return the time (seconds) below which this share of a histogram lies, at the upper bound of its bucket; None if
     it is empty."""
     wanted = math.ceil(sum(buckets.values()) * share)
-    if not wanted:
-        return None
     for bucket in sorted(buckets):
         wanted -= buckets[bucket]
         if wanted <= 0:
-            break
-    return BUCKETS[min(bucket, len(BUCKETS) - 1)]
+            return BUCKETS[min(bucket, len(BUCKETS) - 1)]
+    return None

@@ -1,8 +1,8 @@
 """When a message was sent, and since when it could have been fetched.
 
 Owns the header ``talo-sent``, which Talo's senders write beside Celery's own (a Celery worker hands it on among the
-user's). Messages of Celery's senders do not say when they were sent. Written by ``app.send``, ``form`` and whoever sends
-a message once more; read for waiting times and the ages of queues.
+user's). Messages of Celery's senders do not say when they were sent. Written by ``app.send``, ``form`` and whoever
+sends a message once more; read for waiting times and the ages of queues.
 """
 
 from __future__ import annotations

@@ -211,8 +211,8 @@ class RedisBroker(Broker):
     def _settling(
         self, settlements: Sequence[Settlement], owner: str
     ) -> tuple[list[Part], list[Part], list[Lease], list[Part]]:
-        """The tokens of settlements that carry nothing, the parts of the others, the leases in that order, and the parts
-        of their runs."""
+        """The tokens of settlements that carry nothing, the parts of the others, the leases in that order, and what
+        their runs tell."""
         plain_runs: list[RunRecord | None] = []
         rich_runs: list[RunRecord | None] = []
         plain: list[Part] = []

@@ -41,7 +41,7 @@ class _Chunk(NamedTuple):
 class RedisHistory(History):
     """The history role of ``RedisStore``."""
 
-    #: A run takes about 400 bytes of Redis' memory.
+    #: A run takes about 500 bytes of Redis' memory.
     max_runs = 250_000
 
     def __init__(self, client: Client, chunk: int = CHUNK) -> None:
@@ -134,9 +134,7 @@ class RedisHistory(History):
             if item is not None:
                 run = _decode(item)
                 found.append(
-                    Failures(
-                        fingerprint=kind.decode(), name=run.name, example=run, count=count, first=first, last=last
-                    )
+                    Failures(fingerprint=kind.decode(), name=run.name, example=run, count=count, first=first, last=last)
                 )
         return found
 
@@ -224,7 +222,9 @@ class RedisHistory(History):
             for offset, ended, item in zip(told[::3], told[1::3], told[2::3], strict=True):
                 run = _decode(item)
                 # Ids share buckets.
-                if (query.id is None or run.id == query.id) and (query.root is None or query.root in (run.root, run.id)):
+                if (query.id is None or run.id == query.id) and (
+                    query.root is None or query.root in (run.root, run.id)
+                ):
                     yield int(offset), float(ended), run
             if not on:
                 return

@@ -199,9 +199,7 @@ def keep(connection: sqlite3.Connection, queries: Queries, runs: Sequence[RunRec
         return
     first = draw(connection, queries, len(kept))
     connection.executemany(queries["add_history"], [_searched(first + n, run) for n, run in enumerate(kept)])
-    connection.executemany(
-        queries["add_history_detail"], [(first + n, _encode_run(run)) for n, run in enumerate(kept)]
-    )
+    connection.executemany(queries["add_history_detail"], [(first + n, _encode_run(run)) for n, run in enumerate(kept)])
 
 
 def _searched(seq: int, run: RunRecord) -> tuple[Any, ...]:

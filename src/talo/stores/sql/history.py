@@ -24,7 +24,6 @@ from talo.stores.history import (
     RunRecord,
     collect,
     period_for,
-    tally,
 )
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import json_list

@@ -101,7 +101,7 @@ class HistoryContract(ContractCase):
         self._settle(store, _run("e", ended=minute + 3, seconds=0.2))
 
         def counted(step: int, **only: str) -> list[tuple[float, str, str, str, int]]:
-            found = history.counters(minute - 1800, minute + 120, step, **only)  # type: ignore[arg-type]
+            found = history.counters(minute - 1800, minute + 120, step, **only)
             return [(each.start - minute, each.name, each.queue, each.state, each.count) for each in found]
 
         assert counted(60) == [
@@ -185,7 +185,11 @@ class HistoryContract(ContractCase):
     def test_attempts_stand_in_their_order(self, store: Store, history: History) -> None:
         for attempt, state in enumerate(("RETRY", "LOST", "SUCCESS")):
             self._settle(store, _run("a", attempt=attempt, state=state, ended=_NOW + attempt))
-        assert [(run.attempt, run.state) for run in history.attempts("a")] == [(0, "RETRY"), (1, "LOST"), (2, "SUCCESS")]
+        assert [(run.attempt, run.state) for run in history.attempts("a")] == [
+            (0, "RETRY"),
+            (1, "LOST"),
+            (2, "SUCCESS"),
+        ]
         assert history.attempts("b") == []
 
     def test_failures_are_grouped(self, store: Store, history: History) -> None:

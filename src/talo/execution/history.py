@@ -1,0 +1,196 @@
+"""What a run leaves in counters and history.
+
+Owns which facts a record carries, which runs are kept and for how long, and the fingerprint of a failure. Storing and
+searching is the stores' (``stores.history``). Called by ``execution.settle`` and by the undertaker, where settlements
+are made."""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from talo import states
+from talo.execution.request import Context
+from talo.stores.base import Delivery, Settlement, Verdict
+from talo.stores.history import RunRecord
+from talo.wire.repr import saferepr
+from talo.wire.sent import ready_since, sent_at
+
+if TYPE_CHECKING:
+    from talo.execution.env import Env
+    from talo.execution.run import Run
+
+__all__ = ["Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
+
+#: Characters that a record keeps at most of an error, of arguments, and of a traceback (its end: there it happened).
+_ERROR, _ARGUMENTS, _TRACEBACK = 1000, 1024, 10_000
+#: Frames of the user's own code that make a fingerprint, from the innermost.
+_FRAMES = 3
+#: Talo's own tasks do the bookkeeping of workflows; nobody sent them.
+_INTERNAL = "talo."
+_STRANGERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+#: The state of an attempt whose process died.
+LOST = "LOST"
+_OURS = __name__.partition(".")[0] + "."
+
+
+class Keeper:
+    """Which runs are kept, beyond being counted. One per process, so ``success_rate`` holds for each process.
+
+    ``mode``: ``all``; ``sampled`` (of successes up to ``success_rate`` a second, of the rest all);
+    ``failures`` (no successes). ``expires`` and ``failure_expires`` are seconds.
+    """
+
+    __slots__ = ("_expires", "_failure_expires", "_left", "_mode", "_rate", "_second")
+
+    def __init__(self, mode: str, success_rate: float, expires: float, failure_expires: float) -> None:
+        self._mode = mode
+        self._rate = success_rate
+        self._expires = expires
+        self._failure_expires = failure_expires
+        self._second = 0.0
+        self._left = 0.0
+
+    def keep(self, state: str, now: float) -> float | None:
+        """Return for how many seconds a run that ends now (epoch seconds) in this state is kept; None: not at all.
+
+        Threads may race for the last of a second: then one more is kept.
+        """
+        if state != states.SUCCESS:
+            return self._failure_expires
+        if self._mode == "all":
+            return self._expires
+        if self._mode == "failures":
+            return None
+        # A bucket that holds one second's worth, and at least one run.
+        if now > self._second:
+            self._left = min(max(1.0, self._rate), self._left + (now - self._second) * self._rate)
+        self._second = now
+        if self._left < 1.0:
+            return None
+        self._left -= 1.0
+        return self._expires
+
+
+def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRecord | None:
+    """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
+    env = run.plan.env
+    keeper = env.history
+    if keeper is None or settlement.verdict is Verdict.AGAIN:
+        return None
+    call = run.call
+    if call.task.startswith(_INTERNAL):
+        return None
+    now = time.time()
+    state = run.outcome.value
+    # A run that is told by others (its process is dead) never began here.
+    seconds = max(0.0, run.ended - run.started) if run.started else None
+    waited = None
+    since = sent_at(call.headers)
+    if call.eta is not None and (since is None or call.eta > since):
+        since = call.eta
+    if since is not None and seconds is not None:
+        waited = max(0.0, now - seconds - since)
+    keep = keeper.keep(state, now)
+    record = RunRecord(
+        name=call.task, queue=delivery.queue, state=state, ended=now, seconds=seconds, waited=waited, keep=keep
+    )
+    if keep is not None:
+        _describe(record, env, run.request, settlement)
+        if state != states.SUCCESS and run.exc is not None:
+            exc = getattr(run.exc, "exc", None) if state == states.RETRY else run.exc
+            _blame(record, exc if isinstance(exc, BaseException) else run.exc, run)
+    return record
+
+
+def record_of_request(
+    env: Env, request: Context, delivery: Delivery, state: str, error: str, settlement: Settlement
+) -> RunRecord | None:
+    """Return the record of a task that ends without having started, with the reason as its error."""
+    keeper = env.history
+    if keeper is None:
+        return None
+    now = time.time()
+    name = request.task or ""
+    record = RunRecord(name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, now))
+    _describe(record, env, request, settlement)
+    record.error = error[:_ERROR]
+    return record
+
+
+def record_of_lost(env: Env, delivery: Delivery, error: str) -> RunRecord | None:
+    """Return the record of an attempt whose process died, and whose message goes back to its queue."""
+    message = delivery.message
+    if env.history is None or message is None:
+        return None
+    request = Context(message.headers)
+    record = record_of_request(env, request, delivery, LOST, error, Settlement(lease=delivery.lease))
+    if record is not None:
+        since = ready_since(message)
+        record.sent = since if record.sent is None else record.sent
+        record.fingerprint = _digest("lost", record.name)
+    return record
+
+
+def _describe(record: RunRecord, env: Env, request: Context, settlement: Settlement) -> None:
+    """Fill in what only a kept record carries."""
+    record.id = str(request.id)
+    record.attempt = request.retries if isinstance(request.retries, int) else 0
+    record.worker = env.hostname
+    record.sent = sent_at(request.message_headers or request.__dict__)
+    record.root, record.parent, record.group = request.root_id, request.parent_id, request.group
+    record.args = _shown(request.argsrepr, request.args)
+    record.kwargs = _shown(request.kwargsrepr, request.kwargs)
+    if settlement.death is not None:
+        record.dead = settlement.death.reason
+
+
+def _shown(text: str | None, value: Any) -> str:
+    """What the sender shows of arguments, which may be less than they are; only senders of old show nothing."""
+    if isinstance(text, str):
+        return text[:_ARGUMENTS]
+    return "" if value is None else saferepr(value, _ARGUMENTS)
+
+
+def _blame(record: RunRecord, exc: BaseException, run: Run) -> None:
+    record.error = error_of(exc)
+    if record.state == states.REVOKED:
+        return
+    tb = exc.__traceback__ if run.einfo is None or exc.__traceback__ is not None else run.einfo.tb
+    record.fingerprint = fingerprint_of(exc, tb, record.name)
+    if run.einfo is not None:
+        record.traceback = run.einfo.traceback[-_TRACEBACK:]
+
+
+def error_of(exc: BaseException) -> str:
+    """Return ``Type: message``, bounded."""
+    try:
+        text = str(exc)
+    except Exception as fault:  # noqa: BLE001  a stranger's __str__; the record must not cost the settlement
+        text = f"<its text raised {type(fault).__name__}>"
+    return f"{type(exc).__name__}: {text}"[:_ERROR] if text else type(exc).__name__
+
+
+def fingerprint_of(exc: BaseException, tb: TracebackType | None, name: str) -> str:
+    """Return what failures of one kind have in common: the exception's type and the innermost frames of the user's own
+    code, by module and function, so that an edit elsewhere in the file changes nothing. Without frames the task's name
+    takes their place."""
+    own: list[str] = []
+    every: list[str] = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        module = tb.tb_frame.f_globals.get("__name__")
+        place = f"{module}:{code.co_qualname}"
+        every.append(place)
+        if not code.co_filename.startswith(_STRANGERS) and not f"{module}.".startswith(_OURS):
+            own.append(place)
+        tb = tb.tb_next
+    kind = type(exc)
+    return _digest(f"{kind.__module__}.{kind.__qualname__}", *((own or every)[-_FRAMES:] or [name]))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()

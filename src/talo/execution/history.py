@@ -13,15 +13,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from talo import states
+from talo.canvas.advance import FAIL
+from talo.canvas.celery_form import CELERY_CHORD
+from talo.canvas.plan import STEP
 from talo.execution.request import Context
+from talo.execution.run import Outcome, Run
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.stores.history import RunRecord
 from talo.wire.repr import saferepr
-from talo.wire.sent import ready_since, sent_at
+from talo.wire.sent import SENT, ready_since, sent_at
 
 if TYPE_CHECKING:
     from talo.execution.env import Env
-    from talo.execution.run import Run
 
 __all__ = ["Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
 
@@ -30,7 +33,7 @@ _ERROR, _ARGUMENTS, _TRACEBACK = 1000, 1024, 10_000
 #: Frames of the user's own code that make a fingerprint, from the innermost.
 _FRAMES = 3
 #: Talo's own tasks do the bookkeeping of workflows; nobody sent them.
-_INTERNAL = "talo."
+_INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
 _STRANGERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 #: The state of an attempt whose process died.
 LOST = "LOST"
@@ -77,23 +80,25 @@ class Keeper:
 
 def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRecord | None:
     """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
-    env = run.plan.env
+    env, call = run.plan.env, run.call
     keeper = env.history
-    if keeper is None or settlement.verdict is Verdict.AGAIN:
-        return None
-    call = run.call
-    if call.task.startswith(_INTERNAL):
+    if keeper is None or settlement.verdict is Verdict.AGAIN or call.task in _INTERNAL:
         return None
     now = time.time()
-    state = run.outcome.value
+    state = states.SUCCESS if run.outcome is Outcome.SUCCESS else run.outcome.value
+    seconds = waited = None
     # A run that is told by others (its process is dead) never began here.
-    seconds = max(0.0, run.ended - run.started) if run.started else None
-    waited = None
-    since = sent_at(call.headers)
-    if call.eta is not None and (since is None or call.eta > since):
-        since = call.eta
-    if since is not None and seconds is not None:
-        waited = max(0.0, now - seconds - since)
+    if run.started:
+        seconds = run.ended - run.started
+        since = call.headers.get(SENT)
+        if type(since) is not float:
+            since = sent_at(call.headers)
+        if call.eta is not None and (since is None or call.eta > since):
+            since = call.eta
+        if since is not None:
+            waited = now - seconds - since
+            if waited < 0.0:
+                waited = 0.0
     keep = keeper.keep(state, now)
     record = RunRecord(
         name=call.task, queue=delivery.queue, state=state, ended=now, seconds=seconds, waited=waited, keep=keep

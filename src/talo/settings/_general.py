@@ -49,7 +49,7 @@ _HISTORY = (
         "sampled",
         (),
         "Which runs are kept to be searched. sampled: all that did not succeed, and of the successes up to "
-        "history_success_rate; all; failures: no successes; off: nothing is kept nor counted. All but off count each run.",
+        "history_success_rate; all; failures: no successes; off: nothing is kept or counted. The others count all.",
         own=True,
     ),
     Option(

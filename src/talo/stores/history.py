@@ -7,10 +7,10 @@ are ``control.history``, the command line and the dashboard.
 
 from __future__ import annotations
 
-import bisect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import frexp
 
 import msgspec
 
@@ -24,6 +24,7 @@ __all__ = [
     "Page",
     "RunQuery",
     "RunRecord",
+    "Sums",
     "Tally",
     "bucket_of",
     "collect",
@@ -195,37 +196,70 @@ class History(ABC):
         counters; return how many runs. Called once in a while until it returns less than ``limit``."""
 
 
-#: (start of the minute, name, queue, state, ``run`` or ``wait``, bucket) -> [count, microseconds]
-Tally = dict[tuple[int, str, str, str, str, int], list[int]]
+#: One more than there are numbers of buckets, ``NO_BUCKET`` included: the length of a list by bucket.
+_WIDTH = len(BUCKETS) + 2
+
+
+class Sums:
+    """What one batch adds to the counters of one minute, task, queue and state. Lists are by bucket, from
+    ``NO_BUCKET`` on."""
+
+    __slots__ = ("number", "run_counts", "run_seconds", "wait_counts", "wait_seconds")
+
+    def __init__(self, number: int) -> None:
+        #: Its place among the sums of its batch, from 0.
+        self.number = number
+        self.run_counts = [0] * _WIDTH
+        self.run_seconds = [0.0] * _WIDTH
+        self.wait_counts = [0] * _WIDTH
+        self.wait_seconds = [0.0] * _WIDTH
+
+    def entries(self) -> Iterator[tuple[str, int, int, int]]:
+        """``run`` or ``wait``, bucket, how many, microseconds: of every bucket that has something."""
+        for kind, counts, seconds in (
+            ("run", self.run_counts, self.run_seconds),
+            ("wait", self.wait_counts, self.wait_seconds),
+        ):
+            for place, count in enumerate(counts):
+                if count:
+                    yield kind, place + NO_BUCKET, count, round(seconds[place] * 1e6)
+
+
+#: (minute since the epoch, name, queue, state) -> sums
+Tally = dict[tuple[float, str, str, str], Sums]
 
 
 def tally(runs: Iterable[RunRecord]) -> Tally:
-    """Return the sums of a batch, so that a store makes few additions for many runs.
+    """Return the sums of a batch, so that a store makes few additions for many runs. It is on the path of every task.
 
     Each run is in exactly one ``run`` bucket, so these counts say how many ended; it is in a ``wait`` bucket only if
     its waiting time is known.
     """
-    sums: Tally = {}
+    found: Tally = {}
     for run in runs:
-        minute = int(run.ended) // 60 * 60
-        _add(sums, (minute, run.name, run.queue, run.state, "run", bucket_of(run.seconds)), run.seconds)
-        if run.waited is not None:
-            _add(sums, (minute, run.name, run.queue, run.state, "wait", bucket_of(run.waited)), run.waited)
-    return sums
-
-
-def _add(sums: Tally, key: tuple[int, str, str, str, str, int], seconds: float | None) -> None:
-    found = sums.get(key)
-    if found is None:
-        found = sums[key] = [0, 0]
-    found[0] += 1
-    if seconds is not None:
-        found[1] += round(seconds * 1e6)
+        key = run.ended // 60.0, run.name, run.queue, run.state
+        sums = found.get(key)
+        if sums is None:
+            sums = found[key] = Sums(len(found))
+        seconds, waited = run.seconds, run.waited
+        if seconds is None:
+            sums.run_counts[0] += 1
+        else:
+            place = frexp(seconds * 1000.0)[1] + 1
+            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
+            sums.run_counts[place] += 1
+            sums.run_seconds[place] += seconds
+        if waited is not None:
+            place = frexp(waited * 1000.0)[1] + 1
+            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
+            sums.wait_counts[place] += 1
+            sums.wait_seconds[place] += waited
+    return found
 
 
 def bucket_of(seconds: float | None) -> int:
-    """Return the bucket of a time: the first whose bound is not below it."""
-    return NO_BUCKET if seconds is None else bisect.bisect_left(BUCKETS, seconds)
+    """Return the bucket of a time: the first whose bound is above it."""
+    return NO_BUCKET if seconds is None else max(0, min(frexp(seconds * 1000.0)[1], len(BUCKETS)))
 
 
 def period_for(since: float, step: int, now: float) -> int:

@@ -7,13 +7,15 @@ settled and by ``history`` for what is recorded beside a settlement.
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from talo.states import SUCCESS
-from talo.stores.history import RunRecord, tally
+from talo.stores.history import RunRecord, Tally, tally
 from talo.stores.redis.connection import Part
 
 __all__ = ["CHUNK", "bucket", "log_of", "runs_as_parts"]
@@ -24,9 +26,7 @@ CHUNK = 16_384
 #: Small hash buckets of ids cost less than an index of ids.
 _BUCKETS = 1024
 
-_NO_COUNTER = 65_535
-_COUNTED = struct.Struct("<HHdd")
-_UNCOUNTED = _COUNTED.pack(_NO_COUNTER, _NO_COUNTER, 0.0, 0.0)
+_UNCOUNTED = (-1.0, -1.0, -1.0)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -46,28 +46,33 @@ def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
     told = [run for run in runs if run is not None]
     if not told:
         return []
-    sums = tally(told)
-    places = {key: place for place, key in enumerate(sums)}
-    parts: list[Part] = [chunk, len(sums)]
-    for (minute, name, queue, state, kind, number), (count, micros) in sums.items():
-        parts += (minute, f"{name}\0{queue}\0{state}\0{kind}\0{number}", count, micros)
-    parts.append(b"".join(_counted(run, places) for run in runs))
+    found = tally(told)
+    parts: list[Part] = [chunk, len(found)]
+    for (minute, *names), sums in found.items():
+        entries = list(sums.entries())
+        parts += (int(minute) * 60, "\0".join((*names, "")), len(entries))
+        for kind, number, count, micros in entries:
+            parts += (f"{kind}\0{number}", count, micros)
+    parts.append(_counted(runs, found))
     for position, run in enumerate(runs, 1):
         if run is not None and run.keep is not None:
             parts += _kept(position, run)
     return parts
 
 
-def _counted(run: RunRecord | None, places: dict[tuple[int, str, str, str, str, int], int]) -> bytes:
-    """What a settlement adds to which counters, for the case that it is refused."""
-    if run is None:
-        return _UNCOUNTED
-    own = list(tally((run,)).items())
-    (first, (_, micros)) = own[0]
-    if len(own) == 1:
-        return _COUNTED.pack(places[first], _NO_COUNTER, micros, 0.0)
-    (second, (_, waited)) = own[1]
-    return _COUNTED.pack(places[first], places[second], micros, waited)
+def _counted(runs: Sequence[RunRecord | None], found: Tally) -> bytes:
+    """What each settlement adds to which sums, for the case that it is refused."""
+    numbers: list[float] = []
+    for run in runs:
+        if run is None:
+            numbers += _UNCOUNTED
+        else:
+            seconds, waited = run.seconds, run.waited
+            sums = found[run.ended // 60.0, run.name, run.queue, run.state]
+            numbers += (sums.number, -1.0 if seconds is None else seconds, -1.0 if waited is None else waited)
+    if sys.byteorder == "big":
+        return struct.pack(f"<{len(numbers)}d", *numbers)
+    return array("d", numbers).tobytes()
 
 
 def _kept(position: int, run: RunRecord) -> Iterable[Part]:

@@ -185,12 +185,12 @@ def keep(connection: sqlite3.Connection, queries: Queries, runs: Sequence[RunRec
     """Count these runs, and write those that are kept into the history."""
     # Writers of one shard wait for each other where rows are locked, so each process has its own, as far as they go.
     shard = os.getpid() % _SHARDS
-    sums = tally(runs)
     connection.executemany(
         queries["add_count"],
         [
-            (width, start // width * width, *rest, shard, count, micros)
-            for (start, *rest), (count, micros) in sums.items()
+            (width, int(minute) * 60 // width * width, *names, kind, bucket, shard, count, micros)
+            for (minute, *names), sums in tally(runs).items()
+            for kind, bucket, count, micros in sums.entries()
             for width, _ in PERIODS
         ],
     )

@@ -41,33 +41,60 @@ local function count_up(minute, field, count, micros, touched)
   end
 end
 
--- From ARGV[at + 1]: number of counters, then per counter: minute, field, count, microseconds. Then one text with 20
--- bytes per settlement: the positions (from 0) of its two counters, 65535 for none, and the microseconds that it added to
--- each. What the positions in nothing (from 1) say was not applied is taken off. Returns the place of that text.
-local function count_all(at, nothing)
-  local number = tonumber(ARGV[at + 1])
-  local first = at + 1
-  at = first + 4 * number + 1
+-- The bucket of a time in seconds; -1 is for what has none. As in stores/history.py.
+local function bucket_of(time)
+  if time < 0 then
+    return -1
+  end
+  local _, exponent = math.frexp(time * 1000)
+  return math.max(0, math.min(exponent, 25))
+end
+
+-- What the settlements at these positions (from 1) would have added: sums -> counter -> { how many, microseconds }.
+local function not_applied(told, positions)
   local off = {}
-  for _, position in ipairs(nothing) do
-    local run, wait, run_micros, wait_micros = struct.unpack('<HHdd', ARGV[at], 20 * (position - 1) + 1)
-    for counter, micros in pairs({ [run] = run_micros, [wait] = wait_micros }) do
-      if counter ~= 65535 then
-        local sums = off[counter] or { 0, 0 }
-        off[counter] = { sums[1] + 1, sums[2] + micros }
+  for _, position in ipairs(positions) do
+    local sums, run, wait = struct.unpack('<ddd', told, 24 * (position - 1) + 1)
+    if sums >= 0 then
+      off[sums] = off[sums] or {}
+      for kind, time in pairs({ run = run, wait = wait }) do
+        if kind == 'run' or time >= 0 then
+          local counter = kind .. '\0' .. bucket_of(time)
+          local known = off[sums][counter] or { 0, 0 }
+          off[sums][counter] = { known[1] + 1, known[2] + math.max(time, 0) * 1000000 }
+        end
       end
     end
   end
-  local touched = {}
-  for counter = 0, number - 1 do
-    local a = first + 4 * counter
-    local sums = off[counter]
-    if not sums then
-      count_up(ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], touched)
-    elseif tonumber(ARGV[a + 3]) > sums[1] then
-      local count, micros = tonumber(ARGV[a + 3]) - sums[1], tonumber(ARGV[a + 4]) - sums[2]
-      count_up(ARGV[a + 1], ARGV[a + 2], count, string.format('%.0f', micros), touched)
+  return off
+end
+
+-- From ARGV[at + 1]: number of sums, then per sums: minute, task, queue and state each with a NUL behind it, number of
+-- counters, per counter: run or wait, NUL, bucket; how many; microseconds. Then one text with three doubles for each
+-- settlement: the sums that it adds to (from 0, -1 for none), its run time and its waiting time (-1 for none). What the
+-- positions in nothing say was not applied is taken off. Returns the place of that text.
+local function count_all(at, nothing)
+  local number = tonumber(ARGV[at + 1])
+  local first = at + 1
+  at = first
+  for _ = 1, number do
+    at = at + 3 + 3 * tonumber(ARGV[at + 3])
+  end
+  at = at + 1
+  local off = #nothing > 0 and not_applied(ARGV[at], nothing) or {}
+  local touched, place = {}, first
+  for sums = 0, number - 1 do
+    local minute, names, counters = ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3])
+    for a = place + 3, place + 3 * counters, 3 do
+      local less = off[sums] and off[sums][ARGV[a + 1]]
+      if not less then
+        count_up(minute, names .. ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], touched)
+      elseif tonumber(ARGV[a + 2]) > less[1] then
+        local count, micros = tonumber(ARGV[a + 2]) - less[1], tonumber(ARGV[a + 3]) - less[2]
+        count_up(minute, names .. ARGV[a + 1], count, string.format('%.0f', math.max(micros, 0)), touched)
+      end
     end
+    place = place + 3 + 3 * counters
   end
   for key, keep in pairs(touched) do
     call('EXPIRE', key, keep)

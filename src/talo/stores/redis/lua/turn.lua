@@ -15,8 +15,7 @@
 --     per message: list, raw, due ('' at once)
 --     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
 --     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
---   then, if there is anything to count: how many runs a chunk of history takes, the counters (see count_all in
---     _history.lua), and per run to be kept: the position of its settlement, and what keep_run takes
+--   then, if there is anything to count: how many runs a chunk of history takes, the sums (see count_all in _history.lua), and per run to be kept: the position of its settlement, and what keep_run takes
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only

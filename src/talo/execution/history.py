@@ -7,6 +7,7 @@ are made."""
 from __future__ import annotations
 
 import hashlib
+import math
 import sysconfig
 import time
 from types import TracebackType
@@ -47,34 +48,29 @@ class Keeper:
     ``failures`` (no successes). ``expires`` and ``failure_expires`` are seconds.
     """
 
-    __slots__ = ("_expires", "_failure_expires", "_left", "_mode", "_rate", "_second")
+    __slots__ = ("_expires", "_failure_expires", "_pause", "free_at")
 
     def __init__(self, mode: str, success_rate: float, expires: float, failure_expires: float) -> None:
-        self._mode = mode
-        self._rate = success_rate
         self._expires = expires
         self._failure_expires = failure_expires
-        self._second = 0.0
-        self._left = 0.0
+        if mode == "all":
+            self._pause = 0.0
+        else:
+            self._pause = 1.0 / success_rate if success_rate > 0 and mode == "sampled" else math.inf
+        #: No success that ends before (monotonic) is kept.
+        self.free_at = 0.0 if self._pause < math.inf else math.inf
 
     def keep(self, state: str, now: float) -> float | None:
-        """Return for how many seconds a run that ends now (epoch seconds) in this state is kept; None: not at all.
+        """Return for how many seconds a run that ends now (monotonic) in this state is kept; None: not at all.
 
-        Threads may race for the last of a second: then one more is kept.
+        Successes that were not kept in the last second may be made up for. Threads may race for one place: then one
+        more is kept.
         """
         if state != states.SUCCESS:
             return self._failure_expires
-        if self._mode == "all":
-            return self._expires
-        if self._mode == "failures":
+        if now < self.free_at:
             return None
-        # A bucket that holds one second's worth, and at least one run.
-        if now > self._second:
-            self._left = min(max(1.0, self._rate), self._left + (now - self._second) * self._rate)
-        self._second = now
-        if self._left < 1.0:
-            return None
-        self._left -= 1.0
+        self.free_at = max(self.free_at, now - 1.0) + self._pause
         return self._expires
 
 
@@ -99,7 +95,8 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
             waited = now - seconds - since
             if waited < 0.0:
                 waited = 0.0
-    keep = keeper.keep(state, now)
+    # Most successes end here, told by one comparison.
+    keep = None if state is states.SUCCESS and run.ended < keeper.free_at else keeper.keep(state, run.ended)
     record = RunRecord(
         name=call.task, queue=delivery.queue, state=state, ended=now, seconds=seconds, waited=waited, keep=keep
     )
@@ -120,7 +117,9 @@ def record_of_request(
         return None
     now = time.time()
     name = request.task or ""
-    record = RunRecord(name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, now))
+    record = RunRecord(
+        name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, time.monotonic())
+    )
     _describe(record, env, request, settlement)
     record.error = error[:_ERROR]
     return record

@@ -55,7 +55,7 @@ _HISTORY = (
     Option(
         "history_success_rate",
         FLOAT,
-        100.0,
+        20.0,
         (),
         "Successes that each process keeps in a second, at most; the others are counted only.",
         own=True,

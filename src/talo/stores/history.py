@@ -44,7 +44,7 @@ NO_BUCKET = -1
 PERIODS = ((60, 2 * 86_400.0), (3_600, 14 * 86_400.0))
 
 
-class RunRecord(msgspec.Struct, kw_only=True, array_like=True):
+class RunRecord(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """One attempt of one task, as its settlement tells it. Times are epoch seconds.
 
     What is only counted (``keep`` None) carries the first seven fields and nothing else.
@@ -229,18 +229,35 @@ class Sums:
 Tally = dict[tuple[float, str, str, str], Sums]
 
 
-def tally(runs: Iterable[RunRecord]) -> Tally:
+def tally(runs: Iterable[RunRecord | None], told: list[float] | None = None) -> Tally:
     """Return the sums of a batch, so that a store makes few additions for many runs. It is on the path of every task.
 
     Each run is in exactly one ``run`` bucket, so these counts say how many ended; it is in a ``wait`` bucket only if
-    its waiting time is known.
+    its waiting time is known. ``told`` gets three numbers for each run: the number of its sums, run time, waiting time,
+    with -1 for what there is none of.
     """
     found: Tally = {}
+    last: RunRecord | None = None
+    sums = Sums(0)
+    until = 0.0
     for run in runs:
-        key = run.ended // 60.0, run.name, run.queue, run.state
-        sums = found.get(key)
-        if sums is None:
-            sums = found[key] = Sums(len(found))
+        if run is None:
+            if told is not None:
+                told += (-1.0, -1.0, -1.0)
+            continue
+        if (
+            last is None
+            or run.name != last.name
+            or run.state != last.state
+            or run.queue != last.queue
+            or not until - 60.0 <= run.ended < until
+        ):
+            minute = run.ended // 60.0
+            key = minute, run.name, run.queue, run.state
+            known = found.get(key)
+            if known is None:
+                known = found[key] = Sums(len(found))
+            last, sums, until = run, known, minute * 60.0 + 60.0
         seconds, waited = run.seconds, run.waited
         if seconds is None:
             sums.run_counts[0] += 1
@@ -254,6 +271,8 @@ def tally(runs: Iterable[RunRecord]) -> Tally:
             place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
             sums.wait_counts[place] += 1
             sums.wait_seconds[place] += waited
+        if told is not None:
+            told += (sums.number, -1.0 if seconds is None else seconds, -1.0 if waited is None else waited)
     return found
 
 

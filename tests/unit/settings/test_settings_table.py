@@ -166,7 +166,7 @@ def test_talo_s_own_settings_are_effective():
         "task_soft_size_limit": 1_048_576,
         "redis_priority_order": "high-first",
         "history": "sampled",
-        "history_success_rate": 100.0,
+        "history_success_rate": 20.0,
         "history_expires": 2 * 86_400.0,
         "history_failure_expires": 14 * 86_400.0,
         "history_max_runs": None,

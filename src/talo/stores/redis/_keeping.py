@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from talo.states import SUCCESS
-from talo.stores.history import RunRecord, Tally, tally
+from talo.stores.history import RunRecord, tally
 from talo.stores.redis.connection import Part
 
 __all__ = ["CHUNK", "bucket", "log_of", "runs_as_parts"]
@@ -25,8 +25,6 @@ __all__ = ["CHUNK", "bucket", "log_of", "runs_as_parts"]
 CHUNK = 16_384
 #: Small hash buckets of ids cost less than an index of ids.
 _BUCKETS = 1024
-
-_UNCOUNTED = (-1.0, -1.0, -1.0)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -43,33 +41,25 @@ def bucket(name: str) -> int:
 
 def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
     """The arguments for the runs of some settlements, in the order of these; empty if none has one."""
-    told = [run for run in runs if run is not None]
-    if not told:
+    told: list[float] = []
+    found = tally(runs, told)
+    if not found:
         return []
-    found = tally(told)
     parts: list[Part] = [chunk, len(found)]
     for (minute, *names), sums in found.items():
         entries = list(sums.entries())
         parts += (int(minute) * 60, "\0".join((*names, "")), len(entries))
         for kind, number, count, micros in entries:
             parts += (f"{kind}\0{number}", count, micros)
-    parts.append(_counted(runs, found))
+    parts.append(_doubles(told))
     for position, run in enumerate(runs, 1):
         if run is not None and run.keep is not None:
             parts += _kept(position, run)
     return parts
 
 
-def _counted(runs: Sequence[RunRecord | None], found: Tally) -> bytes:
-    """What each settlement adds to which sums, for the case that it is refused."""
-    numbers: list[float] = []
-    for run in runs:
-        if run is None:
-            numbers += _UNCOUNTED
-        else:
-            seconds, waited = run.seconds, run.waited
-            sums = found[run.ended // 60.0, run.name, run.queue, run.state]
-            numbers += (sums.number, -1.0 if seconds is None else seconds, -1.0 if waited is None else waited)
+def _doubles(numbers: list[float]) -> bytes:
+    """The numbers as doubles, little-endian."""
     if sys.byteorder == "big":
         return struct.pack(f"<{len(numbers)}d", *numbers)
     return array("d", numbers).tobytes()

@@ -13,14 +13,14 @@
 --   talo:counts:<width>:<start>         hash    c<field> -> how many, s<field> -> microseconds; the period begins at
 --                                               <start> and is <width> seconds long; field: task, queue, state, run or
 --                                               wait, bucket, with NULs between
---   talo:runs:<log>                     zset    chunk -> when it was begun
+--   talo:runs:<log>                     zset    chunk -> itself
 --   talo:runs:<log>:<chunk>:times       string  when each run ended, eight bytes each (double, little-endian)
 --   talo:runs:<log>:<chunk>:items       hash    offset -> the run, msgpack
 --   talo:runs:<log>:<chunk>:ids         hash    bucket of an id or of a root's -> list
 --   talo:runs:<log>:<chunk>:keys        set     facets that are there
 --   talo:runs:<log>:<chunk>:is:<facet>  string  list
 --   talo:runs:<log>:<chunk>:gone        string  list of what was forgotten, in no order
---   talo:runs:<log>:<chunk>:keep        string  seconds to keep the runs
+--   talo:runs:<log>:<chunk>:about       hash    begun -> when it was begun, keep -> seconds to keep the runs
 
 local HISTORY = P .. 'talo:runs:'
 local MINUTES, HOURS = { 60, 172800 }, { 3600, 1209600 }
@@ -111,20 +111,23 @@ local function open_chunk(log, keep, size)
   if chunk and chunk.number < size then
     return chunk
   end
-  local last = call('ZRANGE', HISTORY .. log, -1, -1, 'WITHSCORES')
-  local key = last[1] and chunk_of(log, last[1])
+  local last = call('ZRANGE', HISTORY .. log, -1, -1)[1]
+  local key = last and chunk_of(log, last)
   local number = key and call('STRLEN', key .. ':times') / 8 or size
-  if not key or number >= size or tonumber(last[2]) + span < now then
-    local name = string.format('%d', (tonumber(last[1]) or 0) + 1)
-    call('ZADD', HISTORY .. log, seconds(now), name)
-    key, number = chunk_of(log, name), 0
+  local begun = key and tonumber(call('HGET', key .. ':about', 'begun')) or 0
+  local life = math.ceil(keep + span + 3600)
+  if number >= size or begun + span < now then
+    last = string.format('%d', (tonumber(last) or 0) + 1)
+    call('ZADD', HISTORY .. log, last, last)
+    key, number = chunk_of(log, last), 0
+    call('HSET', key .. ':about', 'begun', seconds(now))
   end
-  chunk = { key = key, number = number, life = math.ceil(keep + span + 3600) }
-  call('EXPIRE', HISTORY .. log, chunk.life + 86400)
-  local kept = tonumber(call('GET', key .. ':keep') or '-1')
-  if keep > kept then
-    call('SET', key .. ':keep', seconds(keep), 'EX', chunk.life)
+  call('EXPIRE', HISTORY .. log, life + 86400)
+  if keep > tonumber(call('HGET', key .. ':about', 'keep') or '-1') then
+    call('HSET', key .. ':about', 'keep', seconds(keep))
+    call('EXPIRE', key .. ':about', life)
   end
+  chunk = { key = key, number = number, life = life }
   open_chunks[log] = chunk
   return chunk
 end

@@ -8,7 +8,7 @@ local number = call('HLEN', chunk .. ':items')
 for _, facet in ipairs(call('SMEMBERS', chunk .. ':keys')) do
   call('UNLINK', chunk .. ':is:' .. facet)
 end
-for _, part in ipairs({ ':times', ':items', ':ids', ':keys', ':gone', ':keep' }) do
+for _, part in ipairs({ ':times', ':items', ':ids', ':keys', ':gone', ':about' }) do
   call('UNLINK', chunk .. part)
 end
 call('ZREM', HISTORY .. ARGV[2], ARGV[3])

@@ -12,7 +12,7 @@ for _, number in ipairs(call('ZRANGE', HISTORY .. ARGV[2], 0, -1, 'REV')) do
     first = struct.unpack('<d', call('GETRANGE', chunk .. ':times', 0, 7), 1)
     last = struct.unpack('<d', call('GETRANGE', chunk .. ':times', length - 8, length - 1), 1)
   end
-  local over = length == 0 or last + tonumber(call('GET', chunk .. ':keep') or '0') <= now
+  local over = length == 0 or last + tonumber(call('HGET', chunk .. ':about', 'keep') or '0') <= now
   for _, value in ipairs({ number, length / 8, seconds(first), seconds(last), over and '1' or '0' }) do
     sizes[#sizes + 1] = value
   end

@@ -15,7 +15,7 @@ from talo.stores.base import Store
 
 __all__ = ["open_store", "scheme_of", "schemes"]
 
-_SQL = ("talo.stores.sql", "SqlStore")
+_SQL = ("talo.stores.sql", "open_sqlite")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _STORES = {

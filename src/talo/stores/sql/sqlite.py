@@ -22,7 +22,7 @@ from talo.stores.sql._codec import json_list
 from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dialect import Dialect, Statement, dialect, marks
 from talo.stores.sql.listener import Listener, Tidings
-from talo.stores.sql.waker import MemoryWaker, PipeWaker, Waker
+from talo.stores.sql.waker import Bell, MemoryWaker, PipeWaker
 
 __all__ = ["SqliteDatabase", "SqliteSession"]
 
@@ -102,7 +102,7 @@ class SqliteDatabase(Database):
         self.timeout = timeout
         self.dialect: Dialect = dialect("sqlite", marks)
         self.name = str(path) if path else "memory://"
-        self.waker: Waker = PipeWaker(Path(f"{path}-wake")) if path else MemoryWaker()
+        self.waker: Bell = PipeWaker(Path(f"{path}-wake")) if path else MemoryWaker()
         # In memory nobody but this process commits; and a cycle of references would keep the memory.
         self.listener = Listener(self.tidings if path else _none, self.name)
         self._synchronous = synchronous

@@ -52,7 +52,7 @@ def address(url: str) -> Address:
     text = f"postgresql://{location}"
     if options:
         text += "?" + urllib.parse.urlencode(options, quote_via=urllib.parse.quote)
-    conninfo = read_conninfo(text, location.rpartition("@")[2])
+    conninfo = read_conninfo(text)
     host, port = conninfo.get("host", ""), conninfo.get("port", "5432")
     shown = f"{host or 'localhost'}:{port}/{conninfo.get('dbname', '')}"
     return Address({**_KEEPALIVE, "application_name": "talo", **conninfo}, shown, connections)

@@ -51,15 +51,16 @@ _PREPARED = 400
 _CODE = re.compile(rb'ErrorResponse.*? C "(\w{5})"')
 
 
-def read_conninfo(text: str, shown: str) -> dict[str, str]:
-    """Return libpq's options in a URL. Errors: ``ImproperlyConfigured``; ``shown`` names it there."""
+def read_conninfo(text: str) -> dict[str, str]:
+    """Return libpq's options in a URL. Errors: ``ImproperlyConfigured``."""
     try:
         return {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
-    except psycopg.Error as error:
+    except psycopg.Error:
+        # Not a word of the URL, and no cause: of one that cannot be read nobody knows where its password is.
         raise ImproperlyConfigured(
-            f"postgresql://{shown} cannot be read: write postgresql://user:password@host:port/database and only "
-            "options that libpq knows"
-        ) from error
+            "the postgresql:// URL cannot be read: write postgresql://user:password@host:port/database with / ? # @ in "
+            "the password as %2F %3F %23 %40, and after it only options that libpq knows"
+        ) from None
 
 
 def translated(error: psycopg.Error, shown: str, late: type[OperationalError] = StoreUnavailable) -> TaloError:
@@ -198,7 +199,8 @@ def _connected(conninfo: Mapping[str, str], shown: str, deadline: float) -> pq.a
                 raise
             trace.seek(0)
             found = _CODE.search(trace.read())
-            raise refusal(found[1].decode() if found else None, f"cannot connect: {reason}", shown) from error
+            code = found[1].decode() if found else None
+            raise refusal(code, f"cannot connect: {reason.partition(chr(10))[0]}", shown) from error
 
 
 def _log_in(pgconn: pq.abc.PGconn, shown: str, deadline: float) -> None:

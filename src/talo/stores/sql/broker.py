@@ -56,7 +56,7 @@ class SqlBroker(DeadLetters):
         self._send([Parcel(queue, 0, None, None, raw, b"", None)], None)
 
     def _send(self, parcels: Sequence[Parcel], timeout: float | None) -> None:
-        self._database.write(lambda tx: tx.ring(_writing.insert(tx, parcels)), timeout, PublishTimeout)
+        self._database.write_joined(lambda tx: tx.ring(_writing.insert(tx, parcels)), timeout, PublishTimeout)
 
     # Settling and fetching
 

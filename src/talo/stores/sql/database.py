@@ -8,9 +8,11 @@ Callers: the roles of the SQL store.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from talo.errors import OperationalError, StoreUnavailable
@@ -25,6 +27,10 @@ Row = tuple[Any, ...]
 
 #: What a listener may want to hear of.
 RESULTS, BUS = "results", "bus"
+
+
+#: The transaction of the caller's own that this context is in, and whose database it is.
+_joined: ContextVar[tuple[Database, Session] | None] = ContextVar("talo_sql_joined", default=None)
 
 
 class Session(ABC):
@@ -108,6 +114,42 @@ class Database(ABC):
 
         ``late`` is raised when that was not done within ``timeout`` seconds (default: the operation timeout).
         """
+
+    def write_joined(
+        self,
+        work: Callable[[Session], T],
+        timeout: float | None = None,
+        late: type[OperationalError] = StoreUnavailable,
+    ) -> T:
+        """``write``, or part of the caller's own transaction where this context has joined one."""
+        joined = _joined.get()
+        if joined is None or joined[0] is not self:
+            return self.write(work, timeout, late)
+        return self.write_within(joined[1], work)
+
+    @contextlib.contextmanager
+    def joined(self, connection: object) -> Iterator[None]:
+        """Until its end ``write_joined`` of this context is part of the transaction on ``connection``, a connection of
+        the caller's to this very database. Commit and rollback are the caller's. Errors: ``ImproperlyConfigured``."""
+        session = self.join(connection)
+        token = _joined.set((self, session))
+        try:
+            yield
+        finally:
+            _joined.reset(token)
+            self.leave(session)
+
+    @abstractmethod
+    def join(self, connection: object) -> Session:
+        """Return a session over a connection of the caller's, after checking that it leads here."""
+
+    @abstractmethod
+    def write_within(self, session: Session, work: Callable[[Session], T]) -> T:
+        """Run ``work`` as a part of what ``join`` returned."""
+
+    def leave(self, session: Session) -> None:
+        """The caller's transaction is left, committed or not."""
+        del session
 
     @abstractmethod
     def tidings(self) -> Tidings | None:

@@ -48,7 +48,7 @@ def open_sqlite(url: str, *, timeout: float = 5.0, clock: Callable[[], float] = 
         shared=False,
         durable=not memory,
         max_message=MAX_MESSAGE,
-        transactions=False,
+        transactions=not memory,
         schedules=True,
     )
     return SqlStore(database, shown, features, **options)

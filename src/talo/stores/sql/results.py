@@ -80,7 +80,7 @@ class SqlResults(ResultBackend):
     def open_groups(self, groups: Sequence[GroupRecord]) -> None:
         if groups:
             thens = _groups.encode_then(groups)
-            self._database.write(lambda tx: _groups.open_groups(tx, groups, thens))
+            self._database.write_joined(lambda tx: _groups.open_groups(tx, groups, thens))
 
     def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
         return self._select("workflow_plans", group_ids)

@@ -151,6 +151,33 @@ class SqliteDatabase(Database):
             self.listener.poke()
         return answer
 
+    def join(self, connection: object) -> Session:
+        if not isinstance(connection, sqlite3.Connection):
+            raise ImproperlyConfigured(f"{self.name} is joined by a sqlite3.Connection, not by {_kind(connection)}")
+        try:
+            [file] = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
+            alone = connection.isolation_level is None or getattr(connection, "autocommit", False) is True
+            if alone and not connection.in_transaction:
+                raise ImproperlyConfigured("the connection commits by itself: begin a transaction on it first")
+        except sqlite3.ProgrammingError as error:
+            raise ImproperlyConfigured("the connection is closed, or another thread's") from error
+        if self.path is None or not file or os.path.realpath(file) != os.path.realpath(self.path):
+            raise ImproperlyConfigured(f"the connection leads to {file or 'memory'}, and tasks are kept in {self.name}")
+        if self._connection is None:
+            self.read(lambda tx: tx.rows("drawn"))  # the tables are there
+        return SqliteSession(connection, self.dialect, self._clock())
+
+    def write_within(self, session: Session, work: Callable[[Session], T]) -> T:
+        try:
+            return work(session)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def leave(self, session: Session) -> None:
+        # SQLite tells nobody of a commit. If it is still to come, those who wait find it by their slow look.
+        if isinstance(session, SqliteSession) and session.rung and not session.connection.in_transaction:
+            self.waker.ring(session.rung)
+
     def close(self) -> None:
         """Close the connection; memory is kept as long as somebody has this object. Idempotent."""
         if self.path is None or self._pid != os.getpid():
@@ -358,6 +385,10 @@ class _Versions(Tidings):
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _kind(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _code(error: sqlite3.Error) -> int | None:

@@ -6,6 +6,8 @@ of the servers.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from talo.errors import ImproperlyConfigured
 from talo.stores.base import Features, Store
 from talo.stores.sql.broker import SqlBroker
@@ -55,6 +57,11 @@ class SqlStore(Store):
 
     def same_as(self, other: Store) -> bool:
         return isinstance(other, SqlStore) and self.database.place == other.database.place
+
+    def joined(self, connection: object) -> AbstractContextManager[None]:
+        if not self.features.transactions:
+            return super().joined(connection)
+        return self.database.joined(connection)
 
     def close(self) -> None:
         self._broker.close()

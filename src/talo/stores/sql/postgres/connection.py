@@ -15,7 +15,7 @@ import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from talo.errors import ImproperlyConfigured, MissingExtra, OperationalError, StoreUnavailable, TaloError
 from talo.stores.sql.postgres._refusals import refusal
@@ -25,12 +25,13 @@ try:
     from psycopg import pq
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
     from psycopg.raw_cursor import RawCursor
+    from psycopg.rows import tuple_row
     from psycopg.types.array import ListBinaryDumper
     from psycopg.types.numeric import Int8BinaryDumper
 except ImportError as error:
     raise MissingExtra("psycopg", "postgres") from error
 
-__all__ = ["Link", "Trouble", "read_conninfo", "translated"]
+__all__ = ["Borrowed", "Link", "Runs", "Trouble", "read_conninfo", "translated"]
 
 T = TypeVar("T")
 
@@ -91,8 +92,7 @@ class Link:
         connection._autocommit = True
         connection.prepare_threshold = 0
         connection.prepared_max = _PREPARED
-        connection.adapters.register_dumper(int, Int8BinaryDumper)
-        connection.adapters.register_dumper(list, ListBinaryDumper)
+        _adapt(connection)
         # Notifications are read by ``heard``; without a handler they would pile up.
         connection.add_notify_handler(_ignore)
         self._cursor = RawCursor(connection)
@@ -171,6 +171,59 @@ class Link:
     def close(self) -> None:
         """Drop it. Idempotent."""
         self._connection.close()
+
+
+class Runs(Protocol):
+    """What steps run over: a connection of our own, or the caller's."""
+
+    def run(self, text: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]] | None, int]:
+        """Execute one statement; return its rows, if it has any, and how many it concerned."""
+        ...
+
+
+class Borrowed:
+    """A connection of the caller's, in whose transaction steps run; how it makes rows or values is left alone.
+
+    psycopg's own, or an SQLAlchemy ``Connection`` or ``Session`` over it.
+    """
+
+    def __init__(self, given: object, shown: str) -> None:
+        connection = _driver(given)
+        if isinstance(connection, psycopg.AsyncConnection) or not isinstance(connection, psycopg.Connection):
+            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+            raise ImproperlyConfigured(
+                f"{shown} is joined by psycopg's Connection, or SQLAlchemy's Connection or Session over it, not by {kind}"
+            )
+        if connection.closed:
+            raise ImproperlyConfigured("the connection is closed")
+        if connection.autocommit and connection.info.transaction_status == pq.TransactionStatus.IDLE:
+            raise ImproperlyConfigured("the connection commits by itself: begin a transaction on it first")
+        self._cursor: RawCursor[Any] = RawCursor(connection, row_factory=tuple_row)
+        _adapt(self._cursor)
+
+    def run(self, text: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]] | None, int]:
+        """As of ``Link``, not prepared: between the caller and the server may be who cannot."""
+        cursor = self._cursor.execute(text.encode(), values, prepare=False, binary=True)
+        return (cursor.fetchall() if cursor.description is not None else None), max(0, cursor.rowcount)
+
+
+def _driver(given: Any) -> Any:
+    """The driver's connection in SQLAlchemy's, after its transaction has begun; anything else as it is."""
+    if type(given).__module__.partition(".")[0] != "sqlalchemy":
+        return given
+    if callable(getattr(given, "connection", None)):  # a Session
+        given = given.connection()
+    if not hasattr(given, "exec_driver_sql"):
+        return given
+    if not given.in_transaction():
+        given.exec_driver_sql("SELECT 1")  # begins one as its first statement would
+    return given.connection.driver_connection
+
+
+def _adapt(context: Any) -> None:
+    """Let numbers have one type whatever their size, and lists go as bytes."""
+    context.adapters.register_dumper(int, Int8BinaryDumper)
+    context.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _ignore(_: object) -> None:

@@ -22,7 +22,7 @@ from talo.stores.sql.dialect import Dialect, dialect, dollars
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.postgres._refusals import AGAIN, DISPOSE
 from talo.stores.sql.postgres.address import Address, address
-from talo.stores.sql.postgres.connection import Link, Trouble, translated
+from talo.stores.sql.postgres.connection import Borrowed, Link, Runs, Trouble, translated
 from talo.stores.sql.postgres.waker import Notified, NotifyWaker, channel_of, topic_channel
 from talo.stores.sql.store import SqlStore
 
@@ -37,6 +37,11 @@ _PAUSE = (0.0005, 0.01)
 #: Under this advisory lock the schema is changed ("talo" in ASCII).
 _MIGRATION = 0x74616C6F
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+#: The time, and which server, database and tables a connection leads to.
+_PLACE = (
+    "pg_postmaster_start_time()::text, (SELECT oid FROM pg_database WHERE datname = current_database())::text, "
+    "to_regclass('talo_message')::oid::text"
+)
 
 
 def open_postgres(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, **options: Any) -> SqlStore:
@@ -57,7 +62,7 @@ def open_postgres(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, 
 class PostgresSession(Session):
     """Steps over one connection. A list is an array, and many rows are one array for each column."""
 
-    def __init__(self, link: Link, dialect: Dialect, now: float) -> None:
+    def __init__(self, link: Runs, dialect: Dialect, now: float) -> None:
         super().__init__()
         self.now = now
         self._link = link
@@ -91,6 +96,13 @@ class PostgresSession(Session):
     def gate(self, name: str) -> None:
         self.rows("gate", name)
 
+    def notify(self) -> None:
+        """Tell as part of the transaction: the server passes it on at the commit."""
+        if notices := self.notices():
+            self._link.run(f"SELECT {notices}", ())
+            self.rung.clear()
+            self.told.clear()
+
     def notices(self) -> str:
         """What tells everybody of this transaction, as statements; empty if there is nothing to tell."""
         channels = [channel_of(queue) for queue, count in self.rung.items() if count > 0]
@@ -112,6 +124,7 @@ class PostgresDatabase(Database):
         self._auto_migrate = auto_migrate
         self._migrated = False
         self._clock: tuple[float, float] | None = None
+        self._here: list[Any] = []
         self._left_behind: list[Link] = []
         self._idle: list[Link] = []
         self._reset()
@@ -149,6 +162,33 @@ class PostgresDatabase(Database):
             return answer
 
         return self._transact(attempt, timeout, late, lambda: committing)
+
+    def join(self, connection: object) -> Session:
+        borrowed = Borrowed(connection, self.name)
+        if not self._here:
+            self._look_here()  # first, for it makes the tables if need be
+        try:
+            rows, _ = borrowed.run(f"{_CLOCK}, {_PLACE}", ())
+        except Trouble as error:
+            raise ImproperlyConfigured(f"the connection to {self.name} cannot be used: {error}") from error
+        now, *there = (rows or [()])[0]
+        if there != self._here and there != self._look_here():
+            raise ImproperlyConfigured(f"the connection does not lead to {self.name}, where tasks are kept")
+        return PostgresSession(borrowed, self.dialect, now)
+
+    def _look_here(self) -> list[Any]:
+        """What tells this database from others; a restart of the server changes it."""
+        self._here = self._transact(lambda link: list(link.script(f"SELECT {_PLACE}")[0]), None, StoreUnavailable)
+        return self._here
+
+    def write_within(self, session: Session, work: Callable[[Session], T]) -> T:
+        assert isinstance(session, PostgresSession)
+        try:
+            answer = work(session)
+            session.notify()
+            return answer
+        except Trouble as error:
+            raise translated(error, self.name) from error
 
     def tidings(self) -> Tidings | None:
         return Notified(self.connect)

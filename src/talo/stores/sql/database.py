@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from talo.errors import OperationalError, StoreUnavailable
-from talo.stores.sql.dialect import Dialect
+from talo.errors import ImproperlyConfigured, OperationalError, StoreUnavailable
+from talo.stores.sql.dialect import Dialect, Migration
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.waker import Waker
 
@@ -150,6 +150,23 @@ class Database(ABC):
     def leave(self, session: Session) -> None:
         """The caller's transaction is left, committed or not."""
         del session
+
+    @abstractmethod
+    def schema(self) -> int:
+        """The number of the last migration that was applied, 0 if none was; changes nothing."""
+
+    @abstractmethod
+    def migrate(self) -> list[Migration]:
+        """Apply the migrations that are pending; return them. Several processes may call it at once: one does it."""
+
+    def outdated(self) -> ImproperlyConfigured:
+        """What is said where tables are not changed unasked."""
+        return ImproperlyConfigured(f"the tables in {self.name} are not up to date: run 'talo db migrate'")
+
+    def newer(self, at: int) -> ImproperlyConfigured:
+        """What is said of tables that this release does not know."""
+        known = self.dialect.migrations[-1].number
+        return ImproperlyConfigured(f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})")
 
     @abstractmethod
     def tidings(self) -> Tidings | None:

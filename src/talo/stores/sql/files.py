@@ -31,7 +31,9 @@ _memories: weakref.WeakValueDictionary[str, SqliteDatabase] = weakref.WeakValueD
 _lock = threading.Lock()
 
 
-def open_sqlite(url: str, *, timeout: float = 5.0, clock: Callable[[], float] = time.time, **options: Any) -> SqlStore:
+def open_sqlite(
+    url: str, *, timeout: float = 5.0, clock: Callable[[], float] = time.time, auto_migrate: bool = True, **options: Any
+) -> SqlStore:
     """Return the store of this URL. Options as of ``open_store``. Errors: ``ImproperlyConfigured``."""
     scheme, _, rest = url.partition("://")
     memory = scheme.lower() == "memory"
@@ -40,7 +42,9 @@ def open_sqlite(url: str, *, timeout: float = 5.0, clock: Callable[[], float] = 
     else:
         path, chosen = _file(url)
         synchronous = chosen.get("synchronous", "FULL")
-        database = SqliteDatabase(path, synchronous=synchronous, timeout=timeout, clock=clock)
+        database = SqliteDatabase(
+            path, synchronous=synchronous, timeout=timeout, clock=clock, auto_migrate=auto_migrate
+        )
         shown = f"sqlite:///{path}"
     features = Features(
         name="memory" if memory else "sqlite",

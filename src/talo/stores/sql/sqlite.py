@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from talo.errors import ImproperlyConfigured, OperationalError, StoreFull, StoreUnavailable, TaloError
 from talo.stores.sql._codec import json_list
 from talo.stores.sql.database import Database, Row, Session
-from talo.stores.sql.dialect import Dialect, Statement, dialect, marks
+from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, marks
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.waker import Bell, MemoryWaker, PipeWaker
 
@@ -97,6 +97,7 @@ class SqliteDatabase(Database):
         synchronous: str = "FULL",
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
+        auto_migrate: bool = True,
     ) -> None:
         self.path = path
         self.timeout = timeout
@@ -107,6 +108,7 @@ class SqliteDatabase(Database):
         self.listener = Listener(self.tidings if path else _none, self.name)
         self._synchronous = synchronous
         self._clock = clock
+        self._auto_migrate = auto_migrate
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
@@ -215,7 +217,7 @@ class SqliteDatabase(Database):
             raise late(f"{self.name} is in use by other threads of this process and was not free in time")
         try:
             if self._connection is None:
-                self._connection = self._open(deadline, late)
+                self._connection, _ = self._open(deadline, late, self._check)
             yield self._connection
         finally:
             self._lock.release()
@@ -255,16 +257,21 @@ class SqliteDatabase(Database):
                 self._connection = None
                 connection.close()
 
-    def _open(self, deadline: float, late: type[OperationalError]) -> sqlite3.Connection:
+    def _open(
+        self,
+        deadline: float,
+        late: type[OperationalError],
+        prepare: Callable[[sqlite3.Connection, float], T],
+    ) -> tuple[sqlite3.Connection, T]:
+        """Return a new connection, and what ``prepare`` found on it."""
         while True:
             try:
                 connection = self._connect()
                 try:
-                    self._migrate(connection, deadline)
+                    return connection, prepare(connection, deadline)
                 except BaseException:
                     connection.close()
                     raise
-                return connection
             except sqlite3.Error as error:
                 if not self._again(error, deadline):
                     raise self._translated(error, late) from error
@@ -305,27 +312,47 @@ class SqliteDatabase(Database):
         except OSError as error:
             raise self._full(error) from error
 
-    def _migrate(self, connection: sqlite3.Connection, deadline: float) -> None:
-        known = self.dialect.migrations[-1].number
-        if self._version(connection) == known:
-            return
+    def schema(self) -> int:
+        try:
+            connection = self._connection or self._connect()
+            try:
+                return self._version(connection)
+            finally:
+                if connection is not self._connection:
+                    connection.close()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def migrate(self) -> list[Migration]:
+        if self.path is None:
+            return []  # made when it is opened, as nobody could do it before
+        connection, done = self._open(self._deadline(None), StoreUnavailable, self._migrate)
+        connection.close()
+        return done
+
+    def _check(self, connection: sqlite3.Connection, deadline: float) -> None:
+        if self._version(connection) != self.dialect.migrations[-1].number:
+            if not self._auto_migrate and self.path is not None:
+                raise self.outdated()
+            self._migrate(connection, deadline)
+
+    def _migrate(self, connection: sqlite3.Connection, deadline: float) -> list[Migration]:
         self._begin(connection, deadline)
         try:
             # Another process may have been quicker; and only now do we have the lock.
             at = self._version(connection)
-            if at > known:
-                raise ImproperlyConfigured(
-                    f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})"
-                )
+            if at > self.dialect.migrations[-1].number:
+                raise self.newer(at)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS talo_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
             )
-            for step in self.dialect.migrations:
-                if step.number > at:
-                    for statement in step.statements:
-                        connection.execute(statement)
-                    connection.execute("INSERT INTO talo_migration VALUES (?, ?)", (step.number, step.name))
+            pending = [step for step in self.dialect.migrations if step.number > at]
+            for step in pending:
+                for statement in step.statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO talo_migration VALUES (?, ?)", (step.number, step.name))
             connection.execute("COMMIT")
+            return pending
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

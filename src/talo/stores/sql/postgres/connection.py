@@ -192,7 +192,7 @@ class Borrowed:
         if isinstance(connection, psycopg.AsyncConnection) or not isinstance(connection, psycopg.Connection):
             kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
             raise ImproperlyConfigured(
-                f"{shown} is joined by psycopg's Connection, or SQLAlchemy's Connection or Session over it, not by {kind}"
+                f"{shown} is joined by psycopg's Connection or SQLAlchemy's Connection or Session, not by {kind}"
             )
         if connection.closed:
             raise ImproperlyConfigured("the connection is closed")

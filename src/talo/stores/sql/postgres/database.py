@@ -18,7 +18,7 @@ from talo.errors import ImproperlyConfigured, OperationalError, StoreUnavailable
 from talo.stores.base import Features
 from talo.stores.sql._codec import MAX_MESSAGE
 from talo.stores.sql.database import Database, Row, Session
-from talo.stores.sql.dialect import Dialect, dialect, dollars
+from talo.stores.sql.dialect import Dialect, Migration, dialect, dollars
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.postgres._refusals import AGAIN, DISPOSE
 from talo.stores.sql.postgres.address import Address, address
@@ -36,6 +36,8 @@ _BELIEVED = 10.0
 _PAUSE = (0.0005, 0.01)
 #: Under this advisory lock the schema is changed ("talo" in ASCII).
 _MIGRATION = 0x74616C6F
+#: Seconds that a change of the schema may take when somebody asks for it.
+_MIGRATING = 600
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 #: The time, and which server, database and tables a connection leads to.
 _PLACE = (
@@ -214,10 +216,13 @@ class PostgresDatabase(Database):
         timeout: float | None,
         late: type[OperationalError],
         unsure: Callable[[], bool] = lambda: False,
+        *,
+        bare: bool = False,
     ) -> T:
+        """Run ``attempt`` until it succeeds or there is no hope; ``bare``: without a look at the tables."""
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         while True:
-            link = self._take(deadline, late)
+            link = self._take(deadline, late, bare)
             try:
                 answer = attempt(link)
                 link.proven = True
@@ -245,7 +250,7 @@ class PostgresDatabase(Database):
             return True
         return False
 
-    def _take(self, deadline: float, late: type[OperationalError]) -> Link:
+    def _take(self, deadline: float, late: type[OperationalError], bare: bool) -> Link:
         if self._pid != os.getpid():
             self._reset()
         if not self._free.acquire(timeout=max(0.0, deadline - monotonic())):
@@ -259,7 +264,7 @@ class PostgresDatabase(Database):
             raise
         link.until(deadline)
         try:
-            if not self._migrated:
+            if not self._migrated and not bare:
                 self._check(link)
         except BaseException:
             link.close()
@@ -294,30 +299,41 @@ class PostgresDatabase(Database):
 
     # Schema
 
+    def schema(self) -> int:
+        return self._transact(self._version, None, StoreUnavailable, bare=True)
+
+    def migrate(self) -> list[Migration]:
+        done = self._transact(self._migrate, _MIGRATING, StoreUnavailable, bare=True)
+        self._migrated = True
+        return done
+
     def _check(self, link: Link) -> None:
         try:
             if self._version(link) != self.dialect.migrations[-1].number:
                 if not self._auto_migrate:
-                    raise ImproperlyConfigured(f"the tables in {self.name} are not up to date: run 'talo db migrate'")
+                    raise self.outdated()
                 self._migrate(link)
         except Trouble as error:
             raise translated(error, self.name) from error
         self._migrated = True
 
-    def _migrate(self, link: Link) -> None:
+    def _migrate(self, link: Link) -> list[Migration]:
         """Bring the schema to this release's version, in one transaction; one process at a time."""
-        link.script(f"BEGIN; SELECT pg_advisory_xact_lock({_MIGRATION})")
+        link.script(
+            f"BEGIN; SET LOCAL statement_timeout = {_MIGRATING * 1000}; SELECT pg_advisory_xact_lock({_MIGRATION})"
+        )
         link.script("CREATE TABLE IF NOT EXISTS talo_migration (number integer PRIMARY KEY, name text NOT NULL)")
         # Another process may have been quicker; and only now do we have the lock.
-        at, known = self._number(link), self.dialect.migrations[-1].number
-        if at > known:
-            raise ImproperlyConfigured(f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})")
-        for step in self.dialect.migrations:
-            if step.number > at:
-                for statement in step.statements:
-                    link.script(statement)
-                link.script(f"INSERT INTO talo_migration VALUES ({step.number}, '{step.name}')")
+        at = self._number(link)
+        if at > self.dialect.migrations[-1].number:
+            raise self.newer(at)
+        pending = [step for step in self.dialect.migrations if step.number > at]
+        for step in pending:
+            for statement in step.statements:
+                link.script(statement)
+            link.script(f"INSERT INTO talo_migration VALUES ({step.number}, '{step.name}')")
         link.script("COMMIT")
+        return pending
 
     def _version(self, link: Link) -> int:
         if link.script("SELECT to_regclass('talo_migration')::text")[0][0] is None:

@@ -15,6 +15,7 @@ from talo.events.dispatcher import EventDispatcher
 from talo.events.event import post_of, stamp
 from talo.events.receiver import EventReceiver
 from talo.events.state import State
+from talo.events.teller import Teller
 
 __all__ = ["Events"]
 
@@ -30,6 +31,8 @@ class Events:
         self.app = app
         #: How clients call themselves.
         self.sender = f"gen{os.getpid()}@{socket.gethostname()}"
+        #: In a worker: what tells events from a thread, so that no task waits for the broker.
+        self.teller: Teller | None = None
         #: Events that nobody could be told, because the broker was away.
         self.dropped = 0
 
@@ -55,6 +58,15 @@ class Events:
         """A dispatcher for a few events."""
         with self.Dispatcher(None, hostname, enabled, buffer_while_offline=buffer_while_offline) as dispatcher:
             yield dispatcher
+
+    def tell(self, type: str, fields: dict[str, Any]) -> None:
+        """Send an event of a task; in a worker soon, elsewhere at once. ``OperationalError`` only elsewhere."""
+        if self.teller is not None:
+            self.teller.tell(type, fields)
+            return
+        conf = self.app.conf
+        event = stamp(type, self.sender, self.app.clock.forward(), fields)
+        self.app.store.bus.post([post_of(event, conf.event_exchange, conf.event_serializer)])
 
     def tell_sent(self, sent: Sequence[Mapping[str, Any]]) -> None:
         """Send ``task-sent`` for each of these; never the reason for which a send fails."""

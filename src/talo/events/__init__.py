@@ -5,7 +5,9 @@ cameras (``snapshot``). Knows no app: that hands itself in, as ``app.events``.""
 
 from talo.events.dispatcher import EventDispatcher
 from talo.events.event import Event
+from talo.events.node import Worker
 from talo.events.receiver import EventReceiver
-from talo.events.state import State, Task, Worker
+from talo.events.state import State
+from talo.events.task import Task
 
 __all__ = ["Event", "EventDispatcher", "EventReceiver", "State", "Task", "Worker"]

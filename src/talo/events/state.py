@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from talo.events.node import Worker
-from talo.events.task import Task
+from talo.events.node import Worker as _Worker
+from talo.events.task import Task as _Task
 
-__all__ = ["LRUCache", "State", "Task", "Worker"]
+__all__ = ["LRUCache", "State"]
 
 _V = TypeVar("_V")
 
@@ -54,21 +54,22 @@ class State:
     hears of each event.
     """
 
-    Worker = Worker
-    Task = Task
+    #: What is made for each new name and id.
+    Worker: Any = _Worker
+    Task: Any = _Task
     event_count = 0
     task_count = 0
 
     def __init__(
         self,
         callback: Callable[[State, dict[str, Any]], Any] | None = None,
-        workers: Mapping[str, Worker] | None = None,
-        tasks: Mapping[str, Task] | None = None,
+        workers: Mapping[str, _Worker] | None = None,
+        tasks: Mapping[str, _Task] | None = None,
         taskheap: Any = None,
         max_workers_in_memory: int = 5000,
         max_tasks_in_memory: int = 10000,
-        on_node_join: Callable[[Worker], Any] | None = None,
-        on_node_leave: Callable[[Worker], Any] | None = None,
+        on_node_join: Callable[[_Worker], Any] | None = None,
+        on_node_leave: Callable[[_Worker], Any] | None = None,
         tasks_by_type: Any = None,
         tasks_by_worker: Any = None,
     ) -> None:
@@ -78,8 +79,8 @@ class State:
         self.max_tasks_in_memory = max_tasks_in_memory
         self.on_node_join = on_node_join
         self.on_node_leave = on_node_leave
-        self.workers: LRUCache[Worker] = _cache(max_workers_in_memory, (workers or {}).items())
-        self.tasks: LRUCache[Task] = _cache(max_tasks_in_memory, (tasks or {}).items())
+        self.workers: LRUCache[_Worker] = _cache(max_workers_in_memory, (workers or {}).items())
+        self.tasks: LRUCache[_Task] = _cache(max_tasks_in_memory, (tasks or {}).items())
         self.handlers: dict[str, Callable[..., Any]] = {}
         self._seen_types: set[str] = set()
         self._mutex = threading.RLock()
@@ -102,7 +103,7 @@ class State:
                 handler(subject, event)
             return None, subject
 
-    def worker_event(self, type_: str, fields: Mapping[str, Any]) -> tuple[tuple[Worker, bool], str]:
+    def worker_event(self, type_: str, fields: Mapping[str, Any]) -> tuple[tuple[_Worker, bool], str]:
         """Take in an event of a worker; return ((worker, whether it is new), type)."""
         worker, created = self.get_or_create_worker(fields["hostname"])
         worker.event(type_, fields)
@@ -114,7 +115,7 @@ class State:
             self.on_node_join(worker)
         return (worker, created), type_
 
-    def task_event(self, type_: str, fields: Mapping[str, Any]) -> tuple[tuple[Task, bool], str]:
+    def task_event(self, type_: str, fields: Mapping[str, Any]) -> tuple[tuple[_Task, bool], str]:
         """Take in an event of a task; return ((task, whether it is new), type)."""
         task, created = self.get_or_create_task(fields["uuid"])
         hostname = fields.get("hostname")
@@ -131,7 +132,7 @@ class State:
             parent.children_ids.add(task.uuid)
         return (task, created), type_
 
-    def get_or_create_worker(self, hostname: str, **kwargs: Any) -> tuple[Worker, bool]:
+    def get_or_create_worker(self, hostname: str, **kwargs: Any) -> tuple[_Worker, bool]:
         """Return the worker of this name and whether it is new."""
         worker = self.workers.touch(hostname)
         if worker is not None:
@@ -141,7 +142,7 @@ class State:
         worker = self.workers[hostname] = self.Worker(hostname, **kwargs)
         return worker, True
 
-    def get_or_create_task(self, uuid: str) -> tuple[Task, bool]:
+    def get_or_create_task(self, uuid: str) -> tuple[_Task, bool]:
         """Return the task of this id and whether it is new."""
         task = self.tasks.touch(uuid)
         if task is not None:
@@ -182,7 +183,7 @@ class State:
 
     # -- asking
 
-    def tasks_by_time(self, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, Task]]:
+    def tasks_by_time(self, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, _Task]]:
         """(id, task), the latest first; the other way round without ``reverse``."""
         with self._mutex:
             ordered = sorted(self.tasks.values(), key=_order, reverse=reverse)
@@ -190,19 +191,19 @@ class State:
 
     tasks_by_timestamp = tasks_by_time
 
-    def tasks_by_type(self, name: str, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, Task]]:
+    def tasks_by_type(self, name: str, limit: int | None = None, reverse: bool = True) -> Iterator[tuple[str, _Task]]:
         """The same, of one name."""
         return self._chosen(lambda task: task.name == name, limit, reverse)
 
     def tasks_by_worker(
         self, hostname: str, limit: int | None = None, reverse: bool = True
-    ) -> Iterator[tuple[str, Task]]:
+    ) -> Iterator[tuple[str, _Task]]:
         """The same, of one worker."""
         return self._chosen(lambda task: task.worker is not None and task.worker.hostname == hostname, limit, reverse)
 
     def _chosen(
-        self, wanted: Callable[[Task], bool], limit: int | None, reverse: bool
-    ) -> Iterator[tuple[str, Task]]:
+        self, wanted: Callable[[_Task], bool], limit: int | None, reverse: bool
+    ) -> Iterator[tuple[str, _Task]]:
         found = [(uuid, task) for uuid, task in self.tasks_by_time(reverse=reverse) if wanted(task)]
         return iter(found[:limit])
 
@@ -210,7 +211,7 @@ class State:
         """Every name that was seen."""
         return sorted(self._seen_types)
 
-    def alive_workers(self) -> Iterator[Worker]:
+    def alive_workers(self) -> Iterator[_Worker]:
         """The workers whose last heartbeat is fresh."""
         with self._mutex:
             return iter([worker for worker in self.workers.values() if worker.alive])
@@ -248,5 +249,5 @@ def _state(cls: type[State], fields: dict[str, Any], counts: tuple[int, int, set
     return state
 
 
-def _order(task: Task) -> tuple[int, float]:
+def _order(task: _Task) -> tuple[int, float]:
     return task.clock, task.timestamp or 0.0

@@ -121,6 +121,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         beat=bool(arguments.get("beat")),
         scheduler=arguments.get("scheduler"),
         schedule_filename=arguments.get("schedule_filename"),
+        task_events=conf.worker_send_task_events,
     )
 
 

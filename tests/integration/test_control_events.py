@@ -134,8 +134,9 @@ def test_celery_hears_talos_worker(celery: CeleryClient, app: Talo, talo_worker:
     celery("globals().__setitem__('state', app.events.State())")
     celery(
         "[globals().__setitem__('connection', app.connection_for_read()),"
-        " globals().__setitem__('receiver', app.events.Receiver(connection, handlers={{'*': state.event}}))] and None"
-        .replace("{{", "{").replace("}}", "}")
+        " globals().__setitem__('receiver', app.events.Receiver(connection, handlers={{'*': state.event}}))] and None".replace(
+            "{{", "{"
+        ).replace("}}", "}")
     )
     celery("globals().__setitem__('captured', receiver.itercapture(limit=None, timeout=20))")
     celery("next(captured) and None")

@@ -91,6 +91,13 @@ class Control:
         named = {"task_id": task_id if isinstance(task_id, str) else ids, "terminate": terminate, "signal": signal}
         return self._tell_too("revoke", kept, destination, named, kwargs)
 
+    def keep_revoked(
+        self, ids: Iterable[str] = (), *, stamps: Mapping[str, Any] | None = None, terminate: bool = False
+    ) -> bool:
+        """Remember what is revoked without a command to workers; False where no store keeps it."""
+        kept = self._revocations.keep(ids, terminate=terminate)
+        return (self._revocations.keep_stamps(stamps) if stamps else True) and kept
+
     def revoke_by_stamped_headers(
         self,
         headers: Mapping[str, Any],
@@ -238,9 +245,7 @@ class Control:
         """Have workers send a heartbeat at once."""
         return self.broadcast("heartbeat", arguments={}, destination=destination, **kwargs)
 
-    def election(
-        self, id: str, topic: str, action: Any = None, connection: Any = None, **kwargs: Any
-    ) -> Replies:
+    def election(self, id: str, topic: str, action: Any = None, connection: Any = None, **kwargs: Any) -> Replies:
         """Have Celery's workers elect one of them; Talo's refuse."""
         del connection
         return self.broadcast("election", arguments={"id": id, "topic": topic, "action": action}, **kwargs)

@@ -72,7 +72,9 @@ class Events:
         """Send ``task-sent`` for each of these; never the reason for which a send fails."""
         conf, clock = self.app.conf, self.app.clock
         posts = [
-            post_of(stamp("task-sent", self.sender, clock.forward(), fields), conf.event_exchange, conf.event_serializer)
+            post_of(
+                stamp("task-sent", self.sender, clock.forward(), fields), conf.event_exchange, conf.event_serializer
+            )
             for fields in sent
         ]
         try:

@@ -102,5 +102,3 @@ class Node(Protocol):
     def look_again(self) -> None:
         """Read what is marked in the store anew."""
         ...
-
-

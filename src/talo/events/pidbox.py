@@ -179,4 +179,3 @@ def _bounded(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as exc:
         raise MalformedMessage("bad_pattern", str(exc)) from exc
-

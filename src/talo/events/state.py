@@ -201,9 +201,7 @@ class State:
         """The same, of one worker."""
         return self._chosen(lambda task: task.worker is not None and task.worker.hostname == hostname, limit, reverse)
 
-    def _chosen(
-        self, wanted: Callable[[_Task], bool], limit: int | None, reverse: bool
-    ) -> Iterator[tuple[str, _Task]]:
+    def _chosen(self, wanted: Callable[[_Task], bool], limit: int | None, reverse: bool) -> Iterator[tuple[str, _Task]]:
         found = [(uuid, task) for uuid, task in self.tasks_by_time(reverse=reverse) if wanted(task)]
         return iter(found[:limit])
 

@@ -89,9 +89,7 @@ class Agent:
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
         self._undertaker = Undertaker(self._app, self._options, self._owner)
-        self._remote = Remote(
-            self._app, self._options, self._shares, self._common, self._line, self._note_revocation
-        )
+        self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
         self._watchdog = Watchdog(
             self._broker, self._options, self._shares, lambda: self._remote.node.standing.open_queues
         )

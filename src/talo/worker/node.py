@@ -61,9 +61,7 @@ class WorkerNode:
         self.on_heartbeat: Callable[[], None] = lambda: None
         self.on_revoked: Callable[[], None] = lambda: None
         found = common.bulletin.read()
-        self._standing = (
-            found[1] if found else Standing(queues=options.queues, events=options.task_events)
-        )
+        self._standing = found[1] if found else Standing(queues=options.queues, events=options.task_events)
 
     # -- what holds -------------------------------------------------------------------------------------------------
 

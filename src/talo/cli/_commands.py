@@ -33,7 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
     "inspect": Entry("talo.cli.inspect", "Ask workers what they do."),
-    "control": Entry("talo.cli.control", "Steer workers; pause and resume queues and tasks."),
+    "control": Entry("talo.cli.control", "Steer workers."),
     "events": Entry("talo.cli.events", "Watch what happens to tasks and workers."),
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),

@@ -51,7 +51,7 @@ def listed(kind: str) -> str:
 
 
 def ask(session: Session, kind: str, words: Sequence[str], options: dict[str, Any]) -> None:
-    """Send one command and show the answers. ``NobodyThere`` if there is none, ``UsageError`` for what is no command."""
+    """Send one command and show the answers. ``NobodyThere`` if there is none, ``UsageError`` for no command."""
     if options["only_list"] or not words:
         if not options["only_list"]:
             raise click.UsageError(f"say what: talo {kind} COMMAND (talo {kind} --list shows them)")

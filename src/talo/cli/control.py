@@ -27,8 +27,9 @@ def control(session: Session, /, words: tuple[str, ...], tasks: tuple[str, ...],
     """Steer workers.
 
     Commands: add_consumer QUEUE, autoscale MAX MIN, cancel_consumer QUEUE, disable_events, enable_events, heartbeat,
-    pool_grow N, pool_restart, pool_shrink N, rate_limit TASK RATE, revoke ID..., revoke_by_stamped_headers KEY=VALUE...,
-    shutdown, terminate SIGNAL ID..., time_limit TASK SOFT HARD; --list describes them. Exit code 69 if nobody answers.
+    pool_grow N, pool_restart, pool_shrink N, rate_limit TASK RATE, revoke ID..., revoke_by_stamped_headers
+    KEY=VALUE..., shutdown, terminate SIGNAL ID..., time_limit TASK SOFT HARD; --list describes them. Exit code 69 if
+    nobody answers.
 
     pause QUEUE... and resume QUEUE... (or --task NAME) are kept in the store and hold for all workers of Talo's, those
     to come included; paused lists them. A revocation is kept there too.

@@ -1,4 +1,6 @@
-"""``talo status``: which workers are alive: Talo's by their leases, Celery's by their answers. Called by ``cli.main``."""
+"""``talo status``: which workers are alive; Talo's by their leases, Celery's by their answers.
+
+Called by ``cli.main``."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _samples: list[str] = []
 
 
 @inspect_command(default_timeout=0.2)
-def ping(node: Node, **_kwargs: Any) -> dict[str, str]:
+def ping(_node: Node, **_kwargs: Any) -> dict[str, str]:
     """Ask who is there."""
     return {"ok": "pong"}
 
@@ -47,7 +47,7 @@ def reserved(node: Node, safe: bool = False, **_kwargs: Any) -> list[dict[str, A
 
 
 @inspect_command(alias="dump_schedule")
-def scheduled(node: Node, **_kwargs: Any) -> list[dict[str, Any]]:
+def scheduled(_node: Node, **_kwargs: Any) -> list[dict[str, Any]]:
     """List the delayed tasks held in memory: none, they wait in the store."""
     return []
 
@@ -142,7 +142,7 @@ def hello(node: Node, from_node: str, revoked: Any = None, **_kwargs: Any) -> di
 
 
 @inspect_command()
-def memsample(node: Node, **_kwargs: Any) -> str:
+def memsample(_node: Node, **_kwargs: Any) -> str:
     """Measure the resident memory of the agent."""
     _samples.append(f"{resident_kib() / 1024:.2f}MB")
     del _samples[:-_MOST_SAMPLES]
@@ -160,7 +160,7 @@ def memdump(node: Node, samples: int = 10, **_kwargs: Any) -> str:
     signature="[object_type=Request] [num=200 [max_depth=10]]",
     default_timeout=60.0,
 )
-def objgraph(node: Node, **_kwargs: Any) -> dict[str, Any]:
+def objgraph(_node: Node, **_kwargs: Any) -> dict[str, Any]:
     """Draw references between objects: refused."""
     raise Refused("Talo draws no object graphs: take a memory profiler such as memray to the process")
 

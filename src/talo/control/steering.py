@@ -159,7 +159,7 @@ def shutdown(node: Node, msg: str = "Got shutdown from remote", **_kwargs: Any) 
 
 
 @control_command(args=[("id", str), ("topic", str), ("action", str)], signature="<id> <topic> [action]")
-def election(node: Node, **_kwargs: Any) -> Answer:
+def election(_node: Node, **_kwargs: Any) -> Answer:
     """Elect one of Celery's workers: refused."""
     raise Refused("Talo's workers need no leader and hold no elections")
 

@@ -160,7 +160,7 @@ class Agent:
 
     def _work(self) -> None:
         now = time.monotonic()
-        self._remote.tick()
+        self._remote.tick(now)
         self._bury()
         if self._revoked.is_set():
             self._revoked.clear()

@@ -22,6 +22,7 @@ from talo.errors import MalformedMessage
 from talo.stores.base import Delivery
 from talo.wire.protocol import decode
 from talo.wire.repr import saferepr
+from talo.worker.autoscale import LOOK_EVERY, Autoscaler
 from talo.worker.board import Entry
 from talo.worker.bulletin import Standing
 from talo.worker.lines import AgentLine
@@ -53,6 +54,8 @@ class WorkerNode:
         self._common = common
         self._line = line
         self._began = time.monotonic()
+        self._next_scale = 0.0
+        self.autoscaler = Autoscaler(*options.autoscale) if options.autoscale else None
         self._lock = threading.Lock()
         state = app.state_store
         self._locks = None if state is None else state.locks
@@ -164,7 +167,11 @@ class WorkerNode:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         names = ("utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt", "nswap", "inblock",
                  "oublock", "msgsnd", "msgrcv", "nsignals", "nvcsw", "nivcsw")  # fmt: skip
-        scale = {} if options.autoscale is None else {"autoscaler": self._autoscaler()}
+        scaler = self.autoscaler
+        scale = {}
+        if scaler is not None:
+            numbers = {"max": scaler.most, "min": scaler.least, "current": self._common.processes, "qty": self.active}
+            scale = {"autoscaler": numbers}
         return {
             "total": {},
             "pid": os.getppid(),
@@ -188,10 +195,6 @@ class WorkerNode:
 
     def _concurrency(self) -> int:
         return self._common.processes if self._options.pool == "processes" else self._options.concurrency
-
-    def _autoscaler(self) -> dict[str, int]:
-        most, least = self._options.autoscale or (0, 0)
-        return {"max": most, "min": least, "current": self._common.processes, "qty": self.active}
 
     def _broker_info(self) -> dict[str, Any]:
         parts = urlsplit(self.app.store.url)
@@ -266,7 +269,7 @@ class WorkerNode:
     # -- steering ---------------------------------------------------------------------------------------------------
 
     def consume(self, queue: str) -> None:
-        self.app.queues[queue]  # noqa: B018  raises for a queue that this app does not make
+        _ = self.app.queues[queue]  # raises for a queue that this app does not make
         if queue not in self.queues:
             self._change(queues=(*self.queues, queue))
 
@@ -300,7 +303,26 @@ class WorkerNode:
         self._line.report("grow", number)
 
     def autoscale(self, most: int | None, least: int | None) -> tuple[int, int]:
-        raise Refused("Autoscale not enabled")
+        scaler = self.autoscaler
+        if scaler is None:
+            raise Refused("Autoscale not enabled")
+        most = scaler.most if most is None else most
+        least = min(scaler.least, most) if least is None else least
+        if not 1 <= least <= most <= self._options.most_processes:
+            raise Refused(f"autoscale moves between 1 and {self._options.most_processes} processes, not {least}-{most}")
+        scaler.most, scaler.least = most, least
+        return most, least
+
+    def scale(self, now: float) -> None:
+        """Have one process more or less, if this worker scales by itself. ``OperationalError``."""
+        if self.autoscaler is None or now < self._next_scale:
+            return
+        self._next_scale = now + LOOK_EVERY
+        processes, active, queues = self._common.processes, self.active, self._standing.open_queues
+        waiting = active >= processes and bool(queues) and any(q.ready for q in self.app.store.broker.stats(queues))
+        change = self.autoscaler.change(processes=processes, active=active, waiting=waiting, now=now)
+        if change:
+            self._line.report("grow", change)
 
     def restart_pool(self) -> None:
         self._line.report("restart", 0)

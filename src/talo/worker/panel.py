@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from talo.control import inspecting, steering
+from talo.control.node import Node
 from talo.control.panel import Panel
 from talo.errors import EncodeError, MalformedMessage, OperationalError, StoreError
 from talo.events import pidbox
@@ -32,6 +33,8 @@ class PanelService:
     """A service: ``start``, ``stop``."""
 
     def __init__(self, node: WorkerNode) -> None:
+        # What a command sees is what the protocol says.
+        self._commanded: Node = node
         self._node = node
         conf = node.app.conf
         self._exchanges = pidbox.Exchanges(conf.control_exchange)
@@ -102,8 +105,8 @@ class PanelService:
             return {"error": repr(KeyError(request.method))}
         log.debug("Remote command %s", request.method, extra=fields)
         try:
-            return handler(self._node, **request.arguments)
-        except Exception as exc:
+            return handler(self._commanded, **request.arguments)
+        except Exception as exc:  # noqa: BLE001  the command may be anybody's
             # Whatever it is, the answer says so, and the next command is heard.
             log.info("Remote command %s failed: %r", request.method, exc, extra=fields)
             return {"error": repr(_named(exc))}

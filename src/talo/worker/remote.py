@@ -47,9 +47,10 @@ class Remote:
         if self._panel is not None:
             self._panel.start()
 
-    def tick(self) -> None:
-        """Go along with what was said: tell of the dead only while events are on."""
+    def tick(self, now: float) -> None:
+        """Go along with what was said: tell of the dead only while events are on, scale. ``OperationalError``."""
         self._events.switch(self.node.standing.events)
+        self.node.scale(now)
 
     def stop(self) -> None:
         """Hear no more, say good-bye."""

@@ -132,12 +132,8 @@ def test_a_process_that_dies_is_told_too(app: Talo, heard: Heard) -> None:
 def test_celery_hears_talos_worker(celery: CeleryClient, app: Talo, talo_worker: Worker) -> None:
     # Given the state of the real Celery, fed by its own receiver
     celery("globals().__setitem__('state', app.events.State())")
-    celery(
-        "[globals().__setitem__('connection', app.connection_for_read()),"
-        " globals().__setitem__('receiver', app.events.Receiver(connection, handlers={{'*': state.event}}))] and None".replace(
-            "{{", "{"
-        ).replace("}}", "}")
-    )
+    celery("globals().__setitem__('connection', app.connection_for_read())")
+    celery("globals().__setitem__('receiver', app.events.Receiver(connection, handlers=dict([('*', state.event)])))")
     celery("globals().__setitem__('captured', receiver.itercapture(limit=None, timeout=20))")
     celery("next(captured) and None")
     # When a task runs

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from talo import Talo, errors
+from talo.cli.main import run
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
@@ -236,3 +237,29 @@ def test_the_pool_restarts_scales_and_shuts_down(place: str, tmp_path: Path) -> 
 def _others(worker: Worker, first: int) -> None:
     children = worker.children()
     assert len(children) == 1 and children != [first]
+
+
+@pytest.mark.promise("M06")
+def test_status_is_right_while_every_slot_is_busy(
+    place: str, app: Talo, worker: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a worker whose every slot is busy
+    gate = tmp_path / "open"
+    held = [app.send_task("featured.hold", (str(gate),)) for _ in range(2)]
+    eventually(lambda: _equal(ask(app, "stats")["talo"]["active"], 2), LONG)
+    try:
+        for _ in range(100):
+            # When its state is asked for, a hundred times
+            began = time.monotonic()
+            code = run(["-b", place, "status", "--json", "-t", "0.02"])
+            # Then the answer is right, and there within five seconds.
+            assert time.monotonic() - began < 5
+            nodes = json.loads(capsys.readouterr().out)
+            assert code == 0
+            assert [(node["name"], node["alive"], node["slots"]) for node in nodes if node["slots"]] == [
+                ("w@test", True, 2)
+            ]
+    finally:
+        gate.touch()
+    for each in held:
+        each.get(timeout=LONG)

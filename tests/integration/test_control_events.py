@@ -11,6 +11,7 @@ import pytest
 
 from talo import Talo
 from talo.events import EventReceiver
+from talo.events.kinds import KINDS
 from tests.integration.peers import CeleryClient
 from tests.support import eventually
 from tests.workers import Worker
@@ -83,6 +84,10 @@ FIELDS = {
     "worker-heartbeat": {"freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys"},
 }  # fmt: skip
 COMMON = {"type", "hostname", "utcoffset", "pid", "clock", "timestamp", "local_received"}
+
+
+def test_the_table_of_events_says_the_same() -> None:
+    assert {name: set(KINDS[name].fields) for name in FIELDS} == FIELDS
 
 
 def _in_form(event: dict[str, Any]) -> None:

@@ -1,18 +1,22 @@
 """What differs between databases: the statements by name, and the migrations by number.
 
 Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
-statement, the same names in every dialect. Running them is ``connection``'s and the roles'.
+step, the same names in every dialect. A section holds the statements that this step takes there: one, several (the rows
+are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs. A
+step may be asked for without the lines of some values (``asking``): a search by what is asked for only.
+Running them is a ``Session``'s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any, NamedTuple
 
-__all__ = ["Dialect", "Migration", "dialect"]
+__all__ = ["Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +28,77 @@ class Migration:
     statements: tuple[str, ...]
 
 
+class Statement(NamedTuple):
+    """One statement in its client library's form, and which of the step's values it takes, in its order."""
+
+    text: str
+    picks: tuple[int, ...]
+
+
+#: How a client library writes values: from the text with ``?N`` to a statement.
+Style = Callable[[str], Statement]
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One database's words."""
 
     name: str
-    queries: Mapping[str, str]
+    queries: Mapping[str, tuple[Statement, ...]]
     migrations: tuple[Migration, ...]
 
 
+def marks(text: str) -> Statement:
+    """``?1``, numbered without gaps: sqlite3."""
+    return _numbered(text, "?")
+
+
+def dollars(text: str) -> Statement:
+    """``$1``, numbered without gaps: PostgreSQL's own."""
+    return _numbered(text, "$")
+
+
+def percents(text: str) -> Statement:
+    """``%s``, one per use: PyMySQL."""
+    uses = tuple(int(number) - 1 for number in re.findall(r"\?(\d+)", text))
+    return Statement(re.sub(r"\?\d+", "%s", text.replace("%", "%%")), uses)
+
+
+def _numbered(text: str, sign: str) -> Statement:
+    used = sorted({int(number) for number in re.findall(r"\?(\d+)", text)})
+    new = {number: at for at, number in enumerate(used, 1)}
+    return Statement(
+        re.sub(r"\?(\d+)", lambda found: f"{sign}{new[int(found[1])]}", text), tuple(number - 1 for number in used)
+    )
+
+
+def asking(step: str, values: Sequence[Any]) -> str:
+    """Return the step without the lines that need a value which is None. Such lines stand for themselves."""
+    return f"{step} {' '.join(str(number) for number, value in enumerate(values, 1) if value is not None)}"
+
+
+class _Steps(dict[str, tuple[Statement, ...]]):
+    """Steps by name, and those without some of their lines as they are asked for."""
+
+    def __init__(self, texts: Mapping[str, str], style: Style) -> None:
+        super().__init__({name: tuple(style(each) for each in _statements(text)) for name, text in texts.items()})
+        self._texts = texts
+        self._style = style
+
+    def __missing__(self, key: str) -> tuple[Statement, ...]:
+        step, *there = key.split(" ")
+        known = frozenset(there)
+        lines = _bare(self._texts[step]).split("\n")
+        text = "\n".join(line for line in lines if known.issuperset(re.findall(r"\?(\d+)", line)))
+        found = self[key] = tuple(self._style(each) for each in _statements(text))
+        return found
+
+
 @cache
-def dialect(name: str) -> Dialect:
+def dialect(name: str, style: Style) -> Dialect:
     """Return the dialect, read once per process."""
     here = resources.files(__package__)
-    queries = _sections((here / "queries" / f"{name}.sql").read_text("utf-8"))
+    queries = _Steps(_sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
     steps = []
     for file in (here / "migrations" / name).iterdir():
         number, _, title = file.name.removesuffix(".sql").partition("_")
@@ -55,7 +116,4 @@ def _statements(text: str) -> tuple[str, ...]:
 
 def _sections(text: str) -> dict[str, str]:
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    found: dict[str, str] = {}
-    for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        [found[name]] = _statements(body)
-    return found
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

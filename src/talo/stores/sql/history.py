@@ -8,8 +8,7 @@ transaction by ``keep``, which ``_writing`` calls; everything else here only rea
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,8 +25,8 @@ from talo.stores.history import (
     period_for,
 )
 from talo.stores.sql import _writing
-from talo.stores.sql._codec import json_list
-from talo.stores.sql.connection import Database
+from talo.stores.sql.database import Database, Row, Session
+from talo.stores.sql.dialect import asking
 
 __all__ = ["SqlHistory"]
 
@@ -35,29 +34,23 @@ __all__ = ["SqlHistory"]
 _STEP = 1000
 
 _decode = msgspec.msgpack.Decoder(RunRecord).decode
-_PARAMETER = re.compile(r"\?(\d+)")
 
 
 class SqlHistory(History):
     """Counters and runs in tables."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries: Mapping[str, str] = database.dialect.queries
-        self._clock = clock
 
     def record(self, runs: Sequence[RunRecord]) -> None:
         if not runs:
             return
 
-        def work(connection: sqlite3.Connection) -> None:
-            known = self._queries["in_history"]
+        def work(tx: Session) -> None:
             new = [
-                run
-                for run in runs
-                if run.keep is None or not connection.execute(known, (run.id, run.attempt, run.ended)).fetchone()
+                run for run in runs if run.keep is None or tx.row("in_history", run.id, run.attempt, run.ended) is None
             ]
-            _writing.keep(connection, self._queries, new)
+            _writing.keep(tx, new)
 
         self._database.write(work)
 
@@ -66,91 +59,102 @@ class SqlHistory(History):
     def counters(
         self, since: float, until: float, step: int, *, name: str | None = None, queue: str | None = None
     ) -> list[Count]:
-        width = period_for(since, step, self._clock())
-        values = [name, queue, width, since // step * step, until]
-        rows = self._rows(_asked(self._queries["counts"], values), values)
-        return collect(rows, step, since, until)
+        def work(tx: Session) -> list[Row]:
+            values = [name, queue, period_for(since, step, tx.now), since // step * step, until]
+            return tx.rows(asking("counts", values), *values)
+
+        rows = self._database.read(work)
+        return collect((_whole(row) for row in rows), step, since, until)
 
     def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
         ended, seq = cursor.split("/") if cursor else (None, None)
         where = [None if ended is None else float(ended), None if seq is None else int(seq), limit]
-        values = [*_values(query, self._clock()), *where]
-        rows = self._rows(_asked(self._queries["history"], values), values)
+        rows = self._asked("history", query, where)
         more = f"{rows[-1][1]!r}/{rows[-1][0]}" if limit and len(rows) >= limit else None
         return Page([_decode(run) for _, _, run in rows if run is not None], more)
 
     def count(self, query: RunQuery) -> dict[str, int]:
-        values = _values(query, self._clock())
-        return dict(self._rows(_asked(self._queries["count_history"], values), values))
+        return {state: int(number) for state, number in self._asked("count_history", query, [])}
 
     def attempts(self, task_id: str) -> list[RunRecord]:
         return self.runs(RunQuery(id=task_id), 1000).runs[::-1]
 
     def failures(self, since: float, limit: int) -> list[Failures]:
-        def work(connection: sqlite3.Connection) -> list[Failures]:
-            rows = connection.execute(self._queries["failures"], (since, self._clock(), limit)).fetchall()
-            return [found for row in rows if (found := self._kind(connection, row)) is not None]
+        def work(tx: Session) -> list[Failures]:
+            rows = tx.rows("failures", since, tx.now, limit)
+            return [found for row in rows if (found := _kind(tx, row)) is not None]
 
         return self._database.read(work)
 
-    def _kind(self, connection: sqlite3.Connection, row: Sequence[Any]) -> Failures | None:
-        fingerprint, count, first, last, seq = row
-        found = connection.execute(self._queries["history_details"], (json_list([seq]).decode(),)).fetchone()
-        if found is None:
-            return None
-        example = _decode(found[0])
-        return Failures(
-            fingerprint=fingerprint, name=example.name, example=example, count=count, first=first, last=last
-        )
+    def _asked(self, step: str, query: RunQuery, more: list[Any]) -> list[Row]:
+        def work(tx: Session) -> list[Row]:
+            values = [*_values(query, tx.now), *more]
+            return tx.rows(asking(step, values), *values)
 
-    def _rows(self, query: str, values: Sequence[Any]) -> list[Any]:
-        return self._database.read(lambda it: it.execute(query, values).fetchall())
+        return self._database.read(work)
 
     # Deleting
 
     def forget(self, query: RunQuery) -> int:
+        def work(tx: Session) -> int:
+            values = [*_values(query, tx.now), _STEP]
+            return _delete(tx, tx.rows(asking("find_history", values), *values))
+
         forgotten = 0
         while True:
-            values = [*_values(query, self._clock()), _STEP]
-            statement = _asked(self._queries["find_history"], values)
-            gone = self._database.write(lambda it: self._delete(it, it.execute(statement, values).fetchall()))  # noqa: B023
+            gone = self._database.write(work)
             forgotten += gone
             if gone < _STEP:
                 return forgotten
 
     def trim(self, most: int, limit: int) -> int:
+        [(size,)] = self._database.read(lambda tx: tx.rows("history_size"))
         trimmed = 0
-        [(size,)] = self._rows(self._queries["history_size"], ())
         while trimmed < limit:
-            room = min(_STEP, limit - trimmed)
-            gone = self._database.write(lambda it: self._trim(it, size - trimmed - most, room))  # noqa: B023
+            room, beyond = min(_STEP, limit - trimmed), size - trimmed - most
+            gone = self._database.write(lambda tx: _trim(tx, beyond, room))  # noqa: B023  called before the next round
             trimmed += gone
             if gone < room:
                 break
         return trimmed
 
-    def _trim(self, connection: sqlite3.Connection, beyond: int, limit: int) -> int:
-        queries, now = self._queries, self._clock()
-        for width, kept in PERIODS:
-            connection.execute(queries["old_counts"], (width, now - kept, limit))
-        gone = self._delete(connection, connection.execute(queries["expired_history"], (now, limit)).fetchall())
-        room = min(limit - gone, beyond - gone)
-        if room > 0:
-            gone += self._delete(connection, connection.execute(queries["oldest_history"], (room,)).fetchall())
-        return gone
 
-    def _delete(self, connection: sqlite3.Connection, rows: Sequence[Any]) -> int:
-        if rows:
-            wanted = json_list([row[0] for row in rows]).decode()
-            connection.execute(self._queries["delete_history_details"], (wanted,))
-            connection.execute(self._queries["delete_history"], (wanted,))
-        return len(rows)
+def _kind(tx: Session, row: Row) -> Failures | None:
+    fingerprint, count, first, last, seq = row
+    found = tx.row("history_details", [seq])
+    if found is None:
+        return None
+    example = _decode(found[0])
+    return Failures(
+        fingerprint=fingerprint, name=example.name, example=example, count=int(count), first=first, last=last
+    )
+
+
+def _trim(tx: Session, beyond: int, limit: int) -> int:
+    for width, kept in PERIODS:
+        tx.run("old_counts", width, tx.now - kept, limit)
+    gone = _delete(tx, tx.rows("expired_history", tx.now, limit))
+    room = min(limit - gone, beyond - gone)
+    return gone + (_delete(tx, tx.rows("oldest_history", room)) if room > 0 else 0)
+
+
+def _delete(tx: Session, rows: Sequence[Row]) -> int:
+    if rows:
+        wanted = [row[0] for row in rows]
+        tx.run("delete_history_details", wanted)
+        tx.run("delete_history", wanted)
+    return len(rows)
+
+
+def _whole(row: Row) -> tuple[int, str, str, str, str, int, int, int]:
+    """A row of counters; some databases sum integers into decimals."""
+    start, name, queue, state, kind, bucket, count, micros = row
+    return start, name, queue, state, kind, bucket, int(count), int(micros)
 
 
 def _values(query: RunQuery, now: float) -> list[Any]:
-    """The first twelve parameters of the searching statements."""
+    """The first twelve values of the searching steps."""
     states = list(query.states)
-    text = None if query.text is None else "%" + re.sub(r"([\\%_])", r"\\\1", query.text) + "%"
     return [
         query.id,
         query.root,
@@ -158,19 +162,10 @@ def _values(query: RunQuery, now: float) -> list[Any]:
         query.queue,
         query.worker,
         states[0] if len(states) == 1 else None,
-        json_list(states).decode() if len(states) > 1 else None,
+        states if len(states) > 1 else None,
         query.fingerprint,
         query.since,
         query.until,
-        text,
+        None if query.text is None else "%" + re.sub(r"([\\%_])", r"\\\1", query.text) + "%",
         now,
     ]
-
-
-def _asked(query: str, values: Sequence[Any]) -> str:
-    """The statement without the lines whose parameters are None: an index is used for what is asked only."""
-    return "\n".join(
-        line
-        for line in query.split("\n")
-        if all(values[int(number) - 1] is not None for number in _PARAMETER.findall(line))
-    )

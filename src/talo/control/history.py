@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Reason", "Story", "explain", "history_of", "story_of"]
 
+#: Seconds in which workers have to say what they consume.
+ANSWER = 1.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
 _PAGE = 250
@@ -32,8 +34,8 @@ _UNKNOWN_SINCE = "talo-unknown-since"
 class Reason(msgspec.Struct, kw_only=True):
     """One reason why a task is where it is. ``code`` is for programs, ``text`` for people."""
 
-    #: ``waiting``, ``delayed``, ``leased``, ``no_worker``, ``unknown_task``, ``expired``, ``revoked``, ``dead``,
-    #: ``ended``, ``not_found``.
+    #: ``waiting``, ``delayed``, ``leased``, ``paused``, ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``,
+    #: ``revoked``, ``dead``, ``ended``, ``not_found``.
     code: str
     text: str
     #: JSON-able.
@@ -148,8 +150,8 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
     if isinstance(unknown, int | float):
         text = f"no worker that consumes {message.queue} knows the task {message.task!r}: is its module imported there?"
         reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
-    if not any(owner.slots for owner in app.store.broker.owners()):
-        reasons.append(Reason(code="no_worker", text="no worker is up"))
+    _explain_paused(app, found, message)
+    _explain_consumers(app, found, message)
     if delayed:
         text = f"it is delayed, for another {max(0.0, (message.due or now) - now):.0f} s"
         reasons.append(Reason(code="delayed", text=text, facts={"due": message.due}))
@@ -160,6 +162,27 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
         reasons.append(
             Reason(code="waiting", text=text, facts={"queue": message.queue, "ahead": ahead, "since": since})
         )
+
+
+def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
+    if app.state_store is None:
+        return
+    queues, tasks = app.control.paused()
+    for kind, name, paused in (("queue", message.queue, queues), ("task", message.task, tasks)):
+        if name in paused:
+            text = f"{kind} {name} is paused: talo control resume lets it go on"
+            found.reasons.append(Reason(code="paused", text=text, facts={kind: name}))
+
+
+def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
+    if not any(owner.slots for owner in app.store.broker.owners()):
+        found.reasons.append(Reason(code="no_worker", text="no worker is up"))
+        return
+    # Only workers know what they consume; one that does not answer is none of those that are blamed.
+    told = app.control.inspect(timeout=ANSWER).active_queues() or {}
+    if told and not any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+        text = f"no worker consumes queue {message.queue}: start one with -Q {message.queue}"
+        found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
 
 
 def _dead(app: Talo, found: Explanation) -> bool:

@@ -77,6 +77,13 @@ def test_what_waits_is_listed_and_explained(project: Project) -> None:
     assert codes(project, first.id) == ["no_worker", "waiting"]
     assert codes(project, late.id) == ["no_worker", "delayed"]
     assert "behind 1 others" in project.talo("explain", second.id).out
+    # When its queue and its task are paused
+    with project.app() as app:
+        app.control.pause("celery", tasks=["t.add"])
+    # Then
+    assert codes(project, first.id) == ["paused", "paused", "no_worker", "waiting"]
+    with project.app() as app:
+        app.control.resume("celery", tasks=["t.add"])
     # When one is fetched, one is revoked, and a worker is up
     with project.app() as app:
         broker = app.store.broker

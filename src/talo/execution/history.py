@@ -21,6 +21,7 @@ from talo.execution.request import Context
 from talo.execution.run import Outcome, Run
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.stores.history import RunRecord
+from talo.util.text import storable
 from talo.wire.repr import saferepr
 from talo.wire.sent import SENT, ready_since, sent_at
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
 
-#: Characters that a record keeps at most of an error, of arguments, and of a traceback (its end: there it happened).
-_ERROR, _ARGUMENTS, _TRACEBACK = 1000, 1024, 10_000
+#: Characters that a record keeps at most of a name or id, of an error, of arguments, and of a traceback (its end: there
+#: it happened).
+_NAME, _ERROR, _ARGUMENTS, _TRACEBACK = 300, 1000, 1024, 10_000
 #: Frames of the user's own code that make a fingerprint, from the innermost.
 _FRAMES = 3
 #: Talo's own tasks do the bookkeeping of workflows; nobody sent them.
@@ -116,19 +118,19 @@ def record_of_request(
     if keeper is None:
         return None
     now = time.time()
-    name = request.task or ""
+    name = storable(request.task, _NAME)
     record = RunRecord(
         name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, time.monotonic())
     )
     _describe(record, env, request, settlement)
-    record.error = error[:_ERROR]
+    record.error = storable(error, _ERROR)
     return record
 
 
 def record_of_lost(env: Env, delivery: Delivery, error: str) -> RunRecord | None:
     """Return the record of an attempt whose process died, and whose message goes back to its queue."""
     message = delivery.message
-    if env.history is None or message is None:
+    if env.history is None or message is None or type(message.headers) is not dict:
         return None
     request = Context(message.headers)
     record = record_of_request(env, request, delivery, LOST, error, Settlement(lease=delivery.lease))
@@ -141,11 +143,15 @@ def record_of_lost(env: Env, delivery: Delivery, error: str) -> RunRecord | None
 
 def _describe(record: RunRecord, env: Env, request: Context, settlement: Settlement) -> None:
     """Fill in what only a kept record carries."""
-    record.id = str(request.id)
-    record.attempt = request.retries if isinstance(request.retries, int) else 0
+    # A message that makes no task may hold anything anywhere, and none of it may cost the settlement.
+    headers = request.message_headers
+    record.id = storable(request.id, _NAME)
+    record.attempt = request.retries if type(request.retries) is int else 0
     record.worker = env.hostname
-    record.sent = sent_at(request.message_headers or request.__dict__)
-    record.root, record.parent, record.group = request.root_id, request.parent_id, request.group
+    record.sent = sent_at(headers if type(headers) is dict else request.__dict__)
+    record.root = storable(request.root_id, _NAME) or None
+    record.parent = storable(request.parent_id, _NAME) or None
+    record.group = storable(request.group, _NAME) or None
     record.args = _shown(request.argsrepr, request.args)
     record.kwargs = _shown(request.kwargsrepr, request.kwargs)
     if settlement.death is not None:
@@ -155,8 +161,8 @@ def _describe(record: RunRecord, env: Env, request: Context, settlement: Settlem
 def _shown(text: str | None, value: Any) -> str:
     """What the sender shows of arguments, which may be less than they are; only senders of old show nothing."""
     if isinstance(text, str):
-        return text[:_ARGUMENTS]
-    return "" if value is None else saferepr(value, _ARGUMENTS)
+        return storable(text, _ARGUMENTS)
+    return "" if value is None else storable(saferepr(value, _ARGUMENTS), _ARGUMENTS)
 
 
 def _blame(record: RunRecord, exc: BaseException, run: Run) -> None:
@@ -166,7 +172,7 @@ def _blame(record: RunRecord, exc: BaseException, run: Run) -> None:
     tb = exc.__traceback__ if run.einfo is None or exc.__traceback__ is not None else run.einfo.tb
     record.fingerprint = fingerprint_of(exc, tb, record.name)
     if run.einfo is not None:
-        record.traceback = run.einfo.traceback[-_TRACEBACK:]
+        record.traceback = storable(run.einfo.traceback[-_TRACEBACK:], _TRACEBACK)
 
 
 def error_of(exc: BaseException) -> str:
@@ -175,7 +181,7 @@ def error_of(exc: BaseException) -> str:
         text = str(exc)
     except Exception as fault:  # noqa: BLE001  a stranger's __str__; the record must not cost the settlement
         text = f"<its text raised {type(fault).__name__}>"
-    return f"{type(exc).__name__}: {text}"[:_ERROR] if text else type(exc).__name__
+    return storable(f"{type(exc).__name__}: {text}" if text else type(exc).__name__, _ERROR)
 
 
 def fingerprint_of(exc: BaseException, tb: TracebackType | None, name: str) -> str:

@@ -35,6 +35,7 @@ from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
 from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
+from talo.util.text import storable
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import encode_body
@@ -264,10 +265,10 @@ def settlement_of_malformed(
         part=part,
         death=Death(
             reason=reason,
-            text=text[:2000],
+            text=storable(text, 2000),
             detail={"worker": env.hostname},
-            task_id=message.id if message else None,
-            task=message.task if message else None,
+            task_id=storable(message.id, 2000) or None if message else None,
+            task=storable(message.task, 2000) or None if message else None,
             expires=env.dead_letter_expires,
         ),
     )

@@ -16,6 +16,7 @@ from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Settlement
 from talo.stores.history import History, RunQuery, RunRecord
+from talo.wire.message import Message
 from talo.worker.intake import Intake
 from talo.worker.janitor import EVERY, Janitor
 from talo.worker.lines import Death, Running
@@ -145,6 +146,37 @@ def test_what_does_not_start_is_told_too(app: Talo) -> None:
     assert (expired.state, expired.error, expired.seconds) == ("REVOKED", "expired", None)
     assert (revoked.state, revoked.error, revoked.args) == ("REVOKED", "revoked", "(2,)")
     assert (unknown.state, unknown.dead, unknown.name) == ("FAILURE", "unregistered", "nobody knows it")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"task": 7, "id": [1]},
+        {"task": "\ud800\0" * 1000, "id": "x", "root_id": {}, "group": 3, "retries": "many"},
+        {"task": "add", "id": "x", "argsrepr": "\ud800\0", "talo-sent": "soon", "message_headers": "mine", "eta": 5},
+        {"task": "add", "id": "x" * 100_000, "expires": "never", "args": object},
+    ],
+)
+def test_a_hostile_message_is_told_and_ends(app: Talo, headers: dict[str, Any]) -> None:
+    app.finalize()
+    app.store.broker.open("me", worker="w@test", slots=1, lease=30.0)
+    message = Message(queue="celery", headers={"id": "y"}, body=b"[]")
+    app.store.broker.send([message])
+    [delivery] = app.store.broker.turn([], "me", ["celery"], 1).deliveries
+    delivery.message = Message(queue="celery", headers=headers, body=b"[]")
+    settlement = Intake(app.env, lambda _: False, 0.0).admit(delivery)
+    assert isinstance(settlement, Settlement) and settlement.run is not None
+    app.store.broker.settle([settlement])
+    run = the_run(app)
+    assert run.error and run.dead
+    for text in (run.name, run.id, run.args, run.error):
+        assert "\0" not in text and len(text.encode()) <= 4000
+
+
+def test_an_error_with_odd_characters_is_told(app: Talo) -> None:
+    app.send_task("fail", ("a\0b",))
+    work(app)
+    assert the_run(app).error == "Broken: a\\0b"
 
 
 def test_a_lost_attempt_is_told_and_the_last_one_is_the_end(app: Talo) -> None:

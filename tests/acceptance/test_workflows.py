@@ -85,6 +85,8 @@ SHAPES: dict[str, tuple[Any, Any]] = {
     ),
     "immutable steps": (add.s(1, 1) | note.si("alone") | group(note.si(1), note.si(2)) | gather.s(), [1, 2]),
     "members that retry": (chord([flows.third_time.s(5), add.s(5, 5)], gather.s()), [5, 10]),
+    "a member that retries with other options": (chord([flows.again_elsewhere.s(5), add.s(5, 5)], gather.s()), [5, 10]),
+    "a step that retries with other options": (flows.again_elsewhere.s(5) | add.s(1), 6),
     "a member that ignores its result": (chord([flows.ignore.s(), add.s(5, 5)], gather.s()), [None, 10]),
     "replaced by a task": (flows.replaced_by_task.s(5) | add.s(1), 106),
     "replaced by a chain": (flows.replaced_by_chain.s(5) | add.s(1), 1106),

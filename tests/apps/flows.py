@@ -74,6 +74,14 @@ def third_time(self: Any, value: Any = None) -> Any:
     return value
 
 
+@app.task(bind=True, max_retries=3)
+def again_elsewhere(self: Any, value: Any = None) -> Any:
+    """Retries with an option of its own, so that its message is made anew."""
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.01, priority=7)
+    return value
+
+
 @app.task(bind=True)
 def on_error(self: Any, failed_id: str) -> str:
     trace("errback", failed_id)

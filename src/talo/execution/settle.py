@@ -27,7 +27,7 @@ from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
-from talo.execution.parts import celery_part, count, member_of
+from talo.execution.parts import celery_part, close_step, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
@@ -49,6 +49,13 @@ INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
 
 def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
+    settlement = _settlement_of(run)
+    if run.outcome is not Outcome.RETRY:
+        close_step(run.request, settlement)
+    return settlement
+
+
+def _settlement_of(run: Run) -> Settlement:
     delivery = run.delivery
     assert delivery is not None
     if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
@@ -222,6 +229,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
+    close_step(run.request, settlement)
     return settlement
 
 
@@ -233,6 +241,7 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
     if not request.ignore_result:
         settlement.result = result
     _break_off(env, request, settlement, result.payload, exc, delivery.queue)
+    close_step(request, settlement)
     return settlement
 
 

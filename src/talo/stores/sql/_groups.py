@@ -84,10 +84,9 @@ def repeated(connection: sqlite3.Connection, queries: Queries, part: GroupPart) 
 
 
 def _close(connection: sqlite3.Connection, queries: Queries, group_id: str, now: float) -> bool:
-    """Close a group and delete its parts; False if it was closed already."""
-    if connection.execute(queries["closed_workflow"], (group_id,)).fetchone() is not None:
+    """Close a group and delete its parts, or close the step of a chain; False if it was closed already."""
+    if connection.execute(queries["close_workflow"], (group_id, now + _REMEMBERED)).rowcount <= 0:
         return False
-    connection.execute(queries["close_workflow"], (group_id, now + _REMEMBERED))
     connection.execute(queries["forget_parts"], (json_list([group_id]).decode(),))
     return True
 

@@ -198,11 +198,10 @@ UPDATE talo_workflow SET filled = filled + 1, size = size + ?4, expires = CASE W
 WHERE id = ?1;
 
 -- name: close_workflow
--- What was closed stays known for a while, so that a repeated message finds it closed.
-UPDATE talo_workflow SET closed = 1, plan = x'', continuation = NULL, expires = ?2 WHERE id = ?1 AND NOT closed;
-
--- name: closed_workflow
-SELECT 1 FROM talo_workflow WHERE id = ?1 AND closed;
+-- What was closed stays known for a while, so that a repeated message finds it closed. The step of a chain has never
+-- been opened. No row changes if it was closed already.
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires, closed) VALUES (?1, 0, NULL, x'', NULL, ?2, 1)
+ON CONFLICT (id) DO UPDATE SET closed = 1, plan = x'', continuation = NULL, expires = excluded.expires WHERE NOT closed;
 
 -- name: forget_parts
 DELETE FROM talo_part WHERE workflow IN (SELECT value FROM json_each(?1));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from talo import chain, chord, group
 from talo.app.graph import graph_of
+from talo.app.workflows import top_of
 from talo.errors import ChordError, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
@@ -249,19 +251,43 @@ def test_a_task_may_send_a_chord(worker: Worker) -> None:
 
 
 @pytest.mark.promise("W05")
-def test_what_belongs_to_a_cancelled_root_does_not_start(worker: Worker) -> None:
-    # Given a workflow whose first step runs
-    result = chain(flows.nap.s(1.0), *[note.s() for _ in range(20)]).apply_async()
-    root = result
-    while root.parent is not None:
-        root = root.parent
-    eventually(lambda: _called(worker, "start", root.id))
+def test_what_belongs_to_a_cancelled_root_does_not_start_once_the_call_has_returned(worker: Worker) -> None:
+    # Given a workflow of a thousand nodes in all shapes, a few of which have run and two of which run
+    header = [chain(flows.work.s(n), flows.work.s()) for n in range(400)]
+    result = chain(note.s("go"), chord(header, flows.work.s()), *[flows.work.s() for _ in range(200)]).apply_async()
+    root = top_of(result)
+    eventually(lambda: _at_least(worker, 10))
     # When its root is revoked
-    root.revoke()
-    # Then the step that ran is the last
+    root.revoke(terminate=True)
+    returned = time.time()
+    # Then what had passed its check runs (one for each child), nothing else begins,
+    with pytest.raises((TaskRevokedError, ChordError)):
+        result.get(timeout=TIMEOUT)
+    eventually(_nothing_left)
+    late = [line for line in worker.trace.lines() if line[0] == "work" and float(line[3]) > returned]
+    assert len(late) <= 2, late
+    assert sum(worker.trace.count("work").values()) < 400
+
+
+@pytest.mark.promise("W05")
+def test_running_tasks_of_a_cancelled_root_are_told(worker: Worker) -> None:
+    # Given a workflow two tasks of which run for long
+    result = chain(note.s("go"), group(flows.nap.si(60.0), flows.nap.si(60.0))).apply_async()
+    eventually(lambda: [_called(worker, "start", member.id) for member in result.results])
+    # When its root is revoked with ``terminate``
+    top_of(result).revoke(terminate=True)
+    # Then they stop, and their results say so
     with pytest.raises(TaskRevokedError):
         result.get(timeout=TIMEOUT)
-    assert worker.trace.count("note")[result.id] == 0
+    assert [member.state for member in result.results if member.get(propagate=False, timeout=TIMEOUT)] == ["REVOKED"] * 2
+
+
+def _at_least(worker: Worker, count: int) -> None:
+    assert sum(worker.trace.count("work").values()) >= count
+
+
+def _nothing_left() -> None:
+    assert not [q for q in flows.app.store.broker.stats(["celery"]) if q.ready or q.delayed or q.leased]
 
 
 def test_a_group_is_saved_and_restored(worker: Worker) -> None:

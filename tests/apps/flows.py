@@ -102,6 +102,14 @@ def nap(self: Any, seconds: float) -> float:
 
 
 @app.task(bind=True)
+def work(self: Any, value: Any = None, *more: Any) -> Any:
+    """Takes a moment."""
+    trace("work", self.request.id)
+    time.sleep(0.01)
+    return value
+
+
+@app.task(bind=True)
 def replaced_by_task(self: Any, x: int) -> Any:
     return self.replace(add.s(x, 100))
 

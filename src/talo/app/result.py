@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
-from talo.errors import IncompleteStream, NotSupported, TimeoutError
+from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -31,10 +31,6 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-
-#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
-#: stay small.
-REVOKED_FOR = 7 * 86400.0
 
 E_WOULD_BLOCK = """Never call result.get() within a task!
 
@@ -395,17 +391,15 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
-        del connection, signal, wait, timeout
-        store = self.app.state_store
-        if store is None:
-            raise NotSupported(
-                f"{self.app.store.url} does not keep which tasks are revoked: set result_backend to a store that does"
-            )
-        store.locks.mark("revoked", {self.id: REVOKED_FOR})
-        if terminate:
-            store.locks.mark("terminated", {self.id: REVOKED_FOR})
-        store.bus.publish("talo.revoked", self.id.encode())
+        """Keep the task, and what follows it if it is the root of a workflow, from starting. With ``terminate`` what
+        runs of it is to be stopped as well.
+
+        Returns when every worker has heard of it: no task of it starts after that. ``timeout`` bounds the wait (seconds,
+        2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning, and starts
+        nothing of it as soon as it has.
+        """
+        del connection, signal, wait
+        self.app.hearing.revoke([self.id], terminate=terminate, timeout=timeout)
 
     # -- as data
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from talo.app.groups import GroupResult, ResultSet
+from talo.app.hearing import Hearing
 from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
@@ -44,6 +45,11 @@ class WorkflowDoors:
     def workflows(self) -> Workflows:
         """Sends workflows and keeps their records."""
         return Workflows(self, self._sender)
+
+    @functools.cached_property
+    def hearing(self) -> Hearing:
+        """Tells the workers what is revoked, and waits until they have heard."""
+        return Hearing(self)
 
     def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
         """Send a chain, group or chord; return the handle of its last result."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.worker.lines import AgentLine, Death, Running, Stop
@@ -291,12 +292,13 @@ class Agent:
             return
         while not self._ended.is_set():
             try:
-                with state.bus.subscribe(["talo.revoked"]) as ear:
+                with state.bus.subscribe([QUESTION]) as ear:
                     # What was revoked while nobody listened counts too.
                     self._note_revocation()
                     while not self._ended.is_set():
-                        if ear.get(5.0) is not None:
+                        if (heard := ear.get(5.0)) is not None:
                             self._note_revocation()
+                            answer(state, heard[1], [share.board.owner for share in self._shares if share.board.owner])
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
 

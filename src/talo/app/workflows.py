@@ -8,15 +8,18 @@ form in which records are stored. What a workflow consists of is ``canvas.plan``
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.hearing import Hearing
+from talo.canvas.algebra import members_of
 from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
-from talo.execution.request import current_frame
+from talo.execution.request import Frame, current_frame
 from talo.stores.base import GroupRecord, ResultBackend
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -85,8 +88,12 @@ class Workflows:
         """Send a composed signature; return the handle of its last result. ``ValueError`` for one that contains
         itself."""
         app = self._app
+        if signature["subtask_type"] == "group" and (options.get("link") or options.get("link_error")):
+            raise TypeError("a group has no result of its own: link its members, or make it the header of a chord")
         if app.conf.task_always_eager:
             return signature.apply(args, kwargs, **options)
+        if getattr(signature, "streamed", None) is not None and not app.env.celery_form:
+            return self._send_streamed(signature, tuple(args or ()), kwargs, options)
         try:
             twin = signature.clone()
         except RecursionError:
@@ -103,16 +110,41 @@ class Workflows:
             launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
         else:
             launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
-        frame = current_frame()
-        inside = frame is not None and not frame.request.called_directly
-        root = top.id if records and not inside else None
+        self._dispatch(launches, records, top.id)
+        if add_to_parent:
+            _add_to_trail(top)
+        return result
+
+    def _send_streamed(
+        self, whole: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+    ) -> GroupResult[Any]:
+        """Send a group whose members come from an iterator: batch by batch, of which nothing but the ids stays here."""
+        group_id = options.pop("task_id", None) or whole.options.get("task_id") or str(uuid4())
+        add_to_parent = options.pop("add_to_parent", True)
+        options = {**{k: v for k, v in whole.options.items() if k != "task_id"}, **options}
+        handles: list[Any] = []
+        members = _flat(whole.streamed.stream())
+        while batch := [member.clone() for member in itertools.islice(members, _BATCH)]:
+            launches: list[Any] = []
+            records: list[Record] = []
+            for member in batch:
+                handles.append(member.freeze(group_id=group_id, group_index=len(handles)))
+                begun, kept = compile_workflow(member, (*args, *whole["args"]), kwargs, options=options)
+                launches += begun
+                records += kept
+            self._dispatch(launches, records, group_id)
+        result = self._app.GroupResult(group_id, handles)
+        if add_to_parent:
+            _add_to_trail(result)
+        return result  # type: ignore[no-any-return]
+
+    def _dispatch(self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str) -> None:
+        """Keep the records, then send what begins; it belongs to ``top_id`` if no task sends it."""
+        root = top_id if records and not _inside() else None
         if records:
-            self.keep(records, self.queue_of(launches[0]) if launches else app.conf.task_default_queue)
+            self.keep(records, self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue)
         for at in range(0, len(launches), _BATCH):
             self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
-        if inside and add_to_parent and frame is not None and frame.task.trail:
-            frame.task.add_trail(top)
-        return result
 
     @staticmethod
     def _set(twin: Signature, options: Mapping[str, Any]) -> None:
@@ -190,6 +222,24 @@ class Workflows:
         """The ends of the members of a group, in its order."""
         accept = self._app.result_accept
         return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
+
+
+def _flat(members: Iterable[Any]) -> Iterator[Any]:
+    """Members, and those of groups among them."""
+    for member in members:
+        yield from members_of(member) if member["subtask_type"] == "group" and not member["options"] else (member,)
+
+
+def _inside() -> Frame | None:
+    """The frame of the task that sends, if a worker runs it."""
+    frame = current_frame()
+    return frame if frame is not None and not frame.request.called_directly else None
+
+
+def _add_to_trail(result: Any) -> None:
+    frame = _inside()
+    if frame is not None and frame.task.trail:
+        frame.task.add_trail(result)
 
 
 def top_of(result: Any) -> Any:

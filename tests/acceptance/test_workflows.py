@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,6 +244,22 @@ def test_results_are_linked_to_those_before_them(worker: Worker) -> None:
     assert result.parent.parent.get(timeout=TIMEOUT) == [3, 4]
     assert result.parent.parent.parent.get(timeout=TIMEOUT) == 2
     assert result.parent.parent.progress()[:2] == (2, 2)
+
+
+def test_the_graph_of_a_result_is_that_of_celery(worker: Worker) -> None:
+    # Given a chain that has ended
+    result = (add.s(1, 1) | add.s(2) | add.s(3)).apply_async()
+    assert result.get(timeout=TIMEOUT) == 7
+    # Then the graph of its first result leads to the last, in Celery's words
+    first = result.parent.parent
+    graph = first.graph
+    assert list(graph) == [first, result.parent, result]
+    assert list(graph.items()) == [(first, [result.parent]), (result.parent, [result]), (result, [])]
+    assert graph.topsort() == [result, result.parent, first]
+    assert [value for _, value in first.collect()] == [2, 4, 7] and first.get_leaf() == 7
+    file = io.StringIO()
+    graph.to_dot(file)
+    assert f'"{first.id}" -> "{result.parent.id}";' in file.getvalue()
 
 
 def test_a_task_may_send_a_chord(worker: Worker) -> None:

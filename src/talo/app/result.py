@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
+from talo.app.dependencies import DependencyGraph
 from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
@@ -357,6 +358,20 @@ class AsyncResult(ResultTwins[R], Generic[R]):
                 waiting.extend((node, child) for child in node.children or ())
             elif not intermediate:
                 raise IncompleteStream
+
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+        """This and all that came of it as a graph; arguments as for ``iterdeps`` and ``DependencyGraph``."""
+        graph = DependencyGraph(formatter=formatter)
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """This and all that came of it as a graph. ``IncompleteStream`` as long as one is not ready."""
+        return self.build_graph()
 
     def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[AsyncResult[Any], Any]]:
         """(result, its value) of this and all that came of it, waiting for each; keywords as for ``get``."""

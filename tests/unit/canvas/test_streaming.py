@@ -37,9 +37,16 @@ def ready(app: Talo) -> int:
     return sum(queue.ready for queue in app.store.broker.stats())
 
 
-@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        30_000,
+        pytest.param(100_000, marks=pytest.mark.soak),
+        pytest.param(1_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
+)
 def test_the_memory_of_a_group_from_a_generator_is_that_of_its_result_handles(app: Talo, count: int) -> None:
-    if count > 100_000 and not os.environ.get("TALO_SOAK"):
+    if count >= 100_000 and not os.environ.get("TALO_SOAK"):
         pytest.skip("a soak")
     # Given an eye on memory
     group(calls(app, 10), app=app).apply_async()
@@ -73,7 +80,7 @@ def test_members_that_were_streamed_are_the_same_as_others(app: Talo) -> None:
     messages = [each.message for each in broker.turn([], "me", ["q"], 5).deliveries]
     bodies = [json.loads(message.body)[0] for message in messages if message is not None]
     assert bodies == [["first", 1], ["first", 2], ["first", 3], ["first", 4], ["first", 0]]
-    assert [message.headers["group_index"] for message in messages if message is not None][:3] == [0, 1, 2]
+    assert [message.headers["group_index"] for message in messages if message is not None][:2] == [0, 1]
     assert {message.headers["trace"] for message in messages if message is not None} == {"x"}
     assert messages[0] is not None and messages[0].headers["group"] == result.id
     assert len(result) == MANY + 4 and result.results[3].parent is not None

@@ -13,7 +13,7 @@ import pytest
 from talo import chain, chord, group
 from talo.app.graph import graph_of
 from talo.app.workflows import top_of
-from talo.errors import ChordError, TaskRevokedError
+from talo.errors import ChordError, NotRegistered, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
@@ -39,7 +39,8 @@ def worker(
     flows.app.conf.broker_url = broker
     flows.app.conf.result_backend = results
     flows.app.close_stores()
-    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows") as worker:
+    env = {"TALO_TASK_UNKNOWN_PATIENCE": "0.1"}
+    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows", env=env) as worker:
         yield worker
     flows.app.close_stores()
 
@@ -152,6 +153,25 @@ def test_a_failed_member_fails_whatever_waits_for_it(worker: Worker, place: str)
         value_of(BROKEN[place])
 
 
+@pytest.mark.parametrize("place", ["member", "step of a member", "step", "body"])
+def test_a_call_that_no_worker_knows_fails_its_workflow(worker: Worker, place: str) -> None:
+    # Given a task that is registered nowhere, for which no worker waits long
+    nobody = flows.app.signature("tests.apps.flows.nobody")
+    signature, error = {
+        "member": (chord([add.s(1, 1), nobody], gather.s()), ChordError),
+        "step of a member": (chord([add.s(1, 1) | nobody | add.s(1), add.s(1, 1)], gather.s()), ChordError),
+        "step": (chain(add.s(1, 1), nobody, add.s(1)), NotRegistered),
+        "body": (chord([add.s(1, 1)], nobody | note.s()), NotRegistered),
+    }[place]
+    # Then whoever waits for the workflow is told by its result
+    result = signature.apply_async(link_error=on_error_new.s())
+    with pytest.raises(error, match="nobody"):
+        result.get(timeout=TIMEOUT, follow_parents=False)
+    # and so are the error callbacks, once
+    failed = [result.id, *(node.id for node in result._parents() if hasattr(node, "task_id"))]
+    eventually(lambda: _once_of(worker, failed))
+
+
 @pytest.mark.parametrize(
     "signature",
     [
@@ -209,6 +229,11 @@ def test_error_callbacks_of_a_chain_are_called_for_the_step_that_failed(worker: 
     result = signature.apply_async()
     eventually(lambda: _called(worker, "errback", result.parent.id))
     assert worker.trace.count("errback")[result.id] == 0
+
+
+def _once_of(worker: Worker, ids: list[str]) -> None:
+    called = worker.trace.count("errback_new")
+    assert sum(called[task_id] for task_id in ids) == 1
 
 
 def _called(worker: Worker, word: str, task_id: str) -> None:
@@ -296,7 +321,8 @@ def test_running_tasks_of_a_cancelled_root_are_told(worker: Worker) -> None:
     # Then they stop, and their results say so
     with pytest.raises(TaskRevokedError):
         result.get(timeout=TIMEOUT)
-    assert [member.state for member in result.results if member.get(propagate=False, timeout=TIMEOUT)] == ["REVOKED"] * 2
+    for member in result.results:
+        assert isinstance(member.get(propagate=False, timeout=TIMEOUT), TaskRevokedError)
 
 
 def _at_least(worker: Worker, count: int) -> None:

@@ -1,7 +1,7 @@
 """What came of a task, as a graph of result handles.
 
-Owns the structure that Celery's users know from ``AsyncResult.graph``: what depends on what, in which order, and as DOT.
-A picture with states and names is ``app.graph``'s. Made by ``app.result``.
+Owns the structure that Celery's users know from ``AsyncResult.graph``: what depends on what, in which order, as DOT. A
+picture with states and names is ``app.graph``'s. Made by ``app.result``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ __all__ = ["DependencyGraph"]
 class DependencyGraph:
     """Nodes in the order in which they were added, each with those that it leads to."""
 
-    def __init__(self, it: Iterable[tuple[Any, Iterable[Any]]] = (), formatter: Callable[[Any], str] | None = None) -> None:
+    def __init__(
+        self, it: Iterable[tuple[Any, Iterable[Any]]] = (), formatter: Callable[[Any], str] | None = None
+    ) -> None:
         self.adjacent: dict[Any, list[Any]] = {}
         self._formatter = formatter
         self.update(it)

@@ -409,9 +409,9 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         """Keep the task, and what follows it if it is the root of a workflow, from starting. With ``terminate`` what
         runs of it is to be stopped as well.
 
-        Returns when every worker has heard of it: no task of it starts after that. ``timeout`` bounds the wait (seconds,
-        2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning, and starts
-        nothing of it as soon as it has.
+        Returns when every worker has heard of it: no task of it starts after that. ``timeout`` bounds the wait (in
+        seconds, 2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning,
+        and starts nothing of it as soon as it has.
         """
         del connection, signal, wait
         self.app.hearing.revoke([self.id], terminate=terminate, timeout=timeout)

@@ -29,7 +29,7 @@ def _signature(task: Any, app: Any) -> Signature:
         if made is None:
             raise TypeError(f"a workflow is made of signatures, not of {task!r}")
         signature = made()
-    return signature.group() if isinstance(signature, chunks) else signature  # type: ignore[no-any-return]
+    return signature.group() if isinstance(signature, chunks) else signature
 
 
 def _given(tasks: tuple[Any, ...]) -> Iterable[Any]:
@@ -182,7 +182,9 @@ class group(_Composed):
         given = _given(tasks)
         if isinstance(given, group):
             given = given.tasks
-        members = read(_signature(task, app) for task in given) if isinstance(given, Iterator) else _signatures(given, app)
+        members = (
+            read(_signature(task, app) for task in given) if isinstance(given, Iterator) else _signatures(given, app)
+        )
         super().__init__("celery.group", (), {"tasks": members}, options=options, subtask_type="group", app=app)
 
     @property

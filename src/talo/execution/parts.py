@@ -1,8 +1,8 @@
 """The place of an end in a workflow: what a settlement tells those who wait for all members of a group, and that a step
 of a chain has ended.
 
-Owns the part in Talo's form and in Celery's, and the closing of a step. Which group a member belongs to stands in its message
-(``canvas.advance.place_of``). Called by ``execution.settle``.
+Owns the part in Talo's form and in Celery's, and the closing of a step. Which group a member belongs to stands in its
+message (``canvas.advance.place_of``). Called by ``execution.settle``.
 """
 
 from __future__ import annotations

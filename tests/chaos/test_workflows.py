@@ -120,6 +120,24 @@ def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_
             assert workers.trace.count("gather")[body_id] >= 1
 
 
+def test_a_very_large_chord_takes_bounded_memory(place: str, tmp_path: Path) -> None:
+    # Given a chord of very many members
+    count = full(100_000, 3_000)
+    with fleet(place, tmp_path) as workers:
+        result = chord([flows.quick.s(n, 0) for n in range(count)], flows.gather.s()).apply_async()
+        # When it has run
+        assert result.get(timeout=LONG) == list(range(count))
+        # Then no process of the worker ever took more than two kilobytes for each
+        peaks = {pid: peak_kib(pid) for pid in (workers.last.pid, *workers.last.descendants())}
+        assert max(peaks.values()) < 80_000 + 2 * count, peaks
+    assert workers.trace.count("gather")[result.id] == 1
+
+
+def peak_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def repeat_everything() -> None:
     """Put a copy of each waiting message behind it."""
     broker = flows.app.store.broker

@@ -17,6 +17,7 @@ from talo.errors import ChordError, NotRegistered, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
+from tests.chaos.kit import roles, stopped
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
@@ -323,6 +324,24 @@ def test_running_tasks_of_a_cancelled_root_are_told(worker: Worker) -> None:
         result.get(timeout=TIMEOUT)
     for member in result.results:
         assert isinstance(member.get(propagate=False, timeout=TIMEOUT), TaskRevokedError)
+
+
+def test_a_worker_that_does_not_answer_is_named_once(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a worker whose agent stands still
+    [agent] = roles(flows.app, worker)["agent"]
+    with stopped([agent], flows.app):
+        # When tasks are revoked
+        for task_id in ("a", "b", "c"):
+            flows.app.AsyncResult(task_id).revoke(timeout=0.3)
+    # Then the call returns all the same, and says who has not heard
+    [told] = [record for record in caplog.records if "not confirmed" in record.message]
+    assert worker.node in told.message
+    # and once the agent goes on it has heard
+    eventually(_hears)
+
+
+def _hears() -> None:
+    assert flows.app.hearing.tell() == []
 
 
 def _at_least(worker: Worker, count: int) -> None:

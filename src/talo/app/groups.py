@@ -330,10 +330,6 @@ class GroupResult(ResultSet[R]):
         """The results of its members."""
         return self.results
 
-    def maybe_throw(self, callback: Any = None, propagate: bool = True) -> None:
-        """Raise what the first failed member raised."""
-        super().maybe_throw(callback=callback, propagate=propagate)
-
     def _revoked_ids(self) -> list[str]:
         # The id of the group is its members' root if nothing stood before them: what follows them is meant, too.
         return [self.id, *super()._revoked_ids()]

@@ -31,12 +31,14 @@ HEARD_WITHIN = 2.0
 #: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
 #: stay small: workers keep it in memory.
 REVOKED_FOR = 7 * 86_400.0
+#: The same for those who did not answer the last time.
+FOR_SILENT = 0.1
 #: Seconds between two looks at who is still there: who has gone need not answer.
 LOOK = 0.25
 
 
 class Hearing:
-    """Tells the workers of one app, and remembers who did not answer: it is waited for once."""
+    """Tells the workers of one app, and remembers who did not answer: it is not waited for so long again."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -70,10 +72,13 @@ class Hearing:
             state.bus.publish(QUESTION, b"")
             return []
         channel = f"{ANSWER}{uuid.uuid4().hex}"
-        deadline = time.monotonic() + within
+        began = time.monotonic()
         with state.bus.subscribe([channel]) as ear:
             state.bus.publish(QUESTION, channel.encode())
-            while not deaf <= self._silent and (left := deadline - time.monotonic()) > 0:
+            while deaf:
+                patience = within if deaf - self._silent else min(within, FOR_SILENT)
+                if (left := began + patience - time.monotonic()) <= 0:
+                    break
                 heard = ear.get(min(left, LOOK))
                 deaf &= self._living() if heard is None else deaf - set(msgspec.json.decode(heard[1], type=list[str]))
         if deaf - self._silent:

@@ -400,3 +400,28 @@ def test_a_workflow_can_be_drawn(worker: Worker) -> None:
 def test_no_task_polls(worker: Worker) -> None:
     assert value_of(chord([add.s(n, n) for n in range(100)], total.s())) == 9900
     assert "chord_unlock" not in worker.output()
+
+
+@pytest.mark.parametrize("shape", ["chord", "chain", "nested"])
+def test_all_of_a_workflow_knows_its_root(worker: Worker, shape: str) -> None:
+    # Given a workflow that ends with a task behind a chord
+    last = flows.identity.s()
+    signature = {
+        "chord": chord([add.s(1, 1), add.s(2, 2)], last),
+        "chain": chain(note.s("go"), group(note.si(1), note.si(2)), note.si(3), last),
+        "nested": chord([chord([add.s(1, 1)], total.s()), flows.replaced_by_group.s(1)], note.s() | last),
+    }[shape]
+    result = signature.apply_async()
+    # Then that task's root is the first of all handles: who revokes it reaches the end
+    assert result.get(timeout=TIMEOUT)["root_id"] == top_of(result).id
+
+
+def test_a_workflow_cancelled_between_its_members_and_its_body_ends(worker: Worker) -> None:
+    # Given a chord with more behind it, the root of which is revoked by its only member
+    result = chain(chord([flows.cancels_its_root.s()], note.s()), note.s(), group(note.s(), note.s())).apply_async()
+    # Then neither the body nor what follows it runs, and all of it says why
+    with pytest.raises((TaskRevokedError, ChordError)):
+        result.get(timeout=TIMEOUT)
+    for member in result.results:
+        member.get(timeout=TIMEOUT, propagate=False)
+        assert worker.trace.count("note")[member.id] == 0

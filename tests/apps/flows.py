@@ -102,6 +102,11 @@ def nap(self: Any, seconds: float) -> float:
 
 
 @app.task(bind=True)
+def cancels_its_root(self: Any) -> None:
+    app.AsyncResult(self.request.root_id).revoke()
+
+
+@app.task(bind=True)
 def work(self: Any, value: Any = None, *more: Any) -> Any:
     """Takes a moment."""
     trace("work", self.request.id)

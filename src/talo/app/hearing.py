@@ -28,11 +28,11 @@ QUESTION = "talo.revoked"
 ANSWER = "talo.heard."
 #: Seconds for which an answer is waited for. An agent answers within milliseconds unless its process stands still.
 HEARD_WITHIN = 2.0
+#: The same for those who did not answer the last time.
+FOR_SILENT = 0.1
 #: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
 #: stay small: workers keep it in memory.
 REVOKED_FOR = 7 * 86_400.0
-#: The same for those who did not answer the last time.
-FOR_SILENT = 0.1
 #: Seconds between two looks at who is still there: who has gone need not answer.
 LOOK = 0.25
 

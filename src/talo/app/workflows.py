@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.hearing import Hearing
+from talo.canvas.advance import CHORD
 from talo.canvas.algebra import members_of
 from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
-#: The task that a complete group sends.
-CHORD = "talo.chord"
 #: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
 KEPT = 30 * 86400.0
 #: Messages that are made and sent at a time, so that a group of any size takes bounded memory for them.
@@ -140,9 +139,11 @@ class Workflows:
 
     def _dispatch(self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str) -> None:
         """Keep the records, then send what begins; it belongs to ``top_id`` if no task sends it."""
-        root = top_id if records and not _inside() else None
+        sender = _inside()
+        root = top_id if records and sender is None else None
         if records:
-            self.keep(records, self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue)
+            queue = self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue
+            self.keep(records, queue, root if sender is None else sender.request.root_id)
         for at in range(0, len(launches), _BATCH):
             self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
 
@@ -180,20 +181,21 @@ class Workflows:
 
     # -- records
 
-    def keep(self, records: Sequence[Record], queue: str) -> None:
-        """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``."""
-        self._records.open_groups([self._stored(record, queue) for record in records])
+    def keep(self, records: Sequence[Record], queue: str, root: str | None) -> None:
+        """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``, and belongs
+        to the workflow whose first task is ``root``."""
+        self._records.open_groups([self._stored(record, queue, root) for record in records])
 
-    def _stored(self, record: Record, queue: str) -> GroupRecord:
+    def _stored(self, record: Record, queue: str, root: str | None) -> GroupRecord:
         plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
-        then = self._continuation(record, queue) if record.size else None
+        then = self._continuation(record, queue, root) if record.size else None
         kept = self._app.conf.result_chord_expires or KEPT
         return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
 
-    def _continuation(self, record: Record, queue: str) -> Message:
+    def _continuation(self, record: Record, queue: str, root: str | None) -> Message:
         if record.then:
             queue = self.queue_of(record.then[0])
-        options = {"task_id": f"{record.id}-then", "queue": queue}
+        options = {"task_id": f"{record.id}-then", "queue": queue, **({"root_id": root} if root else {})}
         message: Message = self._app.prepare(CHORD, [record.id], {}, options)
         return message
 

@@ -13,8 +13,20 @@ from talo.canvas.algebra import is_composed
 from talo.canvas.plan import ONCE, PART, STEP, once, part_of
 from talo.wire.protocol import Call
 
-__all__ = ["FAIL", "Ending", "Sending", "after_failure", "after_success", "later_ids", "later_records", "place_of"]
+__all__ = [
+    "CHORD",
+    "FAIL",
+    "Ending",
+    "Sending",
+    "after_failure",
+    "after_success",
+    "later_ids",
+    "later_records",
+    "place_of",
+]
 
+#: The task that a complete group sends.
+CHORD = "talo.chord"
 #: The task that ends what stands in records and will never run.
 FAIL = "talo.fail"
 

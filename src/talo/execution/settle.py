@@ -12,6 +12,7 @@ from typing import Any
 
 from talo import states
 from talo.canvas.advance import (
+    CHORD,
     FAIL,
     Ending,
     Sending,
@@ -50,8 +51,9 @@ __all__ = [
 ]
 
 
-#: Talo's own tasks, which no route of the user's concerns.
-INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
+#: Talo's own tasks, which no route of the user's concerns, and no cancelling of a workflow: what they go on with ends
+#: as revoked in its turn, so that each of its results says so.
+INTERNAL = frozenset({CHORD, FAIL, STEP, CELERY_CHORD, "talo.errback"})
 
 
 def settlement_of(run: Run) -> Settlement:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
+from talo.execution.settle import INTERNAL
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
 from talo.worker.settler import new_owner
@@ -250,7 +251,11 @@ class Agent:
             running = {entry.token for entry in share.board.running()}
             if not running:
                 continue
-            held = [(d.lease.token, d.message) for d in self._broker.held(share.board.owner) if d.message is not None]
+            held = [
+                (d.lease.token, d.message)
+                for d in self._broker.held(share.board.owner)
+                if d.message is not None and d.message.task not in INTERNAL
+            ]
             names = {
                 token: {name for name in (message.id, message.headers.get("root_id")) if isinstance(name, str)}
                 for token, message in held

@@ -15,7 +15,7 @@ from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.execution.settle import settlement_of_expired, settlement_of_malformed, settlement_of_unknown
+from talo.execution.settle import INTERNAL, settlement_of_expired, settlement_of_malformed, settlement_of_unknown
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
@@ -68,7 +68,8 @@ class Intake:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
                 return refusal
-        if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
+        root = call.headers["root_id"]
+        if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)

@@ -302,8 +302,9 @@ class ResultSet(Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Keep every task of it from starting, all in one step; otherwise as ``AsyncResult.revoke``."""
-        del connection, signal, wait
-        self.app.hearing.revoke(self._revoked_ids(), terminate=terminate, timeout=timeout)
+        del connection
+        ids, how = self._revoked_ids(), signal or "SIGTERM"
+        self.app.control.revoke(ids, terminate=terminate, signal=how, reply=wait, timeout=timeout)
 
     def _revoked_ids(self) -> list[str]:
         return [leaf.id for leaf in self._leaves()]

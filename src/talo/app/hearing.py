@@ -1,8 +1,8 @@
 """Telling the workers that what they may start has changed, and waiting until they have heard.
 
-Owns the question and its bound, and revoking by id. The change itself stands in the store before (marks of ``Locks``);
-a worker that hears reads it before its next start, and so does one that comes later. Answered by the agents
-(``worker.agent``); called by result handles and whoever else changes marks.
+Owns the question and its bound. The change itself stands in the store before (``app.revocations``); a worker that hears
+reads it before its next start, and so does one that comes later. Answered by the agents (``worker.agent``); called by
+whoever changes marks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from talo.errors import NotSupported
 from talo.stores.base import Store
 
 __all__ = ["HEARD_WITHIN", "QUESTION", "Hearing", "answer"]
@@ -30,9 +28,6 @@ ANSWER = "talo.heard."
 HEARD_WITHIN = 2.0
 #: The same for those who did not answer the last time.
 FOR_SILENT = 0.1
-#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
-#: stay small: workers keep it in memory.
-REVOKED_FOR = 7 * 86_400.0
 #: Seconds between two looks at who is still there: who has gone need not answer.
 LOOK = 0.25
 
@@ -45,19 +40,6 @@ class Hearing:
         #: Owners that have not answered in time: their process stands still, or their machine is gone and their lease
         #: is not over yet.
         self._silent: set[str] = set()
-
-    def revoke(self, ids: Sequence[str], *, terminate: bool = False, timeout: float | None = None) -> None:
-        """Mark these tasks, or roots of workflows, as revoked, and tell the workers; ``timeout`` is ``within``."""
-        state = self._app.state_store
-        if state is None:
-            raise NotSupported(
-                f"{self._app.store.url} does not keep which tasks are revoked: set result_backend to a store that does"
-            )
-        marks = dict.fromkeys(ids, REVOKED_FOR)
-        state.locks.mark("revoked", marks)
-        if terminate:
-            state.locks.mark("terminated", marks)
-        self.tell(HEARD_WITHIN if timeout is None else timeout)
 
     def tell(self, within: float = HEARD_WITHIN) -> list[str]:
         """Tell every worker to read the marks anew; return the owners of leases (children) that have not confirmed it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -413,8 +413,23 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         seconds, 2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning,
         and starts nothing of it as soon as it has.
         """
-        del connection, signal, wait
-        self.app.hearing.revoke([self.id], terminate=terminate, timeout=timeout)
+        del connection
+        self.app.control.revoke(self.id, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout)
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """The same of all tasks that carry one of these stamps."""
+        del connection
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
 
     # -- as data
 

@@ -1,7 +1,7 @@
 """The progress of a task that is waited for, as a bar on the terminal.
 
-Owns the bar; how far the task is says the task itself (``self.progress(done, total)``). Nothing is shown, and nothing
-is asked, where nobody looks: when standard error is no terminal. Called by ``cli.call``.
+Owns the bar; how far the task is says the task itself (``self.progress(done, total)``). Loaded by ``cli.call`` when
+somebody looks: where standard error is a terminal.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "wait"]
 
 #: The state with which a task tells how far it is.
 PROGRESS = "PROGRESS"
+#: Seconds between two looks.
+PACE = 0.25
+
+
+def wait(result: Any, timeout: float | None) -> Any:
+    """Wait for a result and return its value, with a bar as soon as the task tells its progress."""
+    with Bar(result, Console(stderr=True)) as bar:
+        return result.get(timeout=timeout, interval=PACE, on_interval=bar.look)
 
 
 class Bar:
@@ -22,24 +30,18 @@ class Bar:
 
     def __init__(self, result: Any, console: Console) -> None:
         self._result = result
-        self._progress = Progress(console=console, transient=True) if console.is_terminal else None
+        self._progress = Progress(console=console, transient=True)
         self._row: TaskID | None = None
-        #: Seconds between two looks.
-        self.pace = 0.25 if console.is_terminal else 3600.0
 
     def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._progress.stop()
 
     def look(self) -> None:
         """Ask how far the task is, and show it."""
-        if self._progress is None:
-            return
         facts = self._result.info if self._result.state == PROGRESS else None
         if not isinstance(facts, dict) or not {"current", "total"} <= facts.keys():
             return

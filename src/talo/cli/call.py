@@ -4,20 +4,20 @@ Owns nothing but the options: sending is the app's. Called by ``cli.main``."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
 from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
 from talo.cli._output import print_result
 from talo.cli._params import JSON_ARRAY, JSON_OBJECT, MOMENT, MOMENT_OR_SECONDS
-from talo.cli._progress import Bar
 from talo.cli._session import Session
 from talo.errors import TimeoutError
 from talo.util.names import nearest
+from talo.util.optional import load
 
 __all__ = ["call"]
 
@@ -79,8 +79,10 @@ def _known(app: Talo, session: Session, name: str, force: bool) -> Any:
 
 def _wait(result: Any, timeout: float | None) -> None:
     try:
-        with Bar(result, Console(stderr=True)) as bar:
-            value = result.get(timeout=timeout, interval=bar.pace, on_interval=bar.look)
+        if sys.stderr.isatty():
+            value = load("talo.cli._progress").wait(result, timeout)
+        else:
+            value = result.get(timeout=timeout)
     except TimeoutError as error:
         raise Failed(f"no result within {timeout:g} s; `talo result {result.id} --wait` goes on waiting") from error
     except Exception as error:

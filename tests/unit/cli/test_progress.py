@@ -38,10 +38,3 @@ def test_a_task_that_tells_nothing_has_no_bar(result: Any) -> None:
     with Bar(result, Console(file=text, force_terminal=True, width=80)) as bar:
         bar.look()
     assert "copies" not in text.getvalue()
-
-
-def test_where_there_is_no_terminal_nothing_is_shown(result: Any) -> None:
-    text = io.StringIO()
-    with Bar(result, Console(file=text)) as bar:
-        bar.look()
-    assert text.getvalue() == ""

@@ -293,7 +293,6 @@ def test_a_task_may_send_a_chord(worker: Worker) -> None:
     assert flows.app.AsyncResult(chord_id).get(timeout=TIMEOUT) == 6
 
 
-@pytest.mark.promise("W05")
 def test_what_belongs_to_a_cancelled_root_does_not_start_once_the_call_has_returned(worker: Worker) -> None:
     # Given a workflow of a thousand nodes in all shapes, a few of which have run and two of which run
     header = [chain(flows.work.s(n), flows.work.s()) for n in range(400)]
@@ -312,7 +311,6 @@ def test_what_belongs_to_a_cancelled_root_does_not_start_once_the_call_has_retur
     assert sum(worker.trace.count("work").values()) < 400
 
 
-@pytest.mark.promise("W05")
 def test_running_tasks_of_a_cancelled_root_are_told(worker: Worker) -> None:
     # Given a workflow two tasks of which run for long
     result = chain(note.s("go"), group(flows.nap.si(60.0), flows.nap.si(60.0))).apply_async()

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from talo import states
-from talo.canvas.advance import FAIL
+from talo.canvas.advance import CHORD, FAIL
 from talo.canvas.celery_form import CELERY_CHORD
 from talo.canvas.plan import STEP
 from talo.execution.request import Context
@@ -28,15 +28,16 @@ from talo.wire.sent import SENT, ready_since, sent_at
 if TYPE_CHECKING:
     from talo.execution.env import Env
 
-__all__ = ["Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
+__all__ = ["INTERNAL", "Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
 
 #: Characters that a record keeps at most of a name or id, of an error, of arguments, and of a traceback (its end: there
 #: it happened).
 _NAME, _ERROR, _ARGUMENTS, _TRACEBACK = 300, 1000, 1024, 10_000
 #: Frames of the user's own code that make a fingerprint, from the innermost.
 _FRAMES = 3
-#: Talo's own tasks do the bookkeeping of workflows; nobody sent them.
-_INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
+#: Talo's own tasks, which no route of the user's concerns, and no cancelling of a workflow: what they go on with ends
+#: as revoked in its turn, so that each of its results says so.
+INTERNAL = frozenset({CHORD, FAIL, STEP, CELERY_CHORD, "talo.errback"})
 _STRANGERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 #: The state of an attempt whose process died.
 LOST = "LOST"
@@ -80,7 +81,7 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
     """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
     env, call = run.plan.env, run.call
     keeper = env.history
-    if keeper is None or settlement.verdict is Verdict.AGAIN or call.task in _INTERNAL:
+    if keeper is None or settlement.verdict is Verdict.AGAIN or call.task in INTERNAL:
         return None
     now = time.time()
     state = states.SUCCESS if run.outcome is Outcome.SUCCESS else run.outcome.value

@@ -42,6 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
     "waiting": Entry("talo.cli.runs", "List what waits in a queue, the next to be fetched first."),
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
+    "dashboard": Entry("talo.cli.dashboard", "Serve the dashboard."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
     "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
@@ -58,7 +59,7 @@ ABSENT: dict[str, str] = {
     "logtool": "log lines carry fields: use a JSON formatter and any log tool",
     "amqp": "use the tools of the broker",
     "upgrade": "old names of settings are understood as they are; `talo check --settings` shows today's names",
-    "flower": "a Flower beside the real Celery shows Talo's workers too; `talo events` and `talo inspect` need none",
+    "flower": "`talo dashboard` is Talo's own; a Flower beside the real Celery shows Talo's workers too",
 }
 
 

@@ -16,6 +16,7 @@ from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
 from talo.cli._output import print_json, print_table
+from talo.cli._params import JSON_ARRAY, JSON_OBJECT
 from talo.cli._session import Session
 from talo.control.dead import DeadLetters
 from talo.stores.base import DeadLetter
@@ -124,6 +125,21 @@ def replay(
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise Failed(f"{faults[0].letter} was not replayed: {faults[0].fault}{more}")
+
+
+@dead.command(cls=TaloCommand)
+@click.argument("id_", metavar="ID")
+@click.option("--args", "-a", type=JSON_ARRAY, help="Other positional arguments, a JSON list.")
+@click.option("--kwargs", "-k", type=JSON_OBJECT, help="Other keyword arguments, a JSON object.")
+@click.option("--to-queue", "queue", metavar="NAME", help="Another queue.")
+@click.pass_obj
+def edit(session: Session, id_: str, **changes: Any) -> None:
+    """Send one dead letter again with other arguments, or to another queue."""
+    with _letters(session) as letters:
+        run = letters.replay_edited(id_, **changes)
+    if run.fault is not None:
+        raise Failed(f"{run.letter} was not replayed: {run.fault}")
+    click.echo(f"{run.letter}\t{run.replay_of}\t{run.task_id}")
 
 
 @dead.command(cls=TaloCommand)

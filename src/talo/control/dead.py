@@ -7,7 +7,8 @@ replayed twice or lost. Called by the command line and the dashboard."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,10 +17,11 @@ from talo.stores.base import Broker, DeadLetter
 from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire.message import Message
-from talo.wire.protocol import decode, encode_body, make_message
+from talo.wire.protocol import Call, decode, encode_body, make_message
+from talo.wire.repr import saferepr
 from talo.wire.sent import SENT
 
-__all__ = ["DeadLetters", "Replayed", "new_run"]
+__all__ = ["DeadLetters", "Replayed", "edited", "new_run"]
 
 #: Letters that are read or replaced in one step.
 BATCH = 100
@@ -78,6 +80,35 @@ class DeadLetters:
         """
         for start in range(0, len(ids), BATCH):
             yield from self._replay(ids[start : start + BATCH])
+
+    def replay_edited(
+        self,
+        id: str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+    ) -> Replayed:
+        """Send one letter again with other arguments, or to another queue; what is None stays as it was.
+
+        ``EncodeError`` for arguments that the letter's serializer cannot write.
+        """
+        for letter in self.get([id])[:1]:
+            try:
+                message = edited(new_run(letter, self._accept), self._accept, args=args, kwargs=kwargs, queue=queue)
+            except MalformedMessage as error:
+                return Replayed(letter=letter.id, replay_of=letter.death.task_id, fault=str(error))
+            return self._told(letter, message, bool(self._broker.dead_replace([letter.id], [message])))
+        return Replayed(letter=id, replay_of=None, fault="there is no such dead letter")
+
+    def call(self, letter: DeadLetter) -> Call | None:
+        """The call of a letter, decoded; None if it makes none."""
+        if letter.message is None:
+            return None
+        try:
+            return decode(letter.message, self._accept)
+        except MalformedMessage:
+            return None
 
     def drop(self, ids: Sequence[str]) -> int:
         """Delete these letters for good; return how many there were."""
@@ -142,6 +173,37 @@ def new_run(letter: DeadLetter, accept: frozenset[str]) -> Message:
     properties = {name: value for name, value in message.properties.items() if name not in _OF_ONE_SENDING}
     properties["correlation_id"] = task_id
     return msgspec.structs.replace(message, headers=headers, properties=properties, queue=letter.queue, due=None)
+
+
+def edited(
+    message: Message,
+    accept: frozenset[str],
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    queue: str | None = None,
+) -> Message:
+    """Return a message of protocol 2 with other arguments, or for another queue. ``MalformedMessage``,
+    ``EncodeError``."""
+    if queue is not None:
+        # The default exchange leads to the queue of the key's name, whatever exchange the first sending went by.
+        message = msgspec.structs.replace(message, queue=queue, exchange="", routing_key=queue)
+    if args is None and kwargs is None:
+        return message
+    call = decode(message, accept)
+    args, kwargs = call.args if args is None else args, call.kwargs if kwargs is None else kwargs
+    body, more = encode_body(
+        args,
+        kwargs,
+        codec=serializers.get(message.content_type),
+        compression=message.headers.get("compression"),
+        callbacks=call.callbacks,
+        errbacks=call.errbacks,
+        chain=call.chain,
+        chord=call.chord,
+    )
+    shown = {"argsrepr": saferepr(tuple(args)), "kwargsrepr": saferepr(dict(kwargs))}
+    return msgspec.structs.replace(message, body=body, headers={**message.headers, **shown, **more})
 
 
 def _as_protocol_2(message: Message, accept: frozenset[str]) -> Message:

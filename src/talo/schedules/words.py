@@ -64,7 +64,9 @@ def _cron(given: Any) -> str:
     if week_days is not None:
         parts.append(_week(week_days))
     if month_days is not None:
-        parts.append(("and " if week_days is not None else "") + f"on the {words([_nth(d) for d in month_days], 'and')}")
+        parts.append(
+            ("and " if week_days is not None else "") + f"on the {words([_nth(d) for d in month_days], 'and')}"
+        )
     months = _set(given.month_of_year, 12)
     if months is not None:
         parts.append(f"in {words([_MONTHS[month - 1] for month in months], 'and')}")

@@ -11,7 +11,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -160,7 +159,9 @@ class Access:
         elif via == "proxy" and self.proxy is not None:
             role = self.proxy.roles.get(name, self.proxy.role)
         elif via == "oidc" and self.oidc is not None and allowed(name, self.oidc.allowed):
-            role = {each.casefold(): role for each, role in self.oidc.roles.items()}.get(name.casefold(), self.oidc.role)
+            role = {each.casefold(): role for each, role in self.oidc.roles.items()}.get(
+                name.casefold(), self.oidc.role
+            )
         return User(name=name, role=Role.named(role), via=via) if role else None
 
     def _trusts(self, peer: str | None) -> bool:

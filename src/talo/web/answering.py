@@ -79,7 +79,7 @@ def refusal(request: Request, status: int, text: str) -> Response:
     if wants_page(request):
         if status == 401:
             return page(request, "login.html", 401, title="Log in", **login_values(request, None))
-        return page(request, "error.html", status, title=_titles.get(status, "No"), text=text, status=status)
+        return page(request, "error.html", status, title=_titles.get(status, "No"), text=text, code=status)
     problem = {"title": _titles.get(status, "No"), "status": status, "detail": text}
     response = as_json(problem, status)
     response.headers["content-type"] = "application/problem+json"

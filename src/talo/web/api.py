@@ -120,7 +120,7 @@ def _given(operation: Operation, request: Request) -> msgspec.Struct:
         raise
     except msgspec.DecodeError as error:
         raise Unacceptable(f"the body is no JSON: {error}") from error
-    return typing.cast(msgspec.Struct, found)
+    return found
 
 
 def arguments_of(operation: Operation, given: dict[str, list[str]]) -> msgspec.Struct:
@@ -132,7 +132,7 @@ def arguments_of(operation: Operation, given: dict[str, list[str]]) -> msgspec.S
         texts = [text for text in texts if text != ""]
         if texts:
             values[name] = texts if typing.get_origin(hints.get(name)) is list else _truth(hints.get(name), texts[-1])
-    return typing.cast(msgspec.Struct, msgspec.convert(values, operation.arguments, strict=False))
+    return msgspec.convert(values, operation.arguments, strict=False)
 
 
 def _truth(hint: Any, text: str) -> Any:

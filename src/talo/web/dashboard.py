@@ -55,8 +55,8 @@ class Dashboard:
         audit: str | os.PathLike[str] | None = None,
         secret: str | None = None,
     ) -> None:
-        """``access``: who may come in, ``Access.read(path)``. ``audit``: the file of the audit log. ``secret``: signs the
-        cookies; without one logins end with the process."""
+        """``access``: who may come in, ``Access.read(path)``. ``audit``: the file of the audit log. ``secret``: signs
+        the cookies; without one logins end with the process."""
         self.app = app
         self.access = access or Access()
         self.audit = Audit(audit)
@@ -138,5 +138,3 @@ async def _told(request: Request, error: Exception) -> Response:
 
 async def _broke(request: Request, _error: Exception) -> Response:
     return refusal(request, 500, "the dashboard's log tells what")
-
-

@@ -4,6 +4,7 @@ Owns access to them, with errors that name the mend. Made once by ``dashboard``,
 
 from __future__ import annotations
 
+import collections
 from typing import TYPE_CHECKING
 
 from talo.control.dead import DeadLetters
@@ -28,6 +29,7 @@ class Desk:
         self.app = app
         self.audit = audit
         self.answers = Answers(app)
+        self._backlogs: collections.deque[tuple[float, int]] = collections.deque(maxlen=200)
 
     @property
     def broker(self) -> Broker:
@@ -54,6 +56,13 @@ class Desk:
         """Whether a store keeps history."""
         state = self.app.state_store
         return state is not None and state.history is not None
+
+    def growth(self, backlog: int, now: float) -> float | None:
+        """How fast the backlog grows, tasks per second, since looks that were 10 s to 5 min ago; None: nobody has
+        looked."""
+        before = [look for look in list(self._backlogs) if 10 <= now - look[0] <= 300]
+        self._backlogs.append((now, backlog))
+        return (backlog - before[0][1]) / (now - before[0][0]) if before else None
 
     def paused(self) -> tuple[set[str], set[str]]:
         """Paused queues and task types; none where no store keeps shared state."""

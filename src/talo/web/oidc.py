@@ -53,7 +53,8 @@ class Provider:
         if self._client is None:
             return refusal(request, 404, "no provider is configured")
         session = request.state.session
-        request.scope["session"] = kept = {}
+        kept: dict[str, Any] = {}
+        request.scope["session"] = kept
         back = _back(request)
         try:
             found = await self._client.create_authorization_url(back)
@@ -79,7 +80,7 @@ class Provider:
         except self._faults:
             log.info("a login at the provider failed", exc_info=True)
             return refusal(request, 403, "the provider did not confirm this login: try again")
-        # RFC-less but everywhere: an address counts only if the provider says that it has seen to it.
+        # An address counts only if the provider says that it has seen to it.
         email = claims.get("email") if claims.get("email_verified") is True else None
         user = self._access.by_email(email) if isinstance(email, str) else None
         if user is None:

@@ -1,7 +1,7 @@
 """Passwords and tokens, as the access file keeps them.
 
-Owns the two hash forms: ``scrypt$N$r$p$salt$key`` for what people remember, ``sha256$digest`` for 32 random bytes, which
-need no stretching. Called by ``access`` and the command line."""
+Owns the two hash forms: ``scrypt$N$r$p$salt$key`` for what people remember, ``sha256$digest`` for 32 random bytes,
+which need no stretching. Called by ``access`` and the command line."""
 
 from __future__ import annotations
 

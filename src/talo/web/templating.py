@@ -32,6 +32,8 @@ def age(seconds: Any) -> str:
         return "–"
     if seconds < 0:
         return "0 s"
+    if seconds < 0.001:
+        return f"{seconds * 1_000_000:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 10:
@@ -45,6 +47,16 @@ def age(seconds: Any) -> str:
         hours, rest = divmod(round(minutes), 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{minutes / 1440:.0f} d"
+
+
+def bound(seconds: Any) -> str:
+    """A time that is an upper bound, as quantiles of a histogram are."""
+    return "–" if seconds is None else f"≤ {age(seconds)}"
+
+
+def each(step: int) -> str:
+    """What a bar of a chart stands for."""
+    return {60: "minute", 300: "5 minutes", 3600: "hour", 21600: "6 hours"}.get(step, f"{step} s")
 
 
 def number(value: Any) -> str:
@@ -103,9 +115,9 @@ def short_name(name: Any) -> str:
     return ".".join(str(name or "?").split(".")[-2:])
 
 
-def plain_json(value: Any) -> str:
-    """JSON for people."""
-    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+def line_json(value: Any) -> str:
+    """JSON in one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def environment() -> Environment:
@@ -117,6 +129,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (age, number, rate, percent, memory, iso, moment, query, short, short_name, plain_json)
+    filters = (age, bound, each, number, rate, percent, memory, iso, moment, query, short, short_name, line_json)
     found.filters |= {filter.__name__: filter for filter in filters}
     return found

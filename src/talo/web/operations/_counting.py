@@ -14,7 +14,12 @@ from talo.stores.history import Count, quantile
 __all__ = ["ATTENTION", "WINDOWS", "Total", "series", "window"]
 
 #: Name -> (seconds, seconds of a bar). Bars of an hour and more are of whole hours.
-WINDOWS: dict[str, tuple[int, int]] = {"1h": (3600, 60), "6h": (21600, 300), "24h": (86400, 3600), "7d": (604800, 21600)}
+WINDOWS: dict[str, tuple[int, int]] = {
+    "1h": (3600, 60),
+    "6h": (21600, 300),
+    "24h": (86400, 3600),
+    "7d": (604800, 21600),
+}
 #: States that call for attention.
 ATTENTION = frozenset({"FAILURE", "LOST", "REJECTED"})
 #: An attempt that was not the last is no end.

@@ -1,6 +1,6 @@
 """The overview: is it well? Backlog and its age, rates, latencies, workers, schedules that are late.
 
-Owns putting the numbers together. All are durable facts but the rate in, which follows from two looks at the backlog."""
+Owns putting the numbers together; all of them are durable facts."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ def overview(desk: Desk, asked: Asked) -> dict[str, Any]:
     }
     if desk.has_history:
         facts |= _counted(desk, asked.window, now)
+        growth = desk.growth(_all(facts["backlog"]), now)
+        facts["rate_in"] = None if growth is None else max(0.0, facts["rate_out"] + growth)
     return facts
 
 
@@ -71,6 +73,10 @@ def _backlog(stats: list[QueueStats]) -> dict[str, Any]:
         "leased": sum(each.leased for each in stats),
         "oldest": max(ages, default=None),
     }
+
+
+def _all(backlog: dict[str, Any]) -> int:
+    return int(backlog["ready"] + backlog["delayed"] + backlog["leased"])
 
 
 def _counted(desk: Desk, name: str, now: float) -> dict[str, Any]:
@@ -112,8 +118,6 @@ def _schedules(desk: Desk, now: float) -> dict[str, Any] | None:
     return {"number": len(plans), "late": late}
 
 
-
-
 @reads("/pulse", Nothing)
 def pulse(desk: Desk, _: Nothing) -> dict[str, Any]:
     """The few numbers that change all the time; what the live stream sends."""
@@ -122,5 +126,6 @@ def pulse(desk: Desk, _: Nothing) -> dict[str, Any]:
     ended = 0
     if desk.has_history:
         ended = sum(count.count for count in desk.history.counters(now - 120, now + 1, 60))
+    desk.growth(_all(backlog), now)
     alive = sum(node["alive"] for node in durable(desk))
     return {**backlog, "workers": alive, "ended": ended, "now": now}

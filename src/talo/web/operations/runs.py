@@ -27,7 +27,9 @@ LIVE = ("running", "waiting", "delayed")
 #: Of what has not ended so many are looked through in each queue or owner.
 FURTHEST = 1000
 
-State = Literal["", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST", "running", "waiting", "delayed"]
+State = Literal[
+    "", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST", "running", "waiting", "delayed"
+]
 
 
 class Search(msgspec.Struct, forbid_unknown_fields=True):

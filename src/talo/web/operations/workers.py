@@ -121,7 +121,9 @@ def _held(desk: Desk, name: str, holders: list[OwnerInfo]) -> list[dict[str, Any
             for delivery in desk.broker.held(owner.owner)[:MOST_HELD]:
                 message = delivery.message
                 if message is not None:
-                    found.append({"id": message.id, "name": message.task, "started": None, "seconds": None, "pid": None})
+                    found.append(
+                        {"id": message.id, "name": message.task, "started": None, "seconds": None, "pid": None}
+                    )
     return found
 
 

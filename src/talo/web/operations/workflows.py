@@ -66,9 +66,13 @@ def workflow(desk: Desk, asked: One) -> dict[str, Any]:
     nodes: dict[str, dict[str, Any]] = {}
     if desk.has_history:
         for run in [*desk.history.attempts(asked.id), *desk.history.runs(RunQuery(root=asked.id), _MOST).runs[::-1]]:
-            nodes[run.id] = _node(run.id, run.name, run.state, run.parent, run.group, run.seconds)
+            nodes[run.id] = {
+                **_node(run.id, run.name, run.state, run.parent, run.group, run.seconds),
+                "sent": run.sent,
+                "ended": run.ended,
+            }
     for state in ("waiting", "delayed", "running"):
-        for each in unfinished(desk, Search(state=state, root=asked.id), _MOST):  # type: ignore[arg-type]
+        for each in unfinished(desk, Search(state=state, root=asked.id), _MOST):
             if each["id"]:
                 nodes[each["id"]] = _node(each["id"], each["task"], state, each["parent"], None, None)
     if not nodes:
@@ -79,12 +83,14 @@ def workflow(desk: Desk, asked: One) -> dict[str, Any]:
         if node["parent"] in nodes and node["parent"] != node["id"]
     ]
     states = [node["state"] for node in nodes.values()]
+    guessed = _joins(nodes, asked.id)
     return {
         "id": asked.id,
         "name": nodes[asked.id]["name"] if asked.id in nodes else None,
         "nodes": list(nodes.values()),
         "edges": edges,
-        "layers": _layers(nodes),
+        "joins": guessed,
+        "layers": _layers(nodes, guessed),
         "good": sum(state in _GOOD for state in states),
         "bad": sum(state in _BAD for state in states),
         "open": sum(state not in _GOOD and state not in _BAD for state in states),
@@ -96,15 +102,31 @@ def _node(id: str, name: Any, state: str, parent: Any, group: Any, seconds: floa
     return {"id": id, "name": name, "state": state, "parent": parent, "group": group, "seconds": seconds}
 
 
-def _layers(nodes: dict[str, dict[str, Any]]) -> list[list[str]]:
+def _joins(nodes: dict[str, dict[str, Any]], root: str) -> list[dict[str, str]]:
+    """What led to a task that names no parent: a chord's body names none, it is sent when the last member of the group
+    has ended. So it is joined to the group that had ended last before it was sent."""
+    joins = []
+    for node in nodes.values():
+        sent = node.get("sent")
+        if node["id"] == root or node["parent"] in nodes or sent is None:
+            continue
+        before = [one for one in nodes.values() if one["group"] and (one.get("ended") or sent + 1) <= sent]
+        if before:
+            group = max(before, key=lambda one: float(one["ended"]))["group"]
+            joins += [{"from": one["id"], "to": node["id"]} for one in nodes.values() if one["group"] == group]
+    return [join for join in joins if join["from"] != join["to"]]
+
+
+def _layers(nodes: dict[str, dict[str, Any]], joins: list[dict[str, str]]) -> list[list[str]]:
     """The ids by their distance from the beginning."""
+    joined = {join["to"]: join["from"] for join in joins}
     depth: dict[str, int] = {}
     for start in nodes:
         line = []
         at: Any = start
         while at in nodes and at not in depth and at not in line:
             line.append(at)
-            at = nodes[at]["parent"]
+            at = joined.get(at, nodes[at]["parent"])
         base = depth.get(at, -1)
         for place, each in enumerate(reversed(line), base + 1):
             depth[each] = place

@@ -56,12 +56,18 @@
         if (!next || inUse(region) || next.innerHTML === region.innerHTML) return;
         keepFocus(region, () => { region.innerHTML = next.innerHTML; });
       });
+      reach();
       body.dataset.refreshed = String(Number(body.dataset.refreshed || 0) + 1);
     } catch { say("away", "no answer"); } finally {
       asking = false;
       if (again) { again = false; setTimeout(refresh, 500); }
     }
   };
+
+  // What scrolls sideways can be reached by keys.
+  const reach = () => document.querySelectorAll(".scroll, .wide").forEach((el) => {
+    if (el.scrollWidth > el.clientWidth) el.tabIndex = 0;
+  });
 
   const poll = () => { if (!timer) { say("polling", "every 5 s"); timer = setInterval(() => { if (!document.hidden) refresh(); }, 5000); } };
 
@@ -94,5 +100,7 @@
   });
 
   times(document);
+  reach();
+  addEventListener("resize", reach);
   if (document.querySelector("[data-live]")) listen();
 })();

@@ -80,7 +80,7 @@ def test_nobody_there_is_unavailable_in_one_line(postgres_server: PostgresServer
     assert PASSWORD not in str(error)
 
 
-@pytest.mark.parametrize("tail", ["?nonsense=1", "/db?sslmode", "?max_connections=0"])
+@pytest.mark.parametrize("tail", ["?nonsense=1", "?max_connections=0"])
 def test_a_url_that_cannot_be_read_is_refused_without_its_secret(tail: str) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         open_store(f"postgresql://user:s3cret@host{tail}")

@@ -24,8 +24,6 @@ from talo.wire.message import Message
 
 __all__ = ["SqlBroker"]
 
-#: Seconds between two looks of one who waits, in case a wake-up was lost with the process that took it.
-LOOK = 0.5
 #: More than anybody holds.
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
@@ -132,7 +130,8 @@ class SqlBroker(DeadLetters):
 
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
         interrupt = self._interrupt_pipe()[0]
-        until = time.monotonic() + timeout
+        began = time.monotonic()
+        until = began + timeout
         ends = (*also, interrupt)
         with self._database.waker.listen(queues) as ear:
             if self._in_vain:
@@ -145,7 +144,8 @@ class SqlBroker(DeadLetters):
                 if ready:
                     return True
                 self._in_vain = 0
-                nap = time.monotonic() + (LOOK if soon is None else min(LOOK, soon))
+                look = self._database.waker.look(time.monotonic() - began)
+                nap = time.monotonic() + (look if soon is None else min(look, soon))
                 heard = poll(ear, ends, min(nap, until))
                 if heard == interrupt:
                     self._drain(interrupt)

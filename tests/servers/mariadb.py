@@ -9,6 +9,7 @@ database. Without the binary a test is skipped, in CI it fails. To use them::
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -127,25 +128,45 @@ class MariadbServer:
 
     def run(self, statement: str, port: int | None = None) -> list[tuple[Any, ...]]:
         """The rows of one statement, over a connection beside the one under test."""
-        at = port or self.port
-        with (
-            pymysql.connect(
-                host="127.0.0.1", port=at, user="talo", password=PASSWORD, connect_timeout=5, autocommit=True
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
+        with self._connected(port) as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
     def kill_connections(self) -> int:
         """End every connection of a client but the one that asks; how many there were."""
-        rows = self.run("SELECT id FROM information_schema.processlist WHERE user = 'talo' AND id <> CONNECTION_ID()")
-        for (number,) in rows:
-            try:
-                self.run(f"KILL {number}")
-            except pymysql.err.MySQLError:
-                continue  # it has ended by itself
-        return len(rows)
+        with self._connected() as cursor:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist WHERE user = 'talo' AND id <> CONNECTION_ID()"
+            )
+            numbers = [row[0] for row in cursor.fetchall()]
+            for number in numbers:
+                with contextlib.suppress(pymysql.err.MySQLError):  # it may have ended by itself
+                    cursor.execute(f"KILL {number}")
+        return len(numbers)
+
+    def empty(self, database: str) -> None:
+        """Take the rows out of every table but the one of migrations; whoever is connected is not any more."""
+        self.kill_connections()
+        with self._connected() as cursor:
+            cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'")
+            for (table,) in cursor.fetchall():
+                if table != "talo_migration":
+                    cursor.execute(f"DELETE FROM {database}.{table}")
+
+    @contextlib.contextmanager
+    def _connected(self, port: int | None = None) -> Iterator[Any]:
+        with (
+            pymysql.connect(
+                host="127.0.0.1",
+                port=port or self.port,
+                user="talo",
+                password=PASSWORD,
+                connect_timeout=5,
+                autocommit=True,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            yield cursor
 
     def stop(self) -> None:
         """End it in good order. Idempotent."""
@@ -192,8 +213,4 @@ def mariadb_server() -> Iterator[MariadbServer]:
 def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
     """A database of the session's server, without a row. Its tables stay from test to test: making them is slow."""
     yield mariadb_server.url_of("talo")
-    mariadb_server.kill_connections()
-    tables = mariadb_server.run("SELECT table_name FROM information_schema.tables WHERE table_schema = 'talo'")
-    for (table,) in tables:
-        if table != "talo_migration":
-            mariadb_server.run(f"DELETE FROM talo.{table}")
+    mariadb_server.empty("talo")

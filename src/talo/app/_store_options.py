@@ -57,6 +57,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
     options["timeout"] = min(each for each in answers if each)
     options["connect_timeout"] = min((each for each in waits if each), default=None)
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
+    for name in ("fanout_prefix", "fanout_patterns"):
+        if bag.get(name) is not None:
+            options[name] = bag[name]
     return {**options, **tls}
 
 

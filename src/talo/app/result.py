@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
-from talo.errors import IncompleteStream, NotSupported, TimeoutError
+from talo.app.dependencies import DependencyGraph
+from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -31,10 +32,6 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-
-#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
-#: stay small.
-REVOKED_FOR = 7 * 86400.0
 
 E_WOULD_BLOCK = """Never call result.get() within a task!
 
@@ -362,6 +359,20 @@ class AsyncResult(ResultTwins[R], Generic[R]):
             elif not intermediate:
                 raise IncompleteStream
 
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+        """This and all that came of it as a graph; arguments as for ``iterdeps`` and ``DependencyGraph``."""
+        graph = DependencyGraph(formatter=formatter)
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """This and all that came of it as a graph. ``IncompleteStream`` as long as one is not ready."""
+        return self.build_graph()
+
     def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[AsyncResult[Any], Any]]:
         """(result, its value) of this and all that came of it, waiting for each; keywords as for ``get``."""
         waiting: list[AsyncResult[Any]] = [self]
@@ -395,17 +406,30 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
-        del connection, signal, wait, timeout
-        store = self.app.state_store
-        if store is None:
-            raise NotSupported(
-                f"{self.app.store.url} does not keep which tasks are revoked: set result_backend to a store that does"
-            )
-        store.locks.mark("revoked", {self.id: REVOKED_FOR})
-        if terminate:
-            store.locks.mark("terminated", {self.id: REVOKED_FOR})
-        store.bus.publish("talo.revoked", self.id.encode())
+        """Keep the task, and what follows it if it is the root of a workflow, from starting. With ``terminate`` what
+        runs of it is to be stopped as well.
+
+        Returns when every worker has heard of it: no task of it starts after that. ``timeout`` bounds the wait (in
+        seconds, 2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning,
+        and starts nothing of it as soon as it has.
+        """
+        del connection
+        self.app.control.revoke(self.id, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout)
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """The same of all tasks that carry one of these stamps."""
+        del connection
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
 
     # -- as data
 

@@ -289,6 +289,9 @@ class Subscription(ABC):
 class Bus(ABC):
     """Tells everyone who listens now; keeps nothing for those who do not."""
 
+    #: A post that nobody hears writes nothing. Where it does (a table), workers tell of themselves only on request.
+    unheard_is_free: bool = False
+
     @abstractmethod
     def publish(self, channel: str, payload: bytes) -> None:
         """Send to whoever listens."""

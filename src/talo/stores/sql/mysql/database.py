@@ -43,6 +43,8 @@ def open_mysql(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, **o
         durable=True,
         max_message=_MAX_MESSAGE,
         schedules=True,
+        history=True,
+        peek=True,
     )
     return SqlStore(
         MysqlDatabase(where, timeout=timeout, auto_migrate=auto_migrate), f"mysql://{where.shown}", features, **options

@@ -12,17 +12,17 @@ import random
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from talo.errors import OperationalError, StoreUnavailable, TaloError
-from talo.stores.sql.database import Database, Session
-from talo.stores.sql.dialect import Dialect, Migration
+from talo.stores.sql.database import Database, Row, Session
+from talo.stores.sql.dialect import Dialect, Migration, Statement
 from talo.stores.sql.listener import Listener
 
-__all__ = ["Hope", "ServerDatabase", "ServerLink"]
+__all__ = ["Hope", "ServerDatabase", "ServerLink", "ServerSession"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,39 @@ _BELIEVED = 10.0
 _PAUSE = (0.0005, 0.01)
 #: Seconds that a change of the schema may take when somebody asks for it.
 _MIGRATING = 600.0
+
+
+class ServerSession(Session):
+    """Steps over one connection to a server, each statement of a step one exchange."""
+
+    def __init__(self, dialect: Dialect, now: float) -> None:
+        super().__init__()
+        self.now = now
+        self._queries = dialect.queries
+        self._behind = time.time() - now
+
+    @abstractmethod
+    def execute(self, statement: Statement, values: Sequence[Any]) -> tuple[list[Row] | None, int]:
+        """Execute one statement of a step; return its rows, if it has any, and how many it concerned."""
+
+    def rows(self, step: str, *values: Any) -> list[Row]:
+        found: list[Row] = []
+        for statement in self._queries[step]:
+            found += self.execute(statement, values)[0] or ()
+        return found
+
+    def run(self, step: str, *values: Any) -> int:
+        changed = 0
+        for statement in self._queries[step]:
+            rows, count = self.execute(statement, values)
+            changed += count if rows is None else 0
+        return changed
+
+    def gate(self, name: str) -> None:
+        self.rows("gate", name)
+
+    def here(self, moment: float) -> float:
+        return moment + self._behind
 
 
 class Hope(Enum):

@@ -7,19 +7,18 @@ roles of the SQL store, through ``Database``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
 from talo.errors import OperationalError, StoreUnavailable, TaloError
 from talo.stores.base import Features
-from talo.stores.sql.database import Row, Session
+from talo.stores.sql.database import Row
 from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, percents
 from talo.stores.sql.listener import Tidings
 from talo.stores.sql.mysql._refusals import AGAIN, GONE
 from talo.stores.sql.mysql.connection import Address, Link, Trouble, address, number_of, translated
-from talo.stores.sql.server import Hope, ServerDatabase
+from talo.stores.sql.server import Hope, ServerDatabase, ServerSession
 from talo.stores.sql.store import SqlStore
 from talo.stores.sql.waker import MemoryWaker
 
@@ -51,28 +50,12 @@ def open_mysql(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, **o
     )
 
 
-class MysqlSession(Session):
+class MysqlSession(ServerSession):
     """Steps over one connection. A list is written as ``(a, b)``."""
 
     def __init__(self, link: Link, dialect: Dialect, now: float) -> None:
-        super().__init__()
-        self.now = now
+        super().__init__(dialect, now)
         self._link = link
-        self._queries = dialect.queries
-        self._behind = time.time() - now
-
-    def rows(self, step: str, *values: Any) -> list[Row]:
-        found: list[Row] = []
-        for statement in self._queries[step]:
-            found += self._run(statement, values)[0] or ()
-        return found
-
-    def run(self, step: str, *values: Any) -> int:
-        changed = 0
-        for statement in self._queries[step]:
-            rows, count = self._run(statement, values)
-            changed += count if rows is None else 0
-        return changed
 
     def many(self, step: str, rows: Sequence[Sequence[Any]]) -> None:
         for text, picks in self._queries[step]:
@@ -87,13 +70,7 @@ class MysqlSession(Session):
         self._link.run("DELETE FROM talo_serial WHERE value BETWEEN %s AND %s", (first, last))
         return range(first, last + 1, self._link.step)
 
-    def here(self, moment: float) -> float:
-        return moment + self._behind
-
-    def gate(self, name: str) -> None:
-        self.run("gate", name)
-
-    def _run(self, statement: Statement, values: Sequence[Any]) -> tuple[list[Row] | None, int]:
+    def execute(self, statement: Statement, values: Sequence[Any]) -> tuple[list[Row] | None, int]:
         # An empty list would be no SQL: nothing is in (NULL).
         bound = [[None] if value == [] else value for value in (values[at] for at in statement.picks)]
         rows, count, _ = self._link.run(statement.text, bound)

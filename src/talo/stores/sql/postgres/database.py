@@ -6,7 +6,6 @@ the roles of the SQL store, through ``Database``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
@@ -15,13 +14,13 @@ from talo.errors import ImproperlyConfigured, OperationalError, StoreUnavailable
 from talo.stores.base import Features
 from talo.stores.sql._codec import MAX_MESSAGE
 from talo.stores.sql.database import Row, Session
-from talo.stores.sql.dialect import Dialect, Migration, dialect, dollars
+from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, dollars
 from talo.stores.sql.listener import Tidings
 from talo.stores.sql.postgres._refusals import AGAIN, DISPOSE
 from talo.stores.sql.postgres.address import Address, address
 from talo.stores.sql.postgres.connection import Borrowed, Link, Runs, Trouble, translated
 from talo.stores.sql.postgres.waker import Notified, NotifyWaker, channel_of, topic_channel
-from talo.stores.sql.server import Hope, ServerDatabase
+from talo.stores.sql.server import Hope, ServerDatabase, ServerSession
 from talo.stores.sql.store import SqlStore
 
 __all__ = ["PostgresDatabase", "PostgresSession", "open_postgres"]
@@ -54,28 +53,15 @@ def open_postgres(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, 
     return SqlStore(PostgresDatabase(where, timeout=timeout, auto_migrate=auto_migrate), where.url, features, **options)
 
 
-class PostgresSession(Session):
+class PostgresSession(ServerSession):
     """Steps over one connection. A list is an array, and many rows are one array for each column."""
 
     def __init__(self, link: Runs, dialect: Dialect, now: float) -> None:
-        super().__init__()
-        self.now = now
+        super().__init__(dialect, now)
         self._link = link
-        self._queries = dialect.queries
-        self._behind = time.time() - now
 
-    def rows(self, step: str, *values: Any) -> list[Row]:
-        found: list[Row] = []
-        for text, picks in self._queries[step]:
-            rows, _ = self._link.run(text, [values[at] for at in picks])
-            found += rows or ()
-        return found
-
-    def run(self, step: str, *values: Any) -> int:
-        changed = 0
-        for text, picks in self._queries[step]:
-            changed += self._link.run(text, [values[at] for at in picks])[1]
-        return changed
+    def execute(self, statement: Statement, values: Sequence[Any]) -> tuple[list[Row] | None, int]:
+        return self._link.run(statement.text, [values[at] for at in statement.picks])
 
     def many(self, step: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
@@ -84,12 +70,6 @@ class PostgresSession(Session):
     def draw(self, count: int) -> Sequence[int]:
         numbers: list[int] = self.rows("draw", count)[0][0]
         return numbers
-
-    def here(self, moment: float) -> float:
-        return moment + self._behind
-
-    def gate(self, name: str) -> None:
-        self.rows("gate", name)
 
     def notify(self) -> None:
         """Tell as part of the transaction: the server passes it on at the commit."""

@@ -36,7 +36,7 @@ class Remote:
         app.clock.share(common.clock)
         self.node = WorkerNode(app, options, shares, common, line)
         self._events = TaskEvents(app, options.hostname)
-        self._heart = Heart(self.node)
+        self._heart = Heart(self.node, options.heartbeat)
         self._panel = PanelService(self.node) if app.conf.worker_enable_remote_control else None
         self.node.on_heartbeat = self._heart.beat_soon
         self.node.on_revoked = revoked

@@ -21,6 +21,7 @@ __all__ = ["Heart"]
 
 log = logging.getLogger("talo.worker")
 
+
 class Heart:
     """A service: ``start``, ``stop``."""
 

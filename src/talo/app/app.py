@@ -32,6 +32,7 @@ from talo.app.routes import Queues, Router
 from talo.app.send import Sender
 from talo.app.stores import AppStores, StoreDoors
 from talo.app.task import Task
+from talo.app.transactions import TransactionDoors
 from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -48,7 +49,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, RemoteDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
+    "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
     "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),
 }

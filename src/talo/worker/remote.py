@@ -46,6 +46,8 @@ class Remote:
         self._heart.start()
         if self._panel is not None:
             self._panel.start()
+        else:
+            self.node.listens()
 
     def tick(self, now: float) -> None:
         """Go along with what was said: tell of the dead only while events are on, scale. ``OperationalError``."""

@@ -213,12 +213,24 @@ def test_stamped_tasks_are_revoked(app: Talo, worker: Worker) -> None:
     assert app.send_task("featured.add", (1, 2)).get(timeout=LONG) == 3
 
 
-def test_the_pool_restarts_scales_and_shuts_down(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_pool_restarts_scales_and_shuts_down(method: str, tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path}/talo.sqlite3"
     env = {"TALO_WORKER_POOL_RESTARTS": "1", "AUTOSCALE_KEEPALIVE": "0.5"}
     with (
         Talo("client", broker=place, set_as_current=False) as app,
         Worker(
-            place, tmp_path, "-Q", "scaled", "--autoscale", "3,1", app="tests.apps.featured", name="s", env=env
+            place,
+            tmp_path,
+            "-Q",
+            "scaled",
+            "--autoscale",
+            "3,1",
+            "--start-method",
+            method,
+            app="tests.apps.featured",
+            name="s",
+            env=env,
         ) as worker,
     ):
         gate = tmp_path / "open"

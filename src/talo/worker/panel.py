@@ -26,7 +26,7 @@ log = logging.getLogger("talo.worker")
 #: The modules whose import registers the commands.
 BUILT_IN = (inspecting, steering)
 #: Seconds between two looks whether it is to end.
-_GLANCE = 0.5
+_GLANCE = 0.2
 
 
 class PanelService:

@@ -37,7 +37,7 @@ TICK = 0.1
 #: The same while no task runs.
 IDLE_TICK = 0.4
 #: Seconds that a worker waits at its start for its agent to listen, before it calls itself ready.
-AGENT_PATIENCE = 2.0
+AGENT_PATIENCE = 10.0
 #: A pool that can interrupt its tasks gets so long for it before its process is killed.
 INTERRUPT_GRACE = 1.0
 #: Deaths in quick succession, each within ``QUICK`` seconds of the start, after which the worker gives up.

@@ -85,10 +85,9 @@ class Intake:
         if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
         if self.brakes is not None:
-            if self.brakes.revokes(call.headers):
-                return self._cancelled(delivery, call, request, "revoked")
-            if delay := self.brakes.delay(call.task):
-                return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
+            refusal = self._braked(self.brakes, delivery, call, request)
+            if refusal is not None:
+                return refusal
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
@@ -96,6 +95,15 @@ class Intake:
             fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
             log.info("Task %s[%s] received", name, call.id, extra=fields)
         return Run(plan, call, request, delivery)
+
+    def _braked(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+        if brakes.revokes(call.headers):
+            return self._cancelled(delivery, call, request, "revoked")
+        if brakes.closes(delivery.queue):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
+        if delay := brakes.delay(call.task):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
+        return None
 
     def recall(self, delivery: Delivery) -> Run | None:
         """Return the run of a delivery whose process died, without any check; None if it makes none."""

@@ -215,7 +215,9 @@ class Supervisor:
         for word, number, token in self._line.hear():
             member = self._family.of_share(number)
             if word == "buried":
-                self._unburied.pop(number, None)
+                if self._unburied.pop(number, None) is not None:
+                    # Nobody is to count what it ran any more.
+                    self._shares[number].board.wipe()
                 self._replace()
             elif member is not None and word == "cancel":
                 self._cancel(member, token)

@@ -182,6 +182,9 @@ def test_time_limits_set_at_run_time_hold_for_what_starts_then(app: Talo, worker
     with pytest.raises(errors.TimeLimitExceeded):
         app.send_task("featured.hold", (str(tmp_path / "never"),)).get(timeout=LONG)
     tell(app, "time_limit", task_name="featured.hold")
+    # And the process that was ended for it does not count as busy.
+    eventually(lambda: _equal(ask(app, "stats")["talo"]["active"], 0), LONG)
+    assert ask(app, "active") == []
 
 
 def test_queues_are_added_and_cancelled(app: Talo, worker: Worker) -> None:

@@ -64,7 +64,7 @@ def _unknown_aliases() -> Iterator[Any]:
     named = {"django_on_commit": conf.django_on_commit if isinstance(conf.django_on_commit, list | tuple) else ()}
     for name in ("broker_url", "result_backend"):
         scheme, _, alias = str(conf[name] or "").partition("://")
-        if scheme == "django":
+        if scheme == "django" and (name == "broker_url" or conf[name] != conf.broker_url):
             named[name] = (alias.partition("?")[0].strip("/") or "default",)
     for name, aliases in named.items():
         for alias in aliases:

@@ -14,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.db import Error, connections
 
-from talo.django.connections import close_all, refresh
+from talo.django.connections import close_all
 from talo.errors import TaloError
 
 __all__ = ["Relay"]
@@ -50,9 +50,10 @@ class Relay:
         pause = self._app.conf.outbox_lease / 2
         try:
             while not self._ended.is_set():
-                refresh()
                 for alias in outbox.aliases():
                     self._look(outbox, alias)
+                # It looks seldom: no connection is kept for it.
+                close_all()
                 # With jitter, so that a fleet's relays do not look at the same moments.
                 self._ended.wait(pause * random.uniform(0.8, 1.2))
         finally:

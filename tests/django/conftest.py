@@ -6,11 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.kit import SOAK
 from tests.django.postgres import Postgres, postgres  # noqa: F401  fixture
 from tests.django.site import Site
+from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
 
 #: Run by Django's own runner.
 collect_ignore = ["project"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """At the promised size these are long runs, and marked so."""
+    here = Path(__file__).parent
+    for item in items:
+        if SOAK and item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture

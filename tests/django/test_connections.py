@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from talo.app.app import Talo
+from tests.chaos.kit import HANGS, full
 from tests.django.postgres import Postgres
 from tests.django.site import Site
 from tests.support import eventually
@@ -36,10 +37,11 @@ def a_round(app: Talo, names: tuple[str, ...], count: int) -> list[Any]:
     return [result.get(timeout=60, propagate=False) for result in results]
 
 
-@pytest.mark.parametrize("rounds", [25, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(1500)])])
 @pytest.mark.parametrize("pool", list(POOLS))
 @pytest.mark.promise("J03")
-def test_a_cut_between_tasks_fails_none(tmp_path: Path, postgres: Postgres, pool: str, rounds: int) -> None:
+@pytest.mark.timeout(HANGS)
+def test_a_cut_between_tasks_fails_none(tmp_path: Path, postgres: Postgres, pool: str) -> None:
+    rounds = full(1000, 25)
     # Given a worker that keeps its connections, of which Django would not check any
     slots, names = POOLS[pool]
     database = postgres.database(CONN_MAX_AGE=None)

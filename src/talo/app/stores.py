@@ -128,7 +128,7 @@ class AppStores:
     def use(self, store: Store) -> None:
         """Take this store in both roles."""
         self.close()
-        self._broker = self._results = store
+        self._broker = self._results = self._opened[store.url, True] = store
 
     def forget(self) -> None:
         """Forget the stores without closing them: they are the parent process's."""

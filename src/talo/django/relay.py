@@ -28,6 +28,8 @@ class Relay:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._ended = threading.Event()
+        #: Databases of which it has been said that the table is missing.
+        self._missing: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="talo-outbox", daemon=True)
 
     def start(self) -> None:
@@ -62,6 +64,9 @@ class Relay:
     def _look(self, outbox: Any, alias: str) -> None:
         try:
             if outbox.missing_table(alias):
+                if alias not in self._missing:
+                    self._missing.add(alias)
+                    log.error("Database %r has no outbox yet: run manage.py migrate --database %s", alias, alias)
                 return
             while outbox.publish_free(self._app, alias) and not self._ended.is_set():
                 pass

@@ -147,7 +147,9 @@ class CommitTest(TaloTestMixin, TransactionTestCase):
             line = chain(add.s(1, 2), add.s(10)).delay()
             many = group(add.s(1, n) for n in range(3)).delay()
             for waiting in (result, line, many):
-                with self.assertRaisesRegex(UnsentTask, "waits for the commit of the transaction.*call get\\(\\) after"):
+                with self.assertRaisesRegex(
+                    UnsentTask, "waits for the commit of the transaction.*call get\\(\\) after"
+                ):
                     waiting.get()
         self.run_tasks()
         self.assertEqual(result.get(timeout=5), 3)

@@ -5,9 +5,8 @@ import time
 
 from django.db import connection, transaction
 
-from talo import shared_task
-
 from orders.models import Note, Order
+from talo import shared_task
 
 
 @shared_task

@@ -8,9 +8,9 @@ from unittest import mock
 from django.apps import apps
 from django.db import connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
+
 from orders.models import Note, Order
 from orders.tasks import add, note, second_time, send_within, total
-
 from talo import chain, chord, group
 from talo.django.testing import TaloTestMixin
 from talo.django.transactions import bound, unbound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,20 +134,32 @@ def test_after_a_failure_nothing_is_left_either():
 """
 
 
-@pytest.mark.promise("C05")
-def test_a_suite_with_the_fixtures_passes_and_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "test_shop.py").write_text(SUITE)
-    done = subprocess.run(
+def run_suite(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "talo.testing.pytest_plugin", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
+
+
+@pytest.mark.promise("C05")
+def test_a_suite_with_the_fixtures_passes_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_shop.py").write_text(SUITE)
+    done = run_suite(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 passed, 1 xfailed" in done.stdout, done.stdout
+
+
+def test_the_example_of_the_page_on_testing_passes(tmp_path: Path) -> None:
+    page = (ROOT / "docs/howto/testing.md").read_text()
+    for name, text in re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", page, flags=re.S):
+        (tmp_path / name).write_text(text)
+    done = run_suite(tmp_path)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_plugin_is_found_by_pytest() -> None:

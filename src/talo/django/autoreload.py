@@ -43,7 +43,7 @@ class Watcher:
 
     def run(self) -> int:
         """Watch until a signal has ended the worker."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._note)
         while True:
             worker = self._start()
@@ -56,7 +56,8 @@ class Watcher:
                 return worker.returncode
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._told.append(number)
+        # A closed terminal is an end here, not the wish for a restart that HUP is to a worker.
+        self._told.append(signal.SIGTERM if number == signal.SIGHUP else number)
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A group of its own: a signal from the terminal comes here, and from here once to the worker.

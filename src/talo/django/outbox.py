@@ -21,7 +21,7 @@ from talo.errors import ImproperlyConfigured, TaloError
 from talo.wire.message import Message
 from talo.worker.intake import COPY
 
-__all__ = ["aliases", "keep", "missing_table", "publish_free"]
+__all__ = ["aliases", "allowed", "keep", "missing_table", "publish_free"]
 
 log = logging.getLogger("talo.django")
 
@@ -36,7 +36,12 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 def aliases() -> list[str]:
     """The databases that may hold an outbox: those that the routers let it be migrated to."""
-    return [alias for alias in connections if router.allow_migrate_model(alias, OutboxMessage)]
+    return [alias for alias in connections if allowed(alias)]
+
+
+def allowed(alias: str) -> bool:
+    """Whether the routers let a database have an outbox."""
+    return bool(router.allow_migrate_model(alias, OutboxMessage))
 
 
 def missing_table(alias: str) -> bool:

@@ -13,7 +13,7 @@ from orders.tasks import add, note
 from talo.django import outbox
 from talo.django.models import OutboxMessage
 from talo.django.testing import TaloTestMixin
-from talo.errors import PublishTimeout, StoreUnavailable
+from talo.errors import MessageTooLarge, PublishTimeout, StoreUnavailable
 
 
 @override_settings(TALO_OUTBOX=True)
@@ -93,6 +93,34 @@ class OutboxTest(TaloTestMixin, TransactionTestCase):
         self.assertEqual(sum(queue.ready for queue in self.talo_app.store.broker.stats()), 2)
         self.run_tasks()
         self.assertEqual((self.rows(), Note.objects.count()), (0, 1))
+
+    def test_one_that_is_refused_for_good_holds_up_no_other(self):
+        away = mock.patch.object(self.talo_app.store.broker, "send", side_effect=PublishTimeout("away"))
+        with away, self.assertLogs("talo.django", "WARNING"), transaction.atomic():
+            add.delay(1, 2)
+            add.delay(3, 4)
+            add.delay(5, 6)
+        first, second, _ = OutboxMessage.objects.order_by("pk")
+        OutboxMessage.objects.filter(pk=first.pk).update(body=b"of another version")
+        OutboxMessage.objects.update(claimed_until=time.time() - 1)
+        send = self.talo_app.store.broker.send
+
+        def picky(messages, timeout=None):
+            if any(message.id == second.task_id for message in messages):
+                raise MessageTooLarge(2, 1, "it")
+            send(messages, timeout=timeout)
+
+        with mock.patch.object(self.talo_app.store.broker, "send", picky), self.assertLogs("talo.django", "ERROR"):
+            self.assertEqual(outbox.publish_free(self.talo_app, "default"), 1)
+        self.assertEqual((self.rows(), self.run_tasks()), (2, 1))
+        self.assertEqual(outbox.publish_free(self.talo_app, "default"), 0)
+
+    def test_the_rows_of_another_app_are_left_to_its_workers(self):
+        away = mock.patch.object(self.talo_app.store.broker, "send", side_effect=PublishTimeout("away"))
+        with away, self.assertLogs("talo.django", "WARNING"), transaction.atomic():
+            add.delay(1, 2)
+        OutboxMessage.objects.update(claimed_until=time.time() - 1, app="another")
+        self.assertEqual(outbox.publish_free(self.talo_app, "default"), 0)
 
     def test_many_sends_of_one_call_are_kept_in_order(self):
         with transaction.atomic():

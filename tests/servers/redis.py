@@ -25,7 +25,7 @@ import pytest
 
 from tests.support import eventually
 
-__all__ = ["RedisServer", "command", "own_redis", "redis_server", "redis_url"]
+__all__ = ["RedisServer", "command", "free_port", "own_redis", "redis_server", "redis_url"]
 
 #: Tests draw their databases from so many.
 DATABASES = 512
@@ -65,16 +65,16 @@ class RedisServer:
     def __init__(self, *, durable: bool = False, **options: Any) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="talo-redis-"))
         self.password: str | None = options.get("requirepass")
-        self._options = {"databases": DATABASES, "save": "", **options}
+        self.options = {"databases": DATABASES, "save": "", **options}
         if durable:
-            self._options |= {"appendonly": "yes", "appendfsync": "always"}
+            self.options |= {"appendonly": "yes", "appendfsync": "always"}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     def start(self) -> RedisServer:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
         for _ in range(1 if self.port else _TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._launch(port):
                 self.port = port
                 return self
@@ -83,7 +83,7 @@ class RedisServer:
     def _launch(self, port: int) -> bool:
         words = [_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
-        for name, value in self._options.items():
+        for name, value in self.options.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -126,6 +126,11 @@ class RedisServer:
         """The process, which must be running."""
         assert self._process is not None, "the server is not running"
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
 
     def command(self, *words: str | bytes, db: int = 0) -> bytes:
         """The raw reply to one command."""
@@ -170,7 +175,8 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has at this moment."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -17,7 +17,9 @@ from talo.stores.url import scheme_of
 
 __all__ = ["store_options"]
 
-_REDIS = frozenset({"redis", "rediss", "redis+socket", "valkey"})
+_REDIS = frozenset(
+    f"{name}{kind}" for name in ("redis", "rediss", "valkey", "valkeys") for kind in ("", "+cluster")
+) | {"redis+socket", "unix", "sentinel"}
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
 
@@ -51,6 +53,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
         options["max_connections"] = max(_LEAST_CONNECTIONS, *limits)
     options["timeout"] = min(each for each in answers if each)
     options["connect_timeout"] = min((each for each in waits if each), default=None)
+    options["failover"] = conf.broker_failover_strategy if broker else None
+    if scheme_of(url) == "sentinel":
+        options |= {key: bag[key] for key in ("master_name", "sentinel_kwargs") if key in bag}
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
     return {**options, **tls}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from talo.app._store_options import store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
-from talo.stores.url import open_store
+from talo.stores.url import alternatives, open_store
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -113,7 +113,7 @@ class AppStores:
         return (conf.result_backend_transport_options or {}).get("global_keyprefix", prefix) == prefix
 
     def _open(self, url: str, *, broker: bool, results: bool) -> Store:
-        url = url.partition(";")[0]  # of several alternatives the first
+        url = alternatives(url)
         with self._lock:
             store = self._opened.get((url, broker))
             if store is None:

@@ -18,7 +18,15 @@ BAGS = ("broker_transport_options", "result_backend_transport_options")
 
 #: Keys that are kept, on Redis.
 EFFECTIVE = frozenset(
-    {"global_keyprefix", "socket_timeout", "socket_connect_timeout", "max_connections", "client_name"}
+    {
+        "global_keyprefix",
+        "socket_timeout",
+        "socket_connect_timeout",
+        "max_connections",
+        "client_name",
+        "master_name",
+        "sentinel_kwargs",
+    }
 )
 
 #: What decides where messages stand. Any other value would part this app from all others.

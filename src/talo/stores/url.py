@@ -13,7 +13,7 @@ from typing import Any, cast
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import Store
 
-__all__ = ["open_store", "scheme_of", "schemes"]
+__all__ = ["alternatives", "open_store", "scheme_of", "schemes"]
 
 _SQL = ("talo.stores.sql", "SqlStore")
 _REDIS = ("talo.stores.redis", "RedisStore")
@@ -24,8 +24,18 @@ _STORES = {
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
+    "unix": _REDIS,
     "valkey": _REDIS,
+    "valkeys": _REDIS,
+    "sentinel": _REDIS,
+    "redis+cluster": _REDIS,
+    "rediss+cluster": _REDIS,
+    "valkey+cluster": _REDIS,
+    "valkeys+cluster": _REDIS,
 }
+
+#: Stores that understand several URLs joined by ``;``; of others the first one counts.
+_SEVERAL = frozenset({_REDIS})
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
@@ -43,6 +53,11 @@ _ABSENT = {
 def schemes() -> list[str]:
     """Return the schemes of the stores that exist, sorted."""
     return sorted(_STORES)
+
+
+def alternatives(url: str) -> str:
+    """Return as much of ``url``, one or several joined by ``;``, as its store understands."""
+    return url if _STORES.get(scheme_of(url)) in _SEVERAL else url.partition(";")[0]
 
 
 def scheme_of(url: str) -> str:

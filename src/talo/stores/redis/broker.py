@@ -29,7 +29,7 @@ from talo.stores.base import (
 )
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
-from talo.stores.redis.connection import DeadlinePassed, Part, pack
+from talo.stores.redis.connection import Connection, DeadlinePassed, Part, pack
 from talo.stores.redis.dead import DeadLetters
 from talo.stores.redis.deliveries import delivery_of
 from talo.stores.redis.groups import part_of
@@ -66,7 +66,9 @@ class RedisBroker(Broker):
         #: Per set of queues: the one that brought something last stands last.
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._delayed = self._keys.own("delayed")
-        self._wake.watch([self._delayed])
+        #: Declared behind the keys of a turn where the prefix has a hash tag: see docs/internals/redis.md.
+        self._anchors = (self._keys.own("queues"), *self._keys.anchor) if self._keys.anchor else ()
+        self._wake.watch([self._delayed, *self._anchors])
 
     # -- sending --------------------------------------------------------------------------------------------------
 
@@ -173,16 +175,27 @@ class RedisBroker(Broker):
         keys = [self._delayed, *(each for name in order for each in self._urgency[name])] if limit else []
         plain, rich, leases = self._settling(settlements, owner)
         counts = len(plain), len(leases) - len(plain)
-        head: tuple[Part, ...] = (len(keys), *keys, self._keys.prefix, owner, int(is_open), limit, _PROMOTE, *counts)
-        connection = client.pool.take(deadline)
-        try:
+        declared = [*keys, *self._anchors] if limit else [*self._keys.anchor]
+        head: tuple[Part, ...] = (
+            len(declared),
+            *declared,
+            self._keys.prefix,
+            owner,
+            int(is_open),
+            limit,
+            _PROMOTE,
+            *counts,
+        )
+
+        def exchange(connection: Connection) -> list[Any]:
             if limit:
                 self._wake.prepare(connection, deadline)
-            reply = client.run_on(connection, scripts.TURN, (*head, *plain, *rich), deadline)
+            reply: list[Any] = client.run_on(connection, scripts.TURN, (*head, *plain, *rich), deadline)
             if limit:
                 self._wake.note(connection, armed=reply[2] == b"1")
-        finally:
-            client.pool.give(connection)
+            return reply
+
+        reply = client.lend(exchange, deadline)
         turn = self._turned(reply, owner, keys, leases)
         if len(order) > 1 and turn.deliveries:
             served = dict.fromkeys(delivery.queue for delivery in turn.deliveries)

@@ -269,14 +269,14 @@ class Listener:
 
     def _feel_pulse(self, connection: Connection, silent: int) -> None:
         if silent > 1:
-            raise StoreUnavailable(f"{self._client.address.shown} does not answer")
+            raise StoreUnavailable(f"{self._client.place.shown} does not answer")
         self._asked.append(None)
         connection.write(pack(b"PING"), self._client.deadline())
 
     def _answer(self, reply: Any) -> None:
         keys = self._asked.popleft()
         if isinstance(reply, Refusal):
-            raise StoreUnavailable(f"{self._client.address.shown} refused: {reply.line}")
+            raise StoreUnavailable(f"{self._client.place.shown} refused: {reply.line}")
         if keys is None:
             return
         for key, payload in zip(keys, reply, strict=True):

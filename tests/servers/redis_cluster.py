@@ -131,13 +131,18 @@ class RedisCluster:
 
     def fail_over(self, slot: int) -> RedisServer:
         """Have the replica of a slot's master take its place in good order; return the new master."""
+        self.is_well()
         heir = self.replica_of(self.master_of(slot))
-        self.call(heir, "CLUSTER", "FAILOVER")
+
+        def taken() -> None:
+            # Masters vote once in a while only, and then it has to be asked for again.
+            self.call(heir, "CLUSTER", "FAILOVER")
+            eventually(done, 3, 0.05)
 
         def done() -> None:
             assert self.master_of(slot) is heir
 
-        eventually(done, 60, 0.05)
+        eventually(taken, 60, 0.05)
         return heir
 
     def begin_to_move(self, slot: int, target: RedisServer) -> None:

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from talo.errors import StoreUnavailable, TaloError
-from talo.stores.redis._refusals import Refusal
+from talo.stores.redis._refusals import Misdirected, Refusal, as_error
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Connection, pack
 from talo.stores.redis.peek import is_ready
@@ -276,7 +276,10 @@ class Listener:
     def _answer(self, reply: Any) -> None:
         keys = self._asked.popleft()
         if isinstance(reply, Refusal):
-            raise StoreUnavailable(f"{self._client.place.shown} refused: {reply.line}")
+            error = as_error(reply, self._client.place.shown)
+            if isinstance(error, Misdirected) and self._connection is not None:
+                self._client.redirect(self._connection, error)
+            raise error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error)) from reply
         if keys is None:
             return
         for key, payload in zip(keys, reply, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from talo.errors import ImproperlyConfigured
 from talo.settings import Settings
-from talo.settings.bags import FIXED
+from talo.settings.bags import FIXED, SQS_KEYS
 from talo.stores.url import scheme_of
 
 __all__ = ["store_options"]
@@ -32,6 +32,8 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
         "priority_order": conf.redis_priority_order,
         "keyprefix": bag.get("global_keyprefix", ""),
     }
+    if scheme_of(url) == "sqs":
+        return {"timeout": conf.store_timeout, **{key: bag[key] for key in SQS_KEYS if key in bag}}
     tls = dict(_tls(conf, broker, results))
     if scheme_of(url) not in _REDIS:
         if tls:

@@ -13,10 +13,11 @@ from typing import Any, cast
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import Store
 
-__all__ = ["alternatives", "open_store", "scheme_of", "schemes"]
+__all__ = ["alternatives", "open_store", "scheme_of", "schemes", "takes_side"]
 
 _SQL = ("talo.stores.sql", "SqlStore")
 _REDIS = ("talo.stores.redis", "RedisStore")
+_SQS = ("talo.stores.sqs", "SqsStore")
 
 _STORES = {
     "sqlite": _SQL,
@@ -32,10 +33,13 @@ _STORES = {
     "rediss+cluster": _REDIS,
     "valkey+cluster": _REDIS,
     "valkeys+cluster": _REDIS,
+    "sqs": _SQS,
 }
 
 #: Stores that understand several URLs joined by ``;``; of others the first one counts.
 _SEVERAL = frozenset({_REDIS})
+#: Stores that are given another one, ``side``, for what they cannot keep themselves.
+_SIDED = frozenset({_SQS})
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
@@ -45,7 +49,6 @@ _ABSENT = {
     "postgresql": "PostgreSQL",
     "postgres": "PostgreSQL",
     "mysql": "MySQL",
-    "sqs": "Amazon SQS",
     "django": "Django's database",
 }
 
@@ -58,6 +61,11 @@ def schemes() -> list[str]:
 def alternatives(url: str) -> str:
     """Return as much of ``url``, one or several joined by ``;``, as its store understands."""
     return url if _STORES.get(scheme_of(url)) in _SEVERAL else url.partition(";")[0]
+
+
+def takes_side(url: str) -> bool:
+    """Return whether the store of this URL takes another one as ``side``."""
+    return _STORES.get(scheme_of(url)) in _SIDED
 
 
 def scheme_of(url: str) -> str:

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from talo.errors import LeaseLost, NotSupported, PublishTimeout, StoreError, StoreUnavailable
@@ -22,6 +23,7 @@ from talo.stores.base import (
     Settlement,
     Store,
     Turn,
+    Verdict,
 )
 from talo.stores.sqs.connection import Connection, QueueMissing, within
 from talo.stores.sqs.ending import Endings
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 _LEAST = 5
 #: Visibilities with less of their time left than this are extended.
 _RENEW = 0.7
+#: Batches that are sent one after the other; of more so many at once.
+_IN_ORDER, _AT_ONCE = 4, 8
 #: API reference, ChangeMessageVisibility: 12 hours.
 _LONGEST_VISIBILITY = 43_200
 
@@ -107,12 +111,22 @@ class SqsBroker(Broker):
         self.shelf.put(messages)
 
     def _send_entries(self, queue: Queue, entries: Sequence[dict[str, Any]]) -> None:
-        for batch in batches(entries, queue.limit):
-            with self._connection.translated():
-                answer = queue.client.send_message_batch(QueueUrl=queue.url, Entries=batch)
-            failed = answer.get("Failed", [])
-            if failed:
-                raise self._refused(queue, failed[0])
+        steps = list(batches(entries, queue.limit))
+        if len(steps) <= _IN_ORDER or queue.fifo:
+            for step in steps:
+                self._send_batch(queue, step)
+            return
+        # A queue that is not FIFO keeps no order, so many batches need not wait for each other.
+        with ThreadPoolExecutor(_AT_ONCE, "talo-sqs-send") as pool:
+            for _ in pool.map(lambda step: self._send_batch(queue, step), steps):
+                continue
+
+    def _send_batch(self, queue: Queue, batch: Sequence[dict[str, Any]]) -> None:
+        with self._connection.translated():
+            answer = queue.client.send_message_batch(QueueUrl=queue.url, Entries=batch)
+        failed = answer.get("Failed", [])
+        if failed:
+            raise self._refused(queue, failed[0])
 
     def _refused(self, queue: Queue, failure: Mapping[str, Any]) -> Exception:
         text = f"the SQS queue {queue.name} refused: {failure.get('Code')} {failure.get('Message', '')}".rstrip()
@@ -220,7 +234,7 @@ class SqsBroker(Broker):
         self._endings.close(ending)
         self._batched(delete, "delete_message_batch", {})
         self._ledger.forget([held.token for _, held in pairs])
-        if self.shelf is not None and any(settlement.death is not None for settlement, _ in pairs):
+        if self.shelf is not None and any(each.verdict is Verdict.DEAD for each, _ in pairs):
             self.shelf.watch([held.queue for _, held in pairs])
             self.shelf.look(now=True)
 
@@ -309,7 +323,8 @@ class SqsBroker(Broker):
     # -- numbers --------------------------------------------------------------------------------------------------
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
-        names = self._queues.names() if queues is None else list(queues)
+        predefined = self._connection.address.predefined
+        names = sorted({*self._ledger.queues(), *predefined}) if queues is None else list(queues)
         waiting = self.shelf.waiting(names) if self.shelf is not None else {}
         found = []
         for name in names:

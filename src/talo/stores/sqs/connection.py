@@ -7,6 +7,7 @@ boto3 is imported here only."""
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -23,9 +24,9 @@ from talo.errors import (
 from talo.stores.sqs.address import Address, Predefined
 
 try:
-    import boto3
-    from botocore import exceptions as botocore
-    from botocore.config import Config
+    import boto3  # type: ignore[import-untyped]
+    from botocore import exceptions as botocore  # type: ignore[import-untyped]
+    from botocore.config import Config  # type: ignore[import-untyped]
 except ImportError as error:
     raise MissingExtra("boto3", "sqs") from error
 
@@ -85,7 +86,8 @@ class Connection:
         with self._lock:
             found = self._clients.get(key)
             if found is None:
-                with self.translated():
+                # boto3's clients may be used from several threads, but not made.
+                with _making, self.translated():
                     found = self._clients[key] = self._make(polls, of)
             return found
 
@@ -100,9 +102,7 @@ class Connection:
             tcp_keepalive=True,
             max_pool_connections=10,
         )
-        # A session of its own: boto3's default one is not made for several threads.
-        session = boto3.session.Session()
-        return session.client(
+        return _session().client(
             "sqs",
             region_name=(of.region if of is not None else None) or own.region,
             endpoint_url=own.endpoint,
@@ -154,6 +154,15 @@ class Connection:
         if self._pid == os.getpid():
             for client in clients.values():
                 client.close()
+
+
+_making = threading.Lock()
+
+
+@functools.cache
+def _session() -> Any:
+    """boto3's session, one for a process: it reads the description of the service, which takes 100 ms."""
+    return boto3.session.Session()
 
 
 def within(seconds: float, work: Callable[[], T], late: Exception) -> T:

@@ -25,6 +25,7 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, worker TEXT, slots INTEGER, ends REAL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS leases (token INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL,
     queue TEXT NOT NULL, receipt TEXT NOT NULL, raw BLOB NOT NULL, deliveries INTEGER, suspect INTEGER, until REAL)""",
+    "CREATE TABLE IF NOT EXISTS queues (name TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS leases_owner ON leases (owner, token)",
 )
 _FIELDS = "token, owner, queue, receipt, raw, deliveries, suspect, until"
@@ -114,6 +115,16 @@ class Ledger:
             db.execute(
                 "DELETE FROM owners WHERE owner = ?1 AND NOT EXISTS (SELECT 1 FROM leases WHERE owner = ?1)", (owner,)
             )
+
+    def note_queue(self, name: str) -> None:
+        """This queue is used on this machine."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO queues VALUES (?)", (name,))
+
+    def queues(self) -> list[str]:
+        """Those that were noted, sorted."""
+        with self._transaction() as db:
+            return [name for (name,) in db.execute("SELECT name FROM queues ORDER BY name").fetchall()]
 
     # -- what they hold -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
@@ -51,17 +51,14 @@ def name_of(queue: str, prefix: str = "") -> str:
 
 
 class Queues:
-    """The queues that this process knows."""
+    """The queues that this process knows. ``note`` is told the name of each."""
 
-    def __init__(self, address: Address, connection: Connection) -> None:
+    def __init__(self, address: Address, connection: Connection, note: Callable[[str], None]) -> None:
         self._address = address
         self._connection = connection
+        self._note = note
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Queue]] = {}
-
-    def names(self) -> list[str]:
-        """Those that were used here or are predefined, sorted."""
-        return sorted({*self._known, *self._address.predefined})
 
     def get(self, name: str) -> Queue:
         """The queue; it is created if it is missing and not forbidden by ``predefined_queues``."""
@@ -70,6 +67,8 @@ class Queues:
             return known[1]
         with self._lock:
             queue = self._look_up(name)
+            if known is None:
+                self._note(name)
             self._known[name] = time.monotonic(), queue
             return queue
 

@@ -41,9 +41,9 @@ class SqsStore(Store):
         self._side = side
         self._timeout = timeout
         self._connection = Connection(address, timeout)
-        self._queues = Queues(address, self._connection)
         path = Path(address.ledger) if address.ledger else place_of(address.identity)
         self._ledger = Ledger(path, timeout)
+        self._queues = Queues(address, self._connection, self._ledger.note_queue)
         self.broker = SqsBroker(self._connection, self._queues, self._ledger, side, timeout)
         beside = side.features if side is not None else None
         self.features = Features(

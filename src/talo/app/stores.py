@@ -76,13 +76,13 @@ class AppStores:
     def results(self) -> Store | None:
         """The store that results go to; None if they are disabled."""
         if self._results is None:
-            conf = self._app.conf
-            url = conf.result_backend
-            if url is None:
-                return self.broker if self.broker.features.results else None
+            url = self._app.conf.result_backend
             if _disabled(url):
                 return None
-            self._results = self.broker if self._shared() else self._open(url, broker=False, results=True)
+            if url is None or self._shared():
+                # A broker that keeps messages only keeps none.
+                return self.broker if self.broker.features.results else None
+            self._results = self._open(url, broker=False, results=True)
         return self._results
 
     @property
@@ -143,5 +143,5 @@ class AppStores:
             store.close()
 
 
-def _disabled(url: str) -> bool:
-    return not url or url.partition("://")[0] == "disabled"
+def _disabled(url: str | None) -> bool:
+    return url is not None and (not url or url.partition("://")[0] == "disabled")

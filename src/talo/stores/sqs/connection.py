@@ -127,7 +127,7 @@ class Connection:
                 "sqs:// found no credentials: give the machine a role, set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, or write sqs://KEY:SECRET@"
             ) from error
-        except botocore.HTTPClientError as error:
+        except (botocore.ConnectionError, botocore.HTTPClientError) as error:
             raise StoreUnavailable(f"{self.address.shown} cannot be reached: {type(error).__name__}") from error
         except botocore.BotoCoreError as error:
             raise ImproperlyConfigured(f"{self.address.shown} cannot be used: {error}") from error

@@ -311,7 +311,7 @@ class RedisBroker(Broker):
         for at, name in enumerate(lists):
             ready[queue_of(name)] += numbers[2 * at]
             delayed[queue_of(name)] += numbers[2 * at + 1]
-        leased = self._leases.held_by_queue()
+        leased = self._leases.held_by_queue() if numbers[-1] else {}
         return [
             QueueStats(name=queue, ready=ready[queue], delayed=delayed[queue], leased=leased.get(queue, 0))
             for queue in queues

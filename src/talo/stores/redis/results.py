@@ -100,7 +100,7 @@ class RedisResults(ResultBackend):
     def forget(self, task_ids: Sequence[str]) -> None:
         if task_ids:
             keys = [self._keys.result(task_id) for task_id in task_ids]
-            self._client.call("UNLINK", *keys)
+            self._client.call("UNLINK", *keys, *(key + b".ok" for key in keys))
             self._listener.forget(keys)
 
     def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:

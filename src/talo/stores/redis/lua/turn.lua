@@ -195,6 +195,9 @@ if #raws > 0 then
     pairs_of[2 * i] = heads[i] .. raw
   end
   call('HSET', leases, unpack(pairs_of))
+  if call('HLEN', leases) == #raws then
+    holds(owner)
+  end
 end
 
 -- When the lists are empty the client is going to wait. What it reads last here it will hear of when it changes.

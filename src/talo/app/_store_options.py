@@ -20,6 +20,9 @@ __all__ = ["store_options"]
 _REDIS = frozenset(
     f"{name}{kind}" for name in ("redis", "rediss", "valkey", "valkeys") for kind in ("", "+cluster")
 ) | {"redis+socket", "unix", "sentinel"}
+_SQL = frozenset(
+    {"sqlite", "memory", "postgresql", "postgres", "postgresql+psycopg", "mysql", "mysql+pymysql", "mariadb"}
+)
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
 
@@ -35,6 +38,8 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
     if scheme_of(url) == "sqs":
         return {"timeout": conf.store_timeout, **{key: bag[key] for key in SQS_KEYS if key in bag}}
     tls = dict(_tls(conf, broker, results))
+    if scheme_of(url) in _SQL:
+        options["auto_migrate"] = conf.db_auto_migrate
     if scheme_of(url) not in _REDIS:
         if tls:
             name = "broker_use_ssl" if broker and conf.broker_use_ssl else "redis_backend_use_ssl"
@@ -59,6 +64,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
     if scheme_of(url) == "sentinel":
         options |= {key: bag[key] for key in ("master_name", "sentinel_kwargs") if key in bag}
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
+    for name in ("fanout_prefix", "fanout_patterns"):
+        if bag.get(name) is not None:
+            options[name] = bag[name]
     return {**options, **tls}
 
 

@@ -40,6 +40,8 @@ EFFECTIVE = SQS_KEYS | frozenset(
         "client_name",
         "master_name",
         "sentinel_kwargs",
+        "fanout_prefix",
+        "fanout_patterns",
     }
 )
 
@@ -62,8 +64,6 @@ _NEEDLESS = {
     "interval_max": "sends are retried by task_publish_retry_policy",
     "confirm_publish": "always so: a send returns when the message is kept",
     "connect_timeout": "write broker_connection_timeout",
-    "fanout_prefix": "waits for events and remote control",
-    "fanout_patterns": "waits for events and remote control",
 }
 
 

@@ -15,13 +15,17 @@ from talo.stores.base import Store
 
 __all__ = ["alternatives", "open_store", "scheme_of", "schemes", "takes_side"]
 
-_SQL = ("talo.stores.sql", "SqlStore")
+_SQL = ("talo.stores.sql", "open_sqlite")
+_POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _REDIS = ("talo.stores.redis", "RedisStore")
 _SQS = ("talo.stores.sqs", "SqsStore")
 
 _STORES = {
     "sqlite": _SQL,
     "memory": _SQL,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    "postgresql+psycopg": _POSTGRES,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -46,8 +50,6 @@ _ABSENT = {
     "amqp": "RabbitMQ",
     "amqps": "RabbitMQ",
     "pyamqp": "RabbitMQ",
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "mysql": "MySQL",
     "django": "Django's database",
 }

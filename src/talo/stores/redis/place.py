@@ -28,6 +28,8 @@ class Place(ABC):
     #: What the server has to say of itself in its HELLO: standalone or cluster.
     mode = "standalone"
     epoch = 0
+    #: The number of the database there.
+    db = 0
 
     @property
     @abstractmethod
@@ -57,6 +59,7 @@ class Fixed(Place):
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.db = address.db
 
     @property
     def shown(self) -> str:
@@ -83,6 +86,7 @@ class Several(Place):
             random.shuffle(self._addresses)
         self._at = 0
         self.tries = len(self._addresses)
+        self.db = addresses[0].db
 
     @property
     def shown(self) -> str:

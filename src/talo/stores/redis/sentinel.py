@@ -31,6 +31,7 @@ class Sentinel(Place):
         self._sentinels = list(sentinels)
         self._name = name
         self._master = master
+        self.db = master.db
         self._made = made
         self._found: Address | None = None
         self._lock = threading.Lock()

@@ -126,6 +126,28 @@ def test_work_flows_again_when_sqs_is_back(cloud: Cloud, app: Talo, tmp_path: Pa
     assert judge.dead() == []
 
 
+@pytest.mark.promise("B12")
+@pytest.mark.timeout(HANGS)
+def test_cancel_and_status_work_as_elsewhere(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
+    # Given tasks that wait, in SQS and on the shelf, of which some are revoked while no worker is up
+    ids = send_all(app, [call("nap", 0.0) for _ in range(4)])
+    later = send_all(app, [call("nap", 0.0, countdown=2000)])
+    for task_id in ids[:2]:
+        app.AsyncResult(task_id).revoke()
+    with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
+        # Then they do not run
+        Judge(app, fleet.trace, ids).wait()
+        assert [app.AsyncResult(task_id).state for task_id in ids] == ["REVOKED", "REVOKED", "SUCCESS", "SUCCESS"]
+        # And the worker answers, and a running one can be terminated
+        assert app.control.ping(timeout=10) == [{fleet.last.node: {"ok": "pong"}}]
+        [long] = send_all(app, [call("nap", 600.0)])
+        eventually(lambda: check(fleet.trace.count("start")[long] == 1), LONG)
+        app.AsyncResult(long).revoke(terminate=True)
+        eventually(lambda: check(app.AsyncResult(long).state == "REVOKED"), LONG)
+    assert set(fleet.trace.count("start")).isdisjoint({*ids[:2], *later})
+    assert [each.delayed for each in app.store.broker.stats(["celery"])] == [1]
+
+
 def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_path: Path) -> None:
     worker = Worker(cloud.url, tmp_path, results="disabled://", env=cloud.env)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,23 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
+from talo.errors import OperationalError
 from talo.stores.redis.cluster import slot_of
-from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
+from tests.chaos.kit import (
+    HANGS,
+    LONG,
+    SEED,
+    Fleet,
+    Judge,
+    Storm,
+    call,
+    check,
+    for_seconds,
+    full,
+    kill,
+    roles,
+    send_all,
+)
 from tests.servers.redis_cluster import RedisCluster, own_cluster  # noqa: F401
 from tests.support import eventually
 from tests.workers import client
@@ -87,3 +103,48 @@ def test_nothing_is_lost_and_work_flows_again(
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
     judge.settled_once(ids[:count:20])
+
+
+@pytest.mark.promise("D03")
+@pytest.mark.timeout(HANGS)
+def test_every_task_ends_while_nodes_and_processes_die(
+    own_cluster: RedisCluster,  # noqa: F811
+    app: Talo,
+    tmp_path: Path,
+) -> None:
+    # Given work for a while
+    after = app.signature("tests.apps.traced.after")
+    count = full(20_000, 1_500)
+    ids = send_all(app, [call("nap", 0.005, **({"link": [after]} if n % 20 == 0 else {})) for n in range(count)])
+    with Fleet(own_cluster.url, tmp_path, "-c", "2", env=ENV) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+        troubles: list[str] = []
+
+        # When processes are killed, the master of the slot dies or steps down, and the slot moves, again and again
+        def strike(rng: random.Random) -> None:
+            fault = rng.choice([None, None, *FAULTS])
+            if fault is None:
+                parts = roles(app, fleet.last)
+                victims = parts[rng.choice(["child", "agent"])]
+                if victims:
+                    kill(rng.choice(victims))
+            else:
+                fault(own_cluster)
+            troubles.append(fault.__name__ if fault else "kill")
+
+        Storm().until(lambda: ended(judge), strike, every=0.3)
+        # Then every task has ended well, and its settlement was applied once
+        judge.wait()
+        judge.nothing_is_left()
+    assert len(troubles) >= 2
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+    judge.settled_once(ids[::20])
+
+
+def ended(judge: Judge) -> bool:
+    """Whether all have ended, as far as the cluster can say now."""
+    try:
+        return judge.all_have_ended()
+    except OperationalError:
+        return False

@@ -139,7 +139,7 @@ def test_cancel_and_status_work_as_elsewhere(cloud: Cloud, app: Talo, tmp_path: 
         Judge(app, fleet.trace, ids).wait()
         assert [app.AsyncResult(task_id).state for task_id in ids] == ["REVOKED", "REVOKED", "SUCCESS", "SUCCESS"]
         # And the worker answers, and a running one can be terminated
-        assert app.control.ping(timeout=10) == [{fleet.last.node: {"ok": "pong"}}]
+        assert app.control.ping(timeout=3) == [{fleet.last.node: {"ok": "pong"}}]
         [long] = send_all(app, [call("nap", 600.0)])
         eventually(lambda: check(fleet.trace.count("start")[long] == 1), LONG)
         app.AsyncResult(long).revoke(terminate=True)

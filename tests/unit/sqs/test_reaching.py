@@ -137,6 +137,24 @@ def test_the_endpoint_may_stand_in_the_url(own_sqs: SqsServer, tmp_path: Path) -
     assert store.url == f"sqs://127.0.0.1:{own_sqs.port} in us-east-1"
 
 
+def test_who_only_sends_needs_no_ledger(open_store: OpenStore, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = open_store(None, ledger=str(tmp_path / "file" / "ledger.sqlite3"))
+    store.broker.send([message()])
+    assert [each.ready for each in store.broker.stats(["q"])] == [1]
+    with pytest.raises(StoreUnavailable, match="ledger"):
+        store.broker.open("me", worker="w", slots=1, lease=30)
+
+
+def test_a_queue_that_cannot_be_read_ends_the_wait_and_fails_the_turn(open_store: OpenStore) -> None:
+    store = open_store(None)
+    store.broker.open("me", worker="w", slots=1, lease=30)
+    assert store.broker.turn([], "me", ["q"], 1).deliveries == []
+    queue = store._queues.get("q")
+    queue.client.delete_queue(QueueUrl=queue.url)
+    assert store.broker.wait(["q"], 20) is True
+
+
 def test_an_app_takes_celerys_settings(sqs_endpoint: str, tmp_path: Path) -> None:
     prefix = f"app-{uuid.uuid4().hex[:8]}-"
     options = {"region": "us-east-1", "queue_name_prefix": prefix, "endpoint_url": sqs_endpoint}

@@ -7,6 +7,7 @@ processes, not the machine: then every visibility ends by itself. Times are mono
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sqlite3
 import tempfile
@@ -20,6 +21,8 @@ from typing import NamedTuple
 from talo.errors import LeaseLost, StoreUnavailable
 
 __all__ = ["Held", "Ledger", "OwnerRow", "place_of"]
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, worker TEXT, slots INTEGER, ends REAL) WITHOUT ROWID",
@@ -117,9 +120,12 @@ class Ledger:
             )
 
     def note_queue(self, name: str) -> None:
-        """This queue is used on this machine."""
-        with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO queues VALUES (?)", (name,))
+        """This queue is used on this machine. Who only sends may be without a ledger."""
+        try:
+            with self._transaction() as db:
+                db.execute("INSERT OR IGNORE INTO queues VALUES (?)", (name,))
+        except StoreUnavailable as error:
+            log.info("the queue %s is not noted: %s", name, error, extra={"action": "ledger", "queue": name})
 
     def queues(self) -> list[str]:
         """Those that were noted, sorted."""
@@ -234,7 +240,10 @@ class Ledger:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"the ledger {self._path} cannot be made: {error}") from error
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         # What a power cut takes is worth nothing afterwards.

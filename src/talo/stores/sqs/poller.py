@@ -57,7 +57,7 @@ class Poller:
 
     def wait(self, queues: Sequence[Queue], timeout: float, longest: int, also: Sequence[int]) -> bool:
         """Until something is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds are over, which
-        alone is False. Raises what a poll met."""
+        alone is False. ``OperationalError`` when SQS is away."""
         deadline = time.monotonic() + timeout
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
@@ -87,8 +87,10 @@ class Poller:
     def _something(self) -> bool:
         with self._lock:
             trouble, self._trouble = self._trouble, None
-            if trouble is not None:
+            if isinstance(trouble, OperationalError):
                 raise trouble
+            if trouble is not None:
+                return True  # what SQS refused it will refuse the next turn, too, which says so
             interrupted, self._interrupted = self._interrupted, False
             return interrupted or bool(self._stash)
 

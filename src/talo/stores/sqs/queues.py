@@ -25,6 +25,8 @@ _OTHERS = re.compile(r"[^A-Za-z0-9_-]")
 _FRESH = 300.0
 #: What a message may be long at least, in every queue that was not made smaller on purpose.
 _USUAL_LIMIT = 262_144
+#: What a ping asks for: the right to look a queue up is one that everybody needs anyway.
+_PING = "celery"
 
 
 class Queue(NamedTuple):
@@ -149,8 +151,10 @@ class Queues:
         if predefined:
             self.get(next(iter(predefined)))
             return
-        with self._connection.translated():
-            self._connection.client().list_queues(MaxResults=1)
+        try:
+            self._url(_PING)
+        except QueueMissing:
+            return  # it has answered
 
 
 def _number(attributes: Mapping[str, str], name: str, default: int) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, call, check, for_seconds, full, kill, roles, send_all
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
 from tests.servers.moto import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
 from tests.support import eventually
 from tests.workers import Worker, client
@@ -66,17 +64,7 @@ def test_every_task_ends_while_processes_are_killed(cloud: Cloud, app: Talo, tmp
         judge = Judge(app, fleet.trace, ids)
 
         # When any of the processes is killed, again and again
-        def strike(rng: random.Random) -> None:
-            parts = roles(app, fleet.last)
-            whom = rng.choice(["child", "child", "agent", "supervisor"])
-            if whom == "supervisor":
-                fleet.last.signal(signal.SIGKILL)
-                fleet.last.wait()
-                fleet.start()
-            elif parts[whom]:
-                kill(rng.choice(parts[whom]))
-
-        Storm().until(judge.all_have_ended, strike, every=0.6)
+        Storm().until(judge.all_have_ended, any_process(app, fleet), every=0.6)
         # Then every task has ended well, and what it linked has run
         judge.wait()
         linked = set(ids[::10])

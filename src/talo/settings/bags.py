@@ -16,7 +16,7 @@ __all__ = ["BAGS", "EFFECTIVE", "FIXED", "SQS_KEYS", "bag_notes"]
 #: The settings that are such bags.
 BAGS = ("broker_transport_options", "result_backend_transport_options")
 
-#: Keys that are kept, on Amazon SQS.
+#: Keys that are kept on Amazon SQS: Celery's names, ``endpoint_url`` and ``ledger`` excepted.
 SQS_KEYS = frozenset(
     {
         "region",

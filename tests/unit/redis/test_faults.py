@@ -336,19 +336,6 @@ def test_closing_the_store_ends_waits(redis_url: str, open_store: OpenStore) -> 
 # -- the server says no ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server() -> Iterator[Callable[..., RedisServer]]:
-    started: list[RedisServer] = []
-
-    def start(**options: Any) -> RedisServer:
-        started.append(RedisServer(**options))
-        return started[-1].start()
-
-    yield start
-    for each in started:
-        each.remove()
-
-
 @pytest.mark.promise("X03")
 def test_a_missing_or_wrong_password_is_said_with_the_mend(
     server: Callable[..., RedisServer], open_store: OpenStore

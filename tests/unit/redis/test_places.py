@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -18,20 +17,6 @@ from tests.servers.sentinel import Sentinels, sentinels  # noqa: F401
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import bodies, document, message
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[..., RedisServer]]:
-    started: list[RedisServer] = []
-
-    def start(**options: Any) -> RedisServer:
-        started.append(RedisServer(**options))
-        return started[-1].start()
-
-    yield start
-    for each in started:
-        each.remove()
-
 
 # -- several URLs ----------------------------------------------------------------------------------------------------
 

@@ -11,22 +11,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from talo.errors import ImproperlyConfigured
+from talo.settings.bags import SQS_KEYS
 
-__all__ = ["OPTIONS", "Address", "Predefined", "parse_url"]
+__all__ = ["Address", "Predefined", "parse_url"]
 
-#: Keys of ``broker_transport_options`` that count here; Celery's names, ``endpoint_url`` and ``ledger`` excepted.
-OPTIONS = frozenset(
-    {
-        "region",
-        "queue_name_prefix",
-        "predefined_queues",
-        "endpoint_url",
-        "is_secure",
-        "port",
-        "wait_time_seconds",
-        "ledger",
-    }
-)
 _PREDEFINED = frozenset({"url", "access_key_id", "secret_access_key", "region"})
 #: The longest poll that SQS allows, in seconds (API reference, ReceiveMessage).
 _LONGEST_POLL = 20
@@ -114,7 +102,7 @@ def _predefined(name: str, given: Mapping[str, Any]) -> Predefined:
 
 def _check(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(OPTIONS))}"
+        if name not in SQS_KEYS:
+            near = difflib.get_close_matches(name, SQS_KEYS, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(SQS_KEYS))}"
             raise ImproperlyConfigured(f"{name} is no option of the SQS store{hint}")

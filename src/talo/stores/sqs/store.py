@@ -28,7 +28,7 @@ class SqsStore(Store):
     """Broker on Amazon SQS; results, bus, locks, schedules, long delays and dead letters in ``side``, another store.
 
     ``timeout``: seconds for one operation. ``side``: the store, opened by whoever opens this one, or None. Other
-    options: see ``address.OPTIONS``.
+    options: see ``settings.bags.SQS_KEYS``.
     """
 
     broker: SqsBroker

@@ -58,7 +58,7 @@ def app(cloud: Cloud) -> Iterator[Talo]:
 def test_every_task_ends_while_processes_are_killed(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
     # Given work, some of it with callbacks
     after = app.signature("tests.apps.traced.after")
-    count = full(5_000, 200)
+    count = full(5_000, 120)
     ids = send_all(app, [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)])
     with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
         judge = Judge(app, fleet.trace, ids)

@@ -53,6 +53,8 @@ _LEAST = 5
 _RENEW = 0.7
 #: Batches that are sent one after the other; of more so many at once.
 _IN_ORDER, _AT_ONCE = 4, 8
+#: Seconds between two looks at the shelf at least, while somebody waits.
+_GLANCE = 0.05
 #: API reference, ChangeMessageVisibility: 12 hours.
 _LONGEST_VISIBILITY = 43_200
 
@@ -269,11 +271,24 @@ class SqsBroker(Broker):
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
-        left = timeout
-        if self.shelf is not None:
-            left = min(timeout, max(0.0, self.shelf.next_look - time.monotonic()))
+        deadline = time.monotonic() + timeout
         known = [self._queues.get(name) for name in queues]
-        return self._poller.wait(known, left, self._connection.address.poll or 1, also) or left < timeout
+        longest = self._connection.address.poll or 1
+        shelf = self.shelf
+        if shelf is None:
+            with self._poller.attending():
+                return self._poller.wait(known, timeout, longest, also)
+        shelf.watch(queues)
+        with self._poller.attending():
+            while True:
+                left = deadline - time.monotonic()
+                until_look = max(_GLANCE, shelf.next_look - time.monotonic())
+                if self._poller.wait(known, min(left, until_look), longest, also):
+                    return True
+                if time.monotonic() >= deadline:
+                    return False
+                # What is due goes to SQS, and comes from there by the poll that is under way.
+                shelf.look()
 
     def interrupt(self) -> None:
         self._poller.interrupt()
@@ -301,7 +316,13 @@ class SqsBroker(Broker):
         return done
 
     def _release(self, held: Sequence[Held]) -> None:
-        self._batched(held, "change_message_visibility_batch", {"VisibilityTimeout": 0})
+        """Give back what was received and not entered. Sent anew, so that its reception does not count."""
+        for each in held:
+            if self._queues.get(each.queue).fifo:
+                self._batched([each], "change_message_visibility_batch", {"VisibilityTimeout": 0})
+            else:
+                self._send_again(Settlement(lease=Lease(owner="", token=0)), each)
+                self._batched([each], "delete_message_batch", {})
 
     def owners(self) -> list[OwnerInfo]:
         now = time.monotonic()

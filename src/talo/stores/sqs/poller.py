@@ -1,6 +1,6 @@
 """Long polls that a waiter can leave, and the stash of what they brought.
 
-Owns a thread per queue that polls while somebody waits, and the messages that came and were not fetched yet. Called by
+Owns a thread per queue that polls when somebody waits, and the messages that came and were not fetched yet. Called by
 ``broker``."""
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from talo.errors import OperationalError, StoreError
 from talo.stores.sqs.ledger import Held
@@ -25,8 +26,8 @@ _FRESH = 0.5
 
 
 class Poller:
-    """Waits for messages of some queues. ``receive(queue, seconds)`` is a long poll for one message; ``release`` makes
-    messages visible again. Everything is guarded by ``_lock``."""
+    """Waits for messages of some queues. ``receive(queue, seconds)`` is a long poll for one message; ``release`` gives
+    messages back. Everything is guarded by ``_lock``."""
 
     def __init__(self, receive: Callable[[Queue, int], list[Held]], release: Callable[[Sequence[Held]], None]) -> None:
         self._receive = receive
@@ -35,6 +36,8 @@ class Poller:
         self._polling: set[str] = set()
         self._stash: list[tuple[float, Held]] = []
         self._trouble: OperationalError | StoreError | None = None
+        #: How many are waiting. What comes when nobody does is given back at once.
+        self._attending = 0
         #: Write ends of the pipes on which waiters sleep.
         self._bells: set[int] = set()
         self._interrupted = False
@@ -55,6 +58,17 @@ class Poller:
             self._stash = rest
         return taken
 
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Somebody waits meanwhile, perhaps in several ``wait``."""
+        with self._lock:
+            self._attending += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._attending -= 1
+
     def wait(self, queues: Sequence[Queue], timeout: float, longest: int, also: Sequence[int]) -> bool:
         """Until something is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds are over, which
         alone is False. ``OperationalError`` when SQS is away."""
@@ -72,7 +86,7 @@ class Poller:
                 if left <= 0:
                     return False
                 for queue in queues:
-                    self._poll(queue, max(1, min(longest, int(left))))
+                    self._poll(queue, longest)
                 ready, _, _ = select.select([reader, *also], [], [], left)
                 if any(fd in ready for fd in also):
                     return True
@@ -111,12 +125,12 @@ class Poller:
             trouble = error
         with self._lock:
             self._polling.discard(queue.name)
-            closed = closings != self._closings
-            if not closed:
+            wanted = self._attending and closings == self._closings
+            if wanted:
                 self._stash += [(time.monotonic(), held) for held in found]
-                self._trouble = trouble if self._bells else None
+                self._trouble = trouble
                 self._ring()
-        if closed and found:
+        if found and not wanted:
             self._give_back(found)
 
     def _ring(self) -> None:

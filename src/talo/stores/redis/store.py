@@ -17,6 +17,7 @@ from talo.stores.redis.client import Client
 from talo.stores.redis.cluster import Cluster, tagged
 from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
+from talo.stores.redis.history import RedisHistory
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
 from talo.stores.redis.place import Fixed, Place, Several, checked_order
@@ -42,7 +43,7 @@ _NAMED = (
 
 
 class RedisStore(Store):
-    """Broker, results, bus, locks and schedules in one Redis (or Valkey) database, or in one slot of a cluster.
+    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database, or in one slot of a cluster.
 
     ``url``: one, or several joined by ``;``: alternatives, sentinels (then ``master_name`` and ``sentinel_kwargs`` say
     more), or nodes of a cluster. ``failover``: ``round-robin`` or ``shuffle``, the order of alternatives.
@@ -96,12 +97,20 @@ class RedisStore(Store):
         keys = Keys(keyprefix, high_first=priority_order == "high-first")
         self._client = Client(place, keys, timeout, Limits(max_connections, pool_timeout), made)
         self.features = Features(
-            name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE, schedules=True
+            name="redis",
+            atomic=True,
+            shared=True,
+            durable=True,
+            max_message=MAX_MESSAGE,
+            schedules=True,
+            history=True,
+            peek=True,
         )
         self.broker = RedisBroker(self._client)
         self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
         self.bus = RedisBus(self._client, Fanout(fanout_prefix, fanout_patterns))
         self.locks = RedisLocks(self._client)
+        self.history = RedisHistory(self._client)
         self.schedules = RedisSchedules(self._client, self.broker.sendable)
 
     def __repr__(self) -> str:

@@ -92,6 +92,9 @@ class Endings:
         metas = [meta for s, _ in pairs for meta in ((s.result, *s.also) if s.result is not None else s.also)]
         if metas:
             self._needed("results").results.store(metas)
+        runs = [settlement.run for settlement, _ in pairs if settlement.run is not None]
+        if runs and self._side is not None and self._side.history is not None:
+            self._side.history.record(runs)
 
     def _parts(self, pairs: Sequence[Pair]) -> list[Message]:
         parts = [settlement.part for settlement, _ in pairs if settlement.part is not None]

@@ -58,7 +58,9 @@ class SqsStore(Store):
             locks=beside is not None and beside.locks,
             results=beside is not None and beside.results,
             dead_letters=beside is not None,
+            history=beside is not None and beside.history,
         )
+        self.history = side.history if side is not None else None
         shelf = self.broker.shelf
         if side is not None and side.schedules is not None and shelf is not None:
             self.schedules = SqsSchedules(side.schedules, shelf)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from talo.stores.redis.cluster import slot_of
-from talo.testing.contract import ForkContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from tests.contract.test_redis import RedisPlace
 from tests.servers.redis_cluster import RedisCluster, redis_cluster  # noqa: F401
 
@@ -28,7 +28,7 @@ class ClusterPlace(RedisPlace):
         self._cluster.call(node, "LPUSH", f"{{{self._prefix}}}{queue}", raw)
 
 
-class TestRedisCluster(StoreContract, ScheduleContract, RawContract, ForkContract):
+class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, redis_cluster: RedisCluster) -> Iterator[ClusterPlace]:  # noqa: F811
         place = ClusterPlace(redis_cluster, f"test{next(_tests)}:")

@@ -16,7 +16,7 @@ from talo.errors import ImproperlyConfigured, MessageTooLarge
 from talo.stores.base import Delivery, GroupPart, GroupRecord, Store, Verdict
 from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store
-from talo.testing.contract import ForkContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from talo.testing.contract._support import bodies, end, eventually, message, race
 from tests.servers.moto import sqs_endpoint  # noqa: F401
 
@@ -52,7 +52,7 @@ class SqsPlace:
             store.close()
 
 
-class TestSqs(StoreContract, ScheduleContract, RawContract, ForkContract):
+class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, sqs_endpoint: str, tmp_path: Path) -> Iterator[SqsPlace]:  # noqa: F811
         place = SqsPlace(sqs_endpoint, tmp_path)

@@ -43,7 +43,7 @@ _NAMED = (
 
 
 class RedisStore(Store):
-    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database, or in one slot of a cluster.
+    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database, or one slot of a cluster.
 
     ``url``: one, or several joined by ``;``: alternatives, sentinels (then ``master_name`` and ``sentinel_kwargs`` say
     more), or nodes of a cluster. ``failover``: ``round-robin`` or ``shuffle``, the order of alternatives.

@@ -42,6 +42,10 @@ class StoreDoors:
         """Where results are kept. ``NotSupported`` if results are disabled."""
         return self._stores.backend
 
+    def use_store(self, store: Store) -> None:
+        """Keep tasks and results in this store of the caller's, whatever the settings say, until ``close_stores``."""
+        self._stores.use(store)
+
     def close_stores(self) -> None:
         """Close its connections; the next use opens them again."""
         self._stores.close()
@@ -127,6 +131,11 @@ class AppStores:
         """The store beside a broker that keeps messages only: that of the results."""
         url = self._app.conf.result_backend
         return None if url is None or _disabled(url) or takes_side(url) else self._open(url, broker=False, results=True)
+
+    def use(self, store: Store) -> None:
+        """Take this store in both roles."""
+        self.close()
+        self._broker = self._results = self._opened[store.url, True] = store
 
     def forget(self) -> None:
         """Forget the stores without closing them: they are the parent process's."""

@@ -7,13 +7,15 @@ import itertools
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from talo.errors import ImproperlyConfigured, MessageTooLarge
+from talo.errors import ImproperlyConfigured, MessageTooLarge, NotSupported
 from talo.stores.base import Delivery, GroupPart, GroupRecord, Store, Verdict
+from talo.stores.history import History, RunQuery
 from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
@@ -180,6 +182,44 @@ class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, For
         assert bodies(store.broker.turn([], "me", ["a", "b"], 10)) == ["kept"]
         assert store.broker.settle([end(leased)]) == []
         assert store.broker.purge(["a"]) == 0
+
+    def test_what_waits_is_listed_and_its_age_is_known(self, store: Store) -> None:
+        """SQS lists nothing: who asks is told so."""
+        assert not store.features.peek
+        with pytest.raises(NotSupported, match="cannot list"):
+            store.broker.peek("q", 10)
+
+    def test_nothing_that_reads_changes_a_delivery(self, store: Store, history: History) -> None:
+        store.broker.open("me", worker="w", slots=1, lease=60)
+        store.broker.send([message(body="1"), message(body="2")])
+        [held] = store.broker.turn([], "me", ["q"], 1).deliveries
+        for read in (lambda: history.runs(RunQuery(text="x"), 5), lambda: history.failures(0, 5), store.broker.stats):
+            read()
+        [numbers] = store.broker.stats(["q"])
+        assert (numbers.ready, numbers.leased) == (1, 1)
+        assert store.broker.held("me")[0].lease == held.lease
+
+    def test_threads_share_one_store_object(self, store: Store) -> None:
+        """Each message comes at least once: SQS promises no more, and moto's threads now and then give one out twice."""
+        sent = {f"{n}.{k}" for n in range(4) for k in range(10)}
+        found: list[str] = []
+
+        def send(n: int) -> None:
+            for k in range(10):
+                store.broker.send([message(body=f"{n}.{k}")])
+
+        def work(n: int) -> None:
+            store.broker.open(f"owner{n}", worker="w", slots=1, lease=60)
+            deadline = time.monotonic() + 60
+            while set(found) != sent and time.monotonic() < deadline:
+                deliveries = store.broker.turn([], f"owner{n}", ["q"], 4).deliveries
+                found.extend(bodies(deliveries))
+                store.broker.settle([end(each) for each in deliveries])
+                if not deliveries:
+                    store.broker.wait(["q"], 0.2)
+
+        race([partial(send, n) for n in range(4)] + [partial(work, n) for n in range(4)], timeout=90)
+        assert set(found) == sent
 
     # Where the steps of an end are several, a repeated one may send a continuation again; its second end does nothing.
 

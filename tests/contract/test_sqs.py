@@ -200,7 +200,7 @@ class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, For
         assert store.broker.held("me")[0].lease == held.lease
 
     def test_threads_share_one_store_object(self, store: Store) -> None:
-        """Each message comes at least once: SQS promises no more, and moto's threads now and then give one out twice."""
+        """Each comes at least once: SQS promises no more, and moto now and then gives one out twice at a time."""
         sent = {f"{n}.{k}" for n in range(4) for k in range(10)}
         found: list[str] = []
 

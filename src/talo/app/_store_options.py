@@ -12,12 +12,14 @@ from typing import Any
 
 from talo.errors import ImproperlyConfigured
 from talo.settings import Settings
-from talo.settings.bags import FIXED
+from talo.settings.bags import FIXED, SQS_KEYS
 from talo.stores.url import scheme_of
 
 __all__ = ["store_options"]
 
-_REDIS = frozenset({"redis", "rediss", "redis+socket", "valkey"})
+_REDIS = frozenset(
+    f"{name}{kind}" for name in ("redis", "rediss", "valkey", "valkeys") for kind in ("", "+cluster")
+) | {"redis+socket", "unix", "sentinel"}
 _SQL = frozenset(
     {"sqlite", "memory", "postgresql", "postgres", "postgresql+psycopg", "mysql", "mysql+pymysql", "mariadb"}
 )
@@ -33,6 +35,8 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
         "priority_order": conf.redis_priority_order,
         "keyprefix": bag.get("global_keyprefix", ""),
     }
+    if scheme_of(url) == "sqs":
+        return {"timeout": conf.store_timeout, **{key: bag[key] for key in SQS_KEYS if key in bag}}
     tls = dict(_tls(conf, broker, results))
     if scheme_of(url) in _SQL:
         options["auto_migrate"] = conf.db_auto_migrate
@@ -56,6 +60,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
         options["max_connections"] = max(_LEAST_CONNECTIONS, *limits)
     options["timeout"] = min(each for each in answers if each)
     options["connect_timeout"] = min((each for each in waits if each), default=None)
+    options["failover"] = conf.broker_failover_strategy if broker else None
+    if scheme_of(url) == "sentinel":
+        options |= {key: bag[key] for key in ("master_name", "sentinel_kwargs") if key in bag}
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
     for name in ("fanout_prefix", "fanout_patterns"):
         if bag.get(name) is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from talo.app._store_options import store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
-from talo.stores.url import open_store
+from talo.stores.url import alternatives, open_store, takes_side
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -56,7 +56,7 @@ class AppStores:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         #: By URL and whether it is the broker.
         self._opened: dict[tuple[str, bool], Store] = {}
         self._broker: Store | None = None
@@ -80,13 +80,13 @@ class AppStores:
     def results(self) -> Store | None:
         """The store that results go to; None if they are disabled."""
         if self._results is None:
-            conf = self._app.conf
-            url = conf.result_backend
-            if url is None:
-                return self.broker
+            url = self._app.conf.result_backend
             if _disabled(url):
                 return None
-            self._results = self.broker if self._shared() else self._open(url, broker=False, results=True)
+            if url is None or self._shared():
+                # A broker that keeps messages only keeps none.
+                return self.broker if self.broker.features.results else None
+            self._results = self._open(url, broker=False, results=True)
         return self._results
 
     @property
@@ -117,13 +117,20 @@ class AppStores:
         return (conf.result_backend_transport_options or {}).get("global_keyprefix", prefix) == prefix
 
     def _open(self, url: str, *, broker: bool, results: bool) -> Store:
-        url = url.partition(";")[0]  # of several alternatives the first
+        url, more = alternatives(url), dict[str, Any]()
         with self._lock:
             store = self._opened.get((url, broker))
             if store is None:
-                options = store_options(self._app.conf, url, broker=broker, results=results)
+                if broker and takes_side(url):
+                    more = {"side": self._side()}
+                options = more | store_options(self._app.conf, url, broker=broker, results=results)
                 store = self._opened[url, broker] = open_store(url, **options)
             return store
+
+    def _side(self) -> Store | None:
+        """The store beside a broker that keeps messages only: that of the results."""
+        url = self._app.conf.result_backend
+        return None if url is None or _disabled(url) or takes_side(url) else self._open(url, broker=False, results=True)
 
     def use(self, store: Store) -> None:
         """Take this store in both roles."""
@@ -132,7 +139,7 @@ class AppStores:
 
     def forget(self) -> None:
         """Forget the stores without closing them: they are the parent process's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._opened = {}
         self._broker = self._results = self._backend = None
 
@@ -145,5 +152,5 @@ class AppStores:
             store.close()
 
 
-def _disabled(url: str) -> bool:
-    return not url or url.partition("://")[0] == "disabled"
+def _disabled(url: str | None) -> bool:
+    return url is not None and (not url or url.partition("://")[0] == "disabled")

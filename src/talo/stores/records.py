@@ -254,3 +254,5 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     locks: bool = True
     #: It keeps results that any process may read.
     results: bool = True
+    #: It keeps what will not be run again. One that does not needs a store beside it that does.
+    dead_letters: bool = True

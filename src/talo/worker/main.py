@@ -197,7 +197,9 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
         raise ImproperlyConfigured(
             f"{app.store.url} lives in one process, and a worker has several: use sqlite:///talo.sqlite3"
         )
+    _refuse_what_has_no_place(app)
     app.store.ping(app.conf.store_timeout)
+    _name_concerns(app)
     app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
@@ -206,3 +208,18 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
             "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
         )
     return supervisor.run()
+
+
+def _refuse_what_has_no_place(app: Talo) -> None:
+    """A feature that needs a store beside the broker, without one, is refused by name."""
+    if app.conf.task_dead_letters and not app.store.features.dead_letters:
+        raise ImproperlyConfigured(
+            f"{app.store.url} keeps no dead letters: set result_backend to the URL of a store that does, or "
+            "task_dead_letters to False"
+        )
+
+
+def _name_concerns(app: Talo) -> None:
+    for store in {id(each): each for each in (app.store, app.result_store) if each is not None}.values():
+        for concern in store.concerns():
+            log.warning("%s", concern, extra={"action": "store_concern"})

@@ -18,6 +18,8 @@ __all__ = ["open_store", "scheme_of", "schemes"]
 _SQL = ("talo.stores.sql", "SqlStore")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
+_RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
+
 _STORES = {
     "sqlite": _SQL,
     "memory": _SQL,
@@ -25,13 +27,13 @@ _STORES = {
     "rediss": _REDIS,
     "redis+socket": _REDIS,
     "valkey": _REDIS,
+    "amqp": _RABBITMQ,
+    "amqps": _RABBITMQ,
+    "pyamqp": _RABBITMQ,
 }
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
-    "amqp": "RabbitMQ",
-    "amqps": "RabbitMQ",
-    "pyamqp": "RabbitMQ",
     "postgresql": "PostgreSQL",
     "postgres": "PostgreSQL",
     "mysql": "MySQL",

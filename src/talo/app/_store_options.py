@@ -18,13 +18,26 @@ from talo.stores.url import scheme_of
 __all__ = ["store_options"]
 
 _REDIS = frozenset({"redis", "rediss", "redis+socket", "valkey"})
+_RABBITMQ = frozenset({"amqp", "amqps", "pyamqp"})
+#: Stores that try one alternative URL after the other by themselves.
+FAILING_OVER = _RABBITMQ
+#: ``result_backend="rpc://"``: the broker sends each result back to who asked.
+RPC = "rpc"
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
 
 
-def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> dict[str, Any]:
-    """Return the options for ``open_store``. Raises ImproperlyConfigured for a setting that this store cannot keep."""
+def store_options(conf: Settings, url: str, *, broker: bool, results: bool, app: Any = None) -> dict[str, Any]:
+    """Return the options for ``open_store``; of ``app`` come the queues, where the store declares them. Raises
+    ImproperlyConfigured for a setting that this store cannot keep."""
     bag = _bag(conf, broker, results)
+    answering = conf.result_backend is not None and scheme_of(conf.result_backend) == RPC
+    if scheme_of(url) in _RABBITMQ:
+        return _rabbitmq(conf, app, bag, answering)
+    if answering and results:
+        raise ImproperlyConfigured(
+            f"result_backend is rpc://, but {scheme_of(url)}:// sends no answers: set it to the URL of a store"
+        )
     options: dict[str, Any] = {
         "timeout": conf.store_timeout,
         "priority_order": conf.redis_priority_order,
@@ -53,6 +66,22 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
     options["connect_timeout"] = min((each for each in waits if each), default=None)
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
     return {**options, **tls}
+
+
+def _rabbitmq(conf: Settings, app: Any, bag: Mapping[str, Any], answering: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "timeout": conf.store_timeout,
+        "connect_timeout": bag.get("connect_timeout") or conf.broker_connection_timeout,
+        "heartbeat": conf.broker_heartbeat,
+        "queues": lambda: {} if app is None else app.queues,
+        "queue_type": conf.task_default_queue_type,
+        "delayed_type": conf.broker_native_delayed_delivery_queue_type,
+        "result_expires": conf.result_expires,
+        **dict(_tls(conf, True, False)),
+    }
+    if answering:
+        options["rpc"] = lambda: app.thread_oid
+    return options
 
 
 def _bag(conf: Settings, broker: bool, results: bool) -> Mapping[str, Any]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from talo.app._store_options import store_options
+from talo.app._store_options import FAILING_OVER, RPC, store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
-from talo.stores.url import open_store
+from talo.stores.url import open_store, scheme_of
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -78,8 +78,8 @@ class AppStores:
         if self._results is None:
             conf = self._app.conf
             url = conf.result_backend
-            if url is None:
-                return self.broker
+            if url is None or _answers(url):
+                return self.broker if self.broker.features.results else None
             if _disabled(url):
                 return None
             self._results = self.broker if self._shared() else self._open(url, broker=False, results=True)
@@ -107,17 +107,20 @@ class AppStores:
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
         conf = self._app.conf
+        if conf.result_backend is not None and _answers(conf.result_backend):
+            return True
         if conf.result_backend not in (None, conf.broker_url):
             return False
         prefix = (conf.broker_transport_options or {}).get("global_keyprefix")
         return (conf.result_backend_transport_options or {}).get("global_keyprefix", prefix) == prefix
 
     def _open(self, url: str, *, broker: bool, results: bool) -> Store:
-        url = url.partition(";")[0]  # of several alternatives the first
+        if scheme_of(url) not in FAILING_OVER:
+            url = url.partition(";")[0]  # of several alternatives the first
         with self._lock:
             store = self._opened.get((url, broker))
             if store is None:
-                options = store_options(self._app.conf, url, broker=broker, results=results)
+                options = store_options(self._app.conf, url, broker=broker, results=results, app=self._app)
                 store = self._opened[url, broker] = open_store(url, **options)
             return store
 
@@ -138,3 +141,8 @@ class AppStores:
 
 def _disabled(url: str) -> bool:
     return not url or url.partition("://")[0] == "disabled"
+
+
+def _answers(url: str) -> bool:
+    """Whether results are sent back to who asked, by the broker."""
+    return scheme_of(url) == RPC

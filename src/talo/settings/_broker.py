@@ -50,8 +50,6 @@ _BROKER = (
         120,
         ("BROKER_HEARTBEAT",),
         "Seconds between heartbeats on an AMQP connection; None or 0: none.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_heartbeat_checkrate",
@@ -145,8 +143,6 @@ _BROKER = (
         "quorum",
         ("BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE",),
         "The type of RabbitMQ queues in which delayed tasks wait.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_transport_options",

@@ -262,8 +262,6 @@ _ROUTING = (
         None,
         ("CELERY_QUEUE_MAX_PRIORITY",),
         "The highest priority of queues that are created (x-max-priority).",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "task_default_priority",
@@ -326,9 +324,7 @@ _ROUTING = (
         _QUEUE_TYPES,
         "quorum",
         ("CELERY_DEFAULT_QUEUE_TYPE",),
-        "The type of the default queue on RabbitMQ.",
-        Status.COMING,
-        _RABBITMQ,
+        "The type of queues that Talo makes on RabbitMQ; one that exists is used as it is.",
         celery_default="classic",
     ),
     Option(

@@ -250,3 +250,5 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     hands_over: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
+    #: Longest time in seconds that it lets a delivery be held, unless its operator has changed that.
+    max_hold: float = float("inf")

@@ -94,7 +94,13 @@ class Child:
         self._broker = store.broker
         state = app.state_store
         self._locks = None if state is None else state.locks
-        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience)
+        self.intake = Intake(
+            app.env,
+            self._is_revoked,
+            options.unknown_patience,
+            self_charging=not store.features.hands_over,
+            max_deliveries=options.max_deliveries,
+        )
         self._pool = make_pool(self)
         signals.worker_process_init.send(sender=None)
         self._board.note_ready()
@@ -187,8 +193,9 @@ class Child:
             if self.settler.pending or self._draining:
                 return
             ours = (self._wake_read, self._share.bell_read)
-            # One idle child of the worker waits for the store, the others for its place.
-            if self._baton.wait(timeout, ours):
+            # One idle child of the worker waits for the store, the others for its place, where one message would wake
+            # them all.
+            if self._app.store.features.wakes_one or self._baton.wait(timeout, ours):
                 self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)

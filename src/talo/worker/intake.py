@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 
 from talo import signals, states
-from talo.errors import MalformedMessage, NotRegistered
+from talo.errors import MalformedMessage, NotRegistered, WorkerLostError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.execution.settle import settlement_of_expired, settlement_of_malformed
+from talo.execution.settle import settlement_of_expired, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, ResultMeta, Settlement, Verdict
+from talo.util.text import count as words_of
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.wire.results import encode_result
@@ -33,9 +34,22 @@ UNKNOWN_PAUSE = 1.0
 
 
 class Intake:
-    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked."""
+    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked.
 
-    def __init__(self, env: Env, revoked: Callable[[str], bool], unknown_patience: float) -> None:
+    ``max_deliveries``: given where the store charges by itself what comes back from a dead process, so that nobody has
+    judged it yet."""
+
+    def __init__(
+        self,
+        env: Env,
+        revoked: Callable[[str], bool],
+        unknown_patience: float,
+        *,
+        self_charging: bool = False,
+        max_deliveries: int | None = None,
+    ) -> None:
+        self._self_charging = self_charging
+        self._max_deliveries = max_deliveries
         self._env = env
         self._revoked = revoked
         self._patience = unknown_patience
@@ -72,6 +86,10 @@ class Intake:
                 return refusal
         if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
             return self._cancelled(delivery, call, request, "revoked")
+        if self._self_charging and delivery.deliveries:
+            lost = self._lost(Run(plan, call, request, delivery))
+            if lost is not None:
+                return lost
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
@@ -79,6 +97,25 @@ class Intake:
             fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
             log.info("Task %s[%s] received", name, call.id, extra=fields)
         return Run(plan, call, request, delivery)
+
+    def _lost(self, run: Run) -> Settlement | None:
+        """The end of what came back from a dead process and must not start again; None if it may."""
+        assert run.delivery is not None
+        task, count = run.plan.task, run.delivery.deliveries
+        limit = task.max_deliveries or self._max_deliveries
+        worn_out = limit is not None and count >= limit
+        if not worn_out and not task.at_most_once and task.reject_on_worker_lost is not False:
+            return None
+        log.error(
+            "Task %s[%s] lost its process %s",
+            task.name,
+            run.call.id,
+            words_of(count, "time"),
+            extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
+        )
+        exc = WorkerLostError(f"Worker exited prematurely. Delivered {words_of(count, 'time')}.")
+        detail = {"deliveries": count, "why": f"worker_lost: its connection ended (delivery {count})"}
+        return settlement_of_lost(run, exc, "worker_lost", detail)
 
     def recall(self, delivery: Delivery) -> Run | None:
         """Return the run of a delivery whose process died, without any check; None if it makes none."""

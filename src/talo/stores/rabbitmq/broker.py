@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
+import msgspec
+
 from talo.errors import LeaseLost, MessageTooLarge, OperationalError, PublishTimeout, StoreError
 from talo.stores.base import (
     Broker,
@@ -140,7 +142,9 @@ class RabbitBroker(Broker):
         except ChannelRefused as refused:
             if refused.code == PRECONDITION_FAILED and refused.about == (60, 40):
                 size = max(len(body) for *_, body in (*sure, *told))
-                raise MessageTooLarge(size, min(size - 1, largest), f"{self._client.shown} ({refused.text})") from refused
+                raise MessageTooLarge(
+                    size, min(size - 1, largest), f"{self._client.shown} ({refused.text})"
+                ) from refused
             raise
 
     def _way(self, connection: Connection, out: _Out, deadline: float, again: bool) -> tuple[str, str, str]:
@@ -246,7 +250,10 @@ class RabbitBroker(Broker):
         graves = []
         for settlement, _, held in ends:
             # A retry of a message that an exchange had given to many queues is this queue's alone.
-            outs += [_Out(it, direct=it.id is not None and it.id == held.message.id) for it in settlement.follow]
+            outs += [
+                _Out(self._asked_by(it, held), direct=it.id is not None and it.id == held.message.id)
+                for it in settlement.follow
+            ]
             if settlement.verdict == Verdict.AGAIN:
                 outs.append(_back(settlement, held))
             elif settlement.verdict == Verdict.DEAD:
@@ -264,6 +271,13 @@ class RabbitBroker(Broker):
             tags.setdefault(owner.name, []).append(held.tag)
         for name, done in tags.items():
             self._owners[name].channel.ack(done, deadline)
+
+    def _asked_by(self, message: Message, held: Held) -> Message:
+        """What follows answers whom its forerunner answered, where answers are sent back."""
+        asked_by = held.message.properties.get("reply_to")
+        if self.answer is None or asked_by is None or message.properties.get("reply_to") == asked_by:
+            return message
+        return msgspec.structs.replace(message, properties={**message.properties, "reply_to": asked_by})
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,9 @@ class _RabbitEar(Ear):
         except ChannelRefused as refused:
             self._connection.close()
             if refused.code == RESOURCE_LOCKED:
-                raise StoreError(f"{queue} is in use by another node of the same name: give this one its own") from refused
+                raise StoreError(
+                    f"{queue} is in use by another node of the same name: give this one its own"
+                ) from refused
             raise
         except BaseException:
             self._connection.close()
@@ -155,4 +157,3 @@ class _Subscribed(Subscription):
 
     def close(self) -> None:
         self._ear.close()
-

@@ -81,7 +81,8 @@ class Channel:
         """Send a method and return the payload of its answer, whose method id is the next one."""
         self.check()
         self._connection.write(method(self.number, class_id, method_id, arguments), deadline)
-        return self._reply((class_id, method_id + 1), deadline)[0]
+        payload: bytes = self._reply((class_id, method_id + 1), deadline)[0]
+        return payload
 
     def cast(self, *frames: bytes, deadline: float) -> None:
         """Send frames that have no answer."""

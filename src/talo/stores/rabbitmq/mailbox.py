@@ -125,7 +125,7 @@ class Mailbox:
     def _asking(self, connection: Connection, deadline: float) -> Channel:
         if self._channel is None or not self._channel.open or not self._channel.belongs_to(connection):
             self._channel = connection.channel(deadline)
-            self._answers = answers = []
-            self._channel.on_letter = answers.append
+            self._answers = []
+            self._channel.on_letter = self._answers.append
             self._channel.consume(_REPLIES, "answers", deadline, no_ack=True)
         return self._channel

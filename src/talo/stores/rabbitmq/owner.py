@@ -97,14 +97,17 @@ class Owner:
             self.stop_consuming(deadline)
         self._sift(connection, deadline)
         found = self._from_here(wanted)
-        if not found:
-            found = self._from_queues(wanted, deadline)
-            if len(found) == wanted >= STREAM and not self._consumers:
+        if len(found) < wanted:
+            # The answer is also the sign that what was on its way has come.
+            asked = self._from_queues(wanted - len(found), deadline)
+            found += self._from_here(wanted - len(found) - len(asked))
+            found += asked
+            if len(asked) == wanted >= STREAM and not self._consumers:
                 self.consume(queues, 2 * wanted, deadline)
-        found = self._without_the_doubtful(connection, found, deadline)
+        good = self._without_the_doubtful(connection, found, deadline)
         if wanted < STREAM:
             self._return_rest(connection, deadline)
-        return [self._hand_out(queue, letter, message, facts, tokens) for queue, letter, message, facts in found]
+        return [self._hand_out(queue, letter, message, facts, tokens) for queue, letter, message, facts in good]
 
     def _turn_order(self, queues: Sequence[str]) -> None:
         if set(self._order) != set(queues):

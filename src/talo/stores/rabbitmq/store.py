@@ -21,6 +21,8 @@ from talo.wire.queues import Queue
 
 __all__ = ["RabbitStore"]
 
+#: Seconds: ``consumer_timeout`` of a server whose operator has not set it.
+ACKNOWLEDGEMENT_TIMEOUT = 1800.0
 _OPTIONS = ("timeout", "connect_timeout", "heartbeat", "queues", "queue_type", "delayed_type", "rpc", "result_expires")
 
 
@@ -69,6 +71,7 @@ class RabbitStore(Store):
             results=rpc is not None,
             hands_over=False,
             wakes_one=True,
+            max_hold=ACKNOWLEDGEMENT_TIMEOUT,
         )
         self.broker = RabbitBroker(self._client, Topology(queues, queue_type, delayed_type))
         self.bus = RabbitBus(self._client)

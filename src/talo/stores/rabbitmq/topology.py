@@ -137,9 +137,7 @@ class Topology:
             self._bind(connection, spec.name, spec.exchange, spec.routing_key, deadline, spec.binding_arguments)
         for binding in spec.bindings:
             if binding.exchange.name:
-                self._bind(
-                    connection, spec.name, binding.exchange, binding.routing_key, deadline, binding.arguments
-                )
+                self._bind(connection, spec.name, binding.exchange, binding.routing_key, deadline, binding.arguments)
 
     def _bind(
         self, connection: Connection, queue: str, exchange: Exchange, key: str, deadline: float, arguments: Any = None
@@ -216,5 +214,3 @@ def _misfit(refused: ChannelRefused, what: str) -> Exception:
             f"describe it as it is in task_queues ({refused.text})"
         )
     return refused
-
-

@@ -170,7 +170,7 @@ def _warn_of_long_tasks(app: Talo, options: WorkerOptions) -> None:
         limit = task.time_limit or options.time_limit
         if limit and limit > hold:
             log.warning(
-                "Task %s may run for %g s, but %s takes back what is held for more than %g s: raise its consumer_timeout",
+                "Task %s may run for %g s, but %s takes back what is held for over %g s: raise its consumer_timeout",
                 task.name, limit, app.store.features.name, hold,
                 extra={"action": "long_task", "task_name": task.name},
             )  # fmt: skip

@@ -1,8 +1,8 @@
 """One channel of a connection: calls that are answered, publishing with confirms, and what the server sends by itself.
 
-Owns the state of one channel; frames are ``frames``'s, the socket ``connection``'s. The server closes a channel on which
-something was refused; then every further use raises what it said. Not thread-safe: used under the client's lock.
-Called by ``broker``, ``topology``, ``dead``, ``bus``.
+Owns the state of one channel; frames are ``frames``'s, the socket ``connection``'s. The server closes a channel on
+which something was refused; then every further use raises what it said. Not thread-safe: used under the client's
+lock. Called by ``broker``, ``topology``, ``dead``, ``bus``.
 """
 
 from __future__ import annotations

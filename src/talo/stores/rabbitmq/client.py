@@ -155,7 +155,8 @@ class Client:
 
     def await_(self, look: Callable[[Connection], bool], end: float, also: Sequence[int] = ()) -> bool:
         """Wait until ``look`` says so, which is asked under the lock whenever something has come, or one of the
-        descriptors ``also`` is readable: True. False at ``end`` (monotonic). Others may use the connection meanwhile."""
+        descriptors ``also`` is readable: True. False at ``end`` (monotonic). Meanwhile others may use the
+        connection."""
         bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._readers += 1
         try:

@@ -1,8 +1,8 @@
-"""Results sent back to who asked (``rpc://``), in Celery's form; and the refusals of what AMQP cannot keep.
+"""Results sent back to who asked (``rpc://``), in Celery's form.
 
 Owns the reply queues of this process: one for each thread that sends, named like its id, read by whoever waits here.
-A result that was read is remembered here for a while and nowhere else: no other process can ask for it. Groups, chords
-and locks need a store that keeps things. Called by ``store`` and ``app.result``.
+A result that was read is remembered here for a while and nowhere else: no other process can ask for it. Groups and chords
+need a store that keeps things (``absent``). Called by ``store`` and ``app.result``.
 """
 
 from __future__ import annotations
@@ -11,21 +11,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
-from talo.errors import NotSupported, OperationalError
+from talo.errors import OperationalError
 from talo.states import READY_STATES
-from talo.stores.base import (
-    GroupPart,
-    GroupRecord,
-    Locks,
-    ResultBackend,
-    ResultMeta,
-    Settlement,
-    Watch,
-)
+from talo.stores.base import ResultMeta, Settlement, Watch
+from talo.stores.rabbitmq.absent import NoResults
 from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
@@ -33,11 +26,10 @@ from talo.stores.rabbitmq.frames import read_properties
 from talo.stores.rabbitmq.owner import Held
 from talo.wire.message import Message
 
-__all__ = ["NoLocks", "NoResults", "RpcResults"]
+__all__ = ["RpcResults"]
 
 #: Results that a process remembers.
 _MOST = 10_000
-_MEND = "set result_backend to a store that keeps results, such as redis://, postgresql:// or sqlite:///"
 
 
 class _Status(msgspec.Struct):
@@ -45,60 +37,6 @@ class _Status(msgspec.Struct):
 
 
 _status = msgspec.json.Decoder(_Status)
-
-
-class NoResults(ResultBackend):
-    """The result role of a broker alone: refuses everything, and says what keeps results."""
-
-    def _refuse(self, what: str = "keeps no results") -> NoReturn:
-        raise NotSupported(f"RabbitMQ {what}: {_MEND}")
-
-    def store(self, results: Sequence[ResultMeta]) -> None:
-        if results:
-            self._refuse()
-
-    def get(self, task_ids: Sequence[str]) -> dict[str, bytes]:
-        self._refuse()
-
-    def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:
-        self._refuse()
-
-    def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
-        self._refuse()
-
-    def forget(self, task_ids: Sequence[str]) -> None:
-        self._refuse()
-
-    def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:
-        self._refuse("keeps no saved groups")
-
-    def get_group(self, group_id: str) -> bytes | None:
-        self._refuse("keeps no saved groups")
-
-    def forget_group(self, group_id: str) -> None:
-        self._refuse("keeps no saved groups")
-
-    def open_groups(self, groups: Sequence[GroupRecord]) -> None:
-        if groups:
-            self._refuse("counts no chords")
-
-    def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
-        self._refuse("counts no chords")
-
-    def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
-        self._refuse("counts no chords")
-
-    def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
-        self._refuse("counts no chords")
-
-    def open_celery_chord(self, group_id: str, size: int, expires: float | None) -> None:
-        self._refuse("counts no chords")
-
-    def close_groups(self, group_ids: Sequence[str]) -> None:
-        self._refuse("counts no chords")
-
-    def cleanup(self, limit: int) -> int:  # noqa: ARG002
-        return 0
 
 
 class RpcResults(NoResults):
@@ -190,7 +128,7 @@ class RpcResults(NoResults):
         told: list[tuple[ResultMeta, str | None]] = []
         for settlement, of in zip(settlements, held, strict=True):
             if settlement.part is not None or settlement.closes is not None:
-                self._refuse("counts no chords")
+                self.refuse("counts no chords")
             asked_by = of.message.properties.get("reply_to")
             metas = [*([settlement.result] if settlement.result is not None else []), *settlement.also]
             told += [(meta, meta.reply_to or asked_by) for meta in metas]
@@ -229,31 +167,6 @@ class _Watcher(Watch):
 
     def cancel(self) -> None:
         self._over.set()
-
-
-class NoLocks(Locks):
-    """The locks of a broker alone: none."""
-
-    def _refuse(self) -> NoReturn:
-        raise NotSupported(f"RabbitMQ keeps no locks and no marks (revoked tasks, unique tasks, limits): {_MEND}")
-
-    def acquire(self, name: str, holder: str, ttl: float) -> bool:
-        self._refuse()
-
-    def release(self, name: str, holder: str) -> bool:
-        self._refuse()
-
-    def mark(self, kind: str, marks: Mapping[str, float]) -> None:
-        self._refuse()
-
-    def marked(self, kind: str, members: Sequence[str]) -> set[str]:
-        self._refuse()
-
-    def all_marked(self, kind: str) -> set[str]:
-        self._refuse()
-
-    def unmark(self, kind: str, members: Sequence[str]) -> None:
-        self._refuse()
 
 
 def _is_ready(payload: bytes) -> bool:

@@ -48,7 +48,7 @@ class Topology:
         """The description of a queue."""
         queues = self._queues()
         # Asking for a missing one would add it to the application's.
-        found = queues[name] if name in queues else None
+        found = queues.get(name)
         return found if found is not None else Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
 
     def names(self) -> set[str]:
@@ -56,7 +56,8 @@ class Topology:
         return {queue.name for queue in self._queues().values()} | self.known
 
     def ensure(
-        self, connection: Connection, name: str, deadline: float, *, exchange: str = "", key: str = "", again: bool = False
+        self, connection: Connection, name: str, deadline: float, *,
+        exchange: str = "", key: str = "", again: bool = False,
     ) -> None:  # fmt: skip
         """Let the queue be there, bound as it should be, and also to ``exchange`` with ``key`` where that is another
         one. ``again`` although it was declared: somebody has deleted it."""

@@ -1,0 +1,146 @@
+"""What is lost when RabbitMQ, its connections or a child die: nothing that was confirmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from talo import Talo
+from talo.errors import OperationalError
+from talo.stores.base import Store
+from talo.stores.rabbitmq import RabbitStore
+from tests.servers.proxy import Proxy
+from tests.servers.rabbitmq import RabbitServer, own_rabbit, rabbit_server, rabbit_url  # noqa: F401
+from tests.support import eventually
+from tests.workers import Worker, client
+
+
+def _settled(worker: Worker, ids: set[str], timeout: float) -> None:
+    def all_ended() -> None:
+        missing = ids - set(worker.trace.count("end"))
+        assert not missing, f"{len(missing)} of {len(ids)} have not ended\n{worker.output()[-3000:]}"
+
+    eventually(all_ended, timeout=timeout, interval=0.1)
+
+
+def _drained(store: Store) -> None:
+    def empty() -> None:
+        assert [each.ready for each in store.broker.stats(["celery"])] == [0]
+
+    eventually(empty, timeout=30, interval=0.2)
+
+
+def _send(app: Talo, count: int) -> set[str]:
+    """Send until so many are confirmed; what raises was not promised."""
+    sent: set[str] = set()
+    while len(sent) < count:
+        try:
+            sent.add(app.send_task("tests.apps.traced.noop").id)
+        except OperationalError:
+            time.sleep(0.05)
+    return sent
+
+
+@pytest.fixture
+def worker(rabbit_url: str, tmp_path: Path) -> Iterator[Worker]:  # noqa: F811
+    with Worker(rabbit_url, tmp_path, "-c", "2") as worker:
+        yield worker
+
+
+@pytest.mark.promise("D03")
+def test_children_that_are_killed_lose_nothing(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+    with client(rabbit_url) as app:
+        sent: set[str] = set()
+        for _ in range(5):
+            sent |= _send(app, 300)
+            os.kill(worker.children()[0], signal.SIGKILL)
+        _settled(worker, sent, 60)
+
+
+def test_a_poison_pill_starts_three_times_and_its_neighbours_once_or_so(
+    rabbit_url: str,
+    worker: Worker,  # noqa: F811
+) -> None:
+    # Given a task that kills its process, among good ones
+    with client(rabbit_url) as app:
+        before = _send(app, 100)
+        pill = app.send_task("tests.apps.traced.poison").id
+        after = _send(app, 100)
+        # Then the good ones end, and the pill is a dead letter after three starts
+        _settled(worker, before | after, 60)
+
+        def dead() -> str:
+            [letter] = app.store.broker.dead()
+            return f"{letter.death.reason} {letter.death.task_id}"
+
+        def is_dead() -> None:
+            assert app.store.broker.dead(), worker.output()[-2000:]
+
+        eventually(is_dead, timeout=30, interval=0.2)
+        assert dead() == f"worker_lost {pill}"
+        assert worker.trace.count("start")[pill] == 3
+
+
+def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+    with client(rabbit_url) as app:
+        # Given quick tasks, so that much is fetched at a time, a long one among them
+        warm = _send(app, 400)
+        app.send_task("tests.apps.traced.nap", (20.0,))
+        quick = _send(app, 400)
+        # Then the long one holds up nobody
+        _settled(worker, warm | quick, 15)
+
+
+@pytest.mark.parametrize("kind", ["restarted", "cut off", "paused", "black hole"])
+def test_a_server_that_goes_and_comes_back_loses_nothing_confirmed(
+    kind: str,
+    own_rabbit: RabbitServer,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    with Proxy("127.0.0.1", own_rabbit.port) as proxy:
+        url = own_rabbit.url_of(port=proxy.port)
+        with Worker(url, tmp_path, "-c", "2") as worker, client(url, publish_timeout=2.0, store_timeout=2.0) as app:
+            sent = _send(app, 300)
+            if kind == "restarted":
+                own_rabbit.kill()
+                own_rabbit.start()
+            elif kind == "cut off":
+                own_rabbit.close_all_connections()
+            elif kind == "paused":
+                own_rabbit.pause()
+                time.sleep(3.0)
+                own_rabbit.resume()
+            else:
+                proxy.black_hole()
+                time.sleep(3.0)
+                proxy.reset()
+                proxy.pass_on()
+            back = time.monotonic()
+            more = _send(app, 100)
+            _settled(worker, more, 30)
+            assert time.monotonic() - back < 30
+            _settled(worker, sent, 30)
+            store = RabbitStore(url)
+            _drained(store)
+            store.close()
+
+
+@pytest.mark.soak
+def test_twenty_restarts_lose_nothing_confirmed(own_rabbit: RabbitServer, tmp_path: Path) -> None:  # noqa: F811
+    url = own_rabbit.url_of()
+    with Worker(url, tmp_path, "-c", "2") as worker, client(url) as app:
+        sent: set[str] = set()
+        for _ in range(20):
+            sent |= _send(app, 200)
+            own_rabbit.restart()
+            back = time.monotonic()
+            more = _send(app, 20)
+            _settled(worker, more, 30)
+            assert time.monotonic() - back < 15
+            sent |= more
+        _settled(worker, sent, 120)

@@ -46,6 +46,11 @@ def _send(app: Talo, count: int) -> set[str]:
     return sent
 
 
+def _unreachable(app: Talo) -> None:
+    with pytest.raises(OperationalError):
+        app.send_task("tests.apps.traced.noop")
+
+
 @pytest.fixture
 def worker(rabbit_url: str, tmp_path: Path) -> Iterator[Worker]:  # noqa: F811
     with Worker(rabbit_url, tmp_path, "-c", "2") as worker:
@@ -86,6 +91,58 @@ def test_a_poison_pill_starts_three_times_and_its_neighbours_once_or_so(
         assert worker.trace.count("start")[pill] == 3
 
 
+@pytest.mark.promise("D04")
+def test_what_may_start_once_is_recorded_as_lost(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+    # Given a task that must never start twice, running
+    with client(rabbit_url) as app:
+        task_id = app.send_task("tests.apps.traced.once", (60.0,)).id
+
+        def running() -> None:
+            assert worker.trace.count("start")[task_id] == 1
+
+        eventually(running, timeout=20)
+        # When its process is killed
+        for pid in worker.children():
+            os.kill(pid, signal.SIGKILL)
+
+        # Then it does not start again, and is a dead letter
+        def lost() -> None:
+            assert [(each.death.reason, each.death.task_id) for each in app.store.broker.dead()] == [
+                ("worker_lost", task_id)
+            ]
+
+        eventually(lost, timeout=30, interval=0.2)
+        assert worker.trace.count("start")[task_id] == 1
+
+
+def test_a_task_that_may_run_for_longer_than_the_server_waits_is_named_at_start(
+    rabbit_url: str,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    with Worker(rabbit_url, tmp_path, "-c", "1", "--time-limit", "3600") as worker:
+        assert "consumer_timeout" in worker.output()
+
+
+@pytest.mark.promise("D13")
+def test_what_the_server_hands_out_again_too_early_settles_once(tmp_path: Path) -> None:
+    # Given a server that waits for two seconds only, and a task that takes longer
+    server = RabbitServer("consumer_timeout = 2000\nchannel_tick_interval = 500")
+    try:
+        url = server.start().url_of()
+        with Worker(url, tmp_path, "-c", "2", "--time-limit", "3600") as worker, client(url) as app:
+            assert "consumer_timeout" in worker.output()
+            app.send_task("tests.apps.traced.nap", (6.0,))
+
+            # Then it is cut off, and ends as a dead letter after three starts instead of running for ever
+            def dead() -> None:
+                assert [each.death.reason for each in app.store.broker.dead()] == ["worker_lost"]
+
+            eventually(dead, timeout=60, interval=0.3)
+            _drained(app.store)
+    finally:
+        server.remove()
+
+
 def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
     with client(rabbit_url) as app:
         # Given quick tasks, so that much is fetched at a time, a long one among them
@@ -113,11 +170,11 @@ def test_a_server_that_goes_and_comes_back_loses_nothing_confirmed(
                 own_rabbit.close_all_connections()
             elif kind == "paused":
                 own_rabbit.pause()
-                time.sleep(3.0)
+                _unreachable(app)
                 own_rabbit.resume()
             else:
                 proxy.black_hole()
-                time.sleep(3.0)
+                _unreachable(app)
                 proxy.reset()
                 proxy.pass_on()
             back = time.monotonic()

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from talo.errors import AccessRefused, StoreError, StoreUnavailable, TaloError
 
-__all__ = ["ACCESS_REFUSED", "NOT_FOUND", "PRECONDITION_FAILED", "RESOURCE_LOCKED", "ChannelRefused", "as_error"]
+__all__ = [
+    "ACCESS_REFUSED",
+    "NOT_FOUND",
+    "PRECONDITION_FAILED",
+    "RESOURCE_LOCKED",
+    "ChannelRefused",
+    "as_error",
+    "refusal_of",
+]
 
 ACCESS_REFUSED = 403
 NOT_FOUND = 404
@@ -25,6 +33,16 @@ class ChannelRefused(StoreError):
         self.code = code
         self.text = text
         self.about = about
+
+
+def refusal_of(code: int, text: str, about: tuple[int, int], shown: str) -> TaloError:
+    """The error that a closed channel means."""
+    if code == ACCESS_REFUSED:
+        return AccessRefused(
+            f"{shown} does not let this user do what Talo needs: give it permissions there "
+            f"(rabbitmqctl set_permissions) ({text})"
+        )
+    return ChannelRefused(code, text, about, shown)
 
 
 def as_error(code: int, text: str, shown: str) -> TaloError:

@@ -265,12 +265,11 @@ class RabbitBroker(Broker):
             self._dead.ensure(connection, deadline)
             publisher = self._client.publisher(connection, deadline)
             publisher.publish([("", DEAD, *grave) for grave in graves], deadline)
-        tags: dict[str, list[int]] = {}
-        for settlement, owner, held in ends:
-            del owner.held[settlement.lease.token]
-            tags.setdefault(owner.name, []).append(held.tag)
-        for name, done in tags.items():
-            self._owners[name].channel.ack(done, deadline)
+        tokens: dict[str, list[int]] = {}
+        for settlement, owner, _ in ends:
+            tokens.setdefault(owner.name, []).append(settlement.lease.token)
+        for name, done in tokens.items():
+            self._owners[name].done(done, deadline)
 
     def _asked_by(self, message: Message, held: Held) -> Message:
         """What follows answers whom its forerunner answered, where answers are sent back."""

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from talo.errors import StoreUnavailable
-from talo.stores.rabbitmq._refusals import ChannelRefused
+from talo.errors import StoreUnavailable, TaloError
+from talo.stores.rabbitmq._refusals import refusal_of
 from talo.stores.rabbitmq.frames import content, method, read_short, short, table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Channel:
         self.open = True
         self.on_letter: Callable[[Letter], None] = lambda _letter: None
         self.on_cancel: Callable[[str], None] = lambda _tag: None
-        self._refusal: ChannelRefused | None = None
+        self._refusal: TaloError | None = None
         self._replies: deque[tuple[tuple[int, int], bytes, Letter | None]] = deque()
         #: Publishing: the number of the last one; up to which all are confirmed, and which beyond that; whether one was
         #: refused; where what no queue takes was to go.
@@ -194,6 +194,10 @@ class Channel:
         if tags:
             self.cast(*[method(self.number, 60, 80, _ACK.pack(tag, 0)) for tag in tags], deadline=deadline)
 
+    def ack_up_to(self, tag: int, deadline: float) -> None:
+        """Acknowledge every delivery up to this one."""
+        self.cast(method(self.number, 60, 80, _ACK.pack(tag, 1)), deadline=deadline)
+
     # -- publishing ---------------------------------------------------------------------------------------------------
 
     def publish(
@@ -276,7 +280,7 @@ class Channel:
         text, at = read_short(payload, 6)
         about = (_U16.unpack_from(payload, at)[0], _U16.unpack_from(payload, at + 2)[0])
         self.open = False
-        self._refusal = ChannelRefused(code, text, about, self._connection.shown)
+        self._refusal = refusal_of(code, text, about, self._connection.shown)
 
 
 def _letter(payload: bytes, at: int, header: bytes, body: bytes, consumer: str = "") -> Letter:

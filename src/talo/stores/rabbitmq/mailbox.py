@@ -18,6 +18,7 @@ from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.frames import read_properties
+from talo.stores.rabbitmq.owner import MAIL
 
 if TYPE_CHECKING:
     from talo.stores.rabbitmq.broker import RabbitBroker
@@ -62,7 +63,7 @@ class Mailbox:
         """Give an owner its mailbox."""
         name = f"talo.owner.{owner.name}"
         owner.channel.declare_queue(name, deadline, durable=False, exclusive=True, auto_delete=True)
-        owner.channel.consume(name, "mail", deadline, no_ack=True)
+        owner.channel.consume(name, MAIL, deadline, no_ack=True)
 
     def answer(self, connection: Connection, owner: Owner, letter: Letter, deadline: float) -> None:
         """Do what a letter asks, and say so."""

@@ -23,8 +23,10 @@ from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.letters import Facts, unpacked
 from talo.wire.message import Message
 
-__all__ = ["Held", "Owner"]
+__all__ = ["MAIL", "Held", "Owner"]
 
+#: The consumer of the owner's mailbox.
+MAIL = "mail"
 #: A turn of fewer is for long tasks: then nothing may wait here.
 STREAM = 8
 #: What was sent here and not fetched for so long (seconds) is somebody else's.
@@ -73,11 +75,10 @@ class Owner:
         return any(self._waiting.values())
 
     def _take_in(self, letter: Letter) -> None:
-        queue = self._consumers.get(letter.consumer)
-        if queue is None:
+        if letter.consumer == MAIL:
             self.mail.append(letter)
         else:
-            self._waiting.setdefault(queue, deque()).append(letter)
+            self._waiting.setdefault(self._consumers[letter.consumer], deque()).append(letter)
 
     def _forget_consumer(self, tag: str) -> None:
         """The server has ended a consumer: its queue is gone, or moved to another node."""
@@ -96,13 +97,18 @@ class Owner:
         if self._consumers and (wanted < STREAM or set(self._consumers.values()) - set(queues)):
             self.stop_consuming(deadline)
         self._sift(connection, deadline)
+        if self._consumers and wanted > self._prefetch:
+            self.stop_consuming(deadline)
+            self.consume(queues, 2 * wanted, deadline)
         found = self._from_here(wanted)
-        if len(found) < wanted:
-            # The answer is also the sign that what was on its way has come.
-            asked = self._from_queues(wanted - len(found), deadline)
-            found += self._from_here(wanted - len(found) - len(asked))
-            found += asked
-            if len(asked) == wanted >= STREAM and not self._consumers:
+        if not found:
+            # Where messages are sent here, an answer is the sign that what was on its way has come.
+            streaming = bool(self._consumers)
+            asked = self._from_queues(1 if streaming else wanted, deadline)
+            for queue, letter in asked if streaming else ():
+                self._waiting.setdefault(queue, deque()).append(letter)
+            found = self._from_here(wanted) if streaming else asked
+            if not streaming and len(asked) == wanted >= STREAM:
                 self.consume(queues, 2 * wanted, deadline)
         good = self._without_the_doubtful(connection, found, deadline)
         if wanted < STREAM:
@@ -190,6 +196,16 @@ class Owner:
     ) -> None:  # fmt: skip
         self._give_back(connection, [(message, facts) for _, message, facts in again], deadline)
         self.channel.ack([tag for tag, _, _ in again], deadline)
+
+    def done(self, tokens: Sequence[int], deadline: float) -> None:
+        """Acknowledge what is settled; in one piece where nothing older is left."""
+        tags = [self.held.pop(token).tag for token in tokens]
+        left = [held.tag for held in self.held.values()]
+        left += [letter.tag for waiting in self._waiting.values() for letter in waiting]
+        if left and min(left) < max(tags):
+            self.channel.ack(tags, deadline)
+        else:
+            self.channel.ack_up_to(max(tags), deadline)
 
     def _hand_out(
         self, queue: str, letter: Letter, message: Message, facts: Facts, tokens: Iterable[int]

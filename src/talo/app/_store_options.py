@@ -23,6 +23,9 @@ _RABBITMQ = frozenset({"amqp", "amqps", "pyamqp"})
 FAILING_OVER = _RABBITMQ
 #: ``result_backend="rpc://"``: the broker sends each result back to who asked.
 RPC = "rpc"
+_SQL = frozenset(
+    {"sqlite", "memory", "postgresql", "postgres", "postgresql+psycopg", "mysql", "mysql+pymysql", "mariadb"}
+)
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
 
@@ -44,6 +47,8 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool, app:
         "keyprefix": bag.get("global_keyprefix", ""),
     }
     tls = dict(_tls(conf, broker, results))
+    if scheme_of(url) in _SQL:
+        options["auto_migrate"] = conf.db_auto_migrate
     if scheme_of(url) not in _REDIS:
         if tls:
             name = "broker_use_ssl" if broker and conf.broker_use_ssl else "redis_backend_use_ssl"
@@ -65,6 +70,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool, app:
     options["timeout"] = min(each for each in answers if each)
     options["connect_timeout"] = min((each for each in waits if each), default=None)
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
+    for name in ("fanout_prefix", "fanout_patterns"):
+        if bag.get(name) is not None:
+            options[name] = bag[name]
     return {**options, **tls}
 
 

@@ -15,7 +15,8 @@ from talo.stores.base import Store
 
 __all__ = ["open_store", "scheme_of", "schemes"]
 
-_SQL = ("talo.stores.sql", "SqlStore")
+_SQL = ("talo.stores.sql", "open_sqlite")
+_POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
@@ -23,6 +24,9 @@ _RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
 _STORES = {
     "sqlite": _SQL,
     "memory": _SQL,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    "postgresql+psycopg": _POSTGRES,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -34,8 +38,6 @@ _STORES = {
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "mysql": "MySQL",
     "sqs": "Amazon SQS",
     "django": "Django's database",

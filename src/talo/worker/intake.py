@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from talo import signals, states
 from talo.errors import MalformedMessage, NotRegistered, WorkerLostError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
+from talo.execution.limits import Limits
 from talo.execution.request import Context
 from talo.execution.run import Run
 from talo.execution.settle import settlement_of_expired, settlement_of_lost, settlement_of_malformed
@@ -22,6 +23,7 @@ from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.wire.results import encode_result
 from talo.wire.serializers import get as get_codec
+from talo.worker.brakes import Brakes
 
 __all__ = ["Intake"]
 
@@ -54,6 +56,15 @@ class Intake:
         self._revoked = revoked
         self._patience = unknown_patience
         self._plans: dict[str, Plan] = {}
+        self._time_limits: Mapping[str, tuple[float | None, float | None]] = {}
+        #: What keeps tasks from starting now; None: nothing does.
+        self.brakes: Brakes | None = None
+
+    def limit(self, time_limits: Mapping[str, tuple[float | None, float | None]]) -> None:
+        """Let these limits (hard, soft; by task) hold for runs that begin from now on."""
+        self._time_limits = time_limits
+        for name in time_limits:
+            self.plan(name)
 
     def plan(self, name: str) -> Plan | None:
         """Return the compiled plan of a task, or None if no such task is registered."""
@@ -63,6 +74,8 @@ class Intake:
             if task is None:
                 return None
             plan = self._plans[name] = compile_plan(task, self._env)
+        if name in self._time_limits:
+            plan.limits = Limits(*self._time_limits[name])
         return plan
 
     def admit(self, delivery: Delivery) -> Run | Settlement:
@@ -86,6 +99,11 @@ class Intake:
                 return refusal
         if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
             return self._cancelled(delivery, call, request, "revoked")
+        if self.brakes is not None:
+            if self.brakes.revokes(call.headers):
+                return self._cancelled(delivery, call, request, "revoked")
+            if delay := self.brakes.delay(call.task):
+                return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
         if self._self_charging and delivery.deliveries:
             lost = self._lost(Run(plan, call, request, delivery))
             if lost is not None:

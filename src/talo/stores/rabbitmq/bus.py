@@ -31,6 +31,8 @@ _HERE = frozenset({"headers", "content_type", "content_encoding"})
 class RabbitBus(Bus):
     """The bus role of ``RabbitStore``."""
 
+    unheard_is_free = True
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._channel: Channel | None = None

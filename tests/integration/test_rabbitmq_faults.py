@@ -124,23 +124,26 @@ def test_a_task_that_may_run_for_longer_than_the_server_waits_is_named_at_start(
 
 
 @pytest.mark.promise("D13")
-def test_what_the_server_hands_out_again_too_early_settles_once(tmp_path: Path) -> None:
+def test_what_the_server_hands_out_again_too_early_settles_once(
+    own_rabbit: RabbitServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     # Given a server that waits for two seconds only, and a task that takes longer
-    server = RabbitServer("consumer_timeout = 2000\nchannel_tick_interval = 500")
-    try:
-        url = server.start().url_of()
-        with Worker(url, tmp_path, "-c", "2", "--time-limit", "3600") as worker, client(url) as app:
-            assert "consumer_timeout" in worker.output()
-            app.send_task("tests.apps.traced.nap", (6.0,))
+    for name, milliseconds in (("consumer_timeout", 2000), ("channel_tick_interval", 500)):
+        own_rabbit.eval(f"application:set_env(rabbit, {name}, {milliseconds}).")
+    url = own_rabbit.url_of()
+    with Worker(url, tmp_path, "-c", "2", "--time-limit", "3600") as worker, client(url) as app:
+        # Then it was named at the start
+        assert "consumer_timeout" in worker.output()
+        task_id = app.send_task("tests.apps.traced.nap", (6.0,)).id
 
-            # Then it is cut off, and ends as a dead letter after three starts instead of running for ever
-            def dead() -> None:
-                assert [each.death.reason for each in app.store.broker.dead()] == ["worker_lost"]
+        # And it is cut off, and ends once, as a dead letter, instead of starting for ever
+        def dead() -> None:
+            assert [each.death.reason for each in app.store.broker.dead()] == ["worker_lost"]
 
-            eventually(dead, timeout=60, interval=0.3)
-            _drained(app.store)
-    finally:
-        server.remove()
+        eventually(dead, timeout=60, interval=0.3)
+        assert worker.trace.count("start")[task_id] == 3
+        _drained(app.store)
 
 
 def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker: Worker) -> None:  # noqa: F811

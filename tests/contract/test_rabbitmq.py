@@ -71,7 +71,6 @@ def _fetched(store: Store, queues: Sequence[str] = ("q",), owner: str = "me") ->
     return some
 
 
-@pytest.mark.promise("B06")
 class TestRabbit(
     BrokerContract, SettlingContract, WaitingContract, DeadContract, BusContract, ProcessContract, ForkContract
 ):
@@ -266,7 +265,6 @@ class TestLeasesOfRabbit(ContractCase):
         assert other.broker.take_over("dead", "me", 10, expired=False) == []
         assert other.broker.settle([end(delivery)]) == []
 
-    @pytest.mark.promise("D02")
     def test_what_a_dead_connection_held_is_handed_out_charged_and_alone(self, place: Place, store: Store) -> None:
         # Given three deliveries of a process that dies
         store.broker.open("dead", worker="w", slots=1, lease=30)

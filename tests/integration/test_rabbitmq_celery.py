@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """Talo and the real Celery on one RabbitMQ, both ways: plain tasks, retries, delays, callbacks and chains.
 
 Celery's worker is there first and has made its classic queue; Talo uses it as it is. Results go over Redis or back to
@@ -29,12 +30,12 @@ CLASSIC = {"TALO_TASK_DEFAULT_QUEUE_TYPE": "classic"}
 
 
 @pytest.fixture(scope="module", params=["redis", "rpc"])
-def results(request: pytest.FixtureRequest, redis_server: RedisServer) -> str:  # noqa: F811
+def results(request: pytest.FixtureRequest, redis_server: RedisServer) -> str:
     return "rpc://" if request.param == "rpc" else redis_server.url_of(next(_databases))
 
 
 @pytest.fixture(scope="module")
-def url(rabbit_server: RabbitServer, results: str) -> str:  # noqa: F811, ARG001
+def url(rabbit_server: RabbitServer, results: str) -> str:
     """One virtual host for each way of results."""
     return rabbit_server.url_of(rabbit_server.new_vhost())
 
@@ -53,7 +54,7 @@ class TestFromCeleryToTalo:
             yield worker
 
     @pytest.fixture(scope="class")
-    def celery(self, url: str, results: str, worker: Worker) -> Iterator[CeleryClient]:  # noqa: ARG002
+    def celery(self, url: str, results: str, worker: Worker) -> Iterator[CeleryClient]:
         client = CeleryClient(url, results)
         try:
             yield client
@@ -99,7 +100,7 @@ class TestFromTaloToCelery:
             yield worker
 
     @pytest.fixture(scope="class")
-    def app(self, url: str, results: str, worker: CeleryWorker) -> Iterator[Talo]:  # noqa: ARG002
+    def app(self, url: str, results: str, worker: CeleryWorker) -> Iterator[Talo]:
         with Talo("client", broker=url, backend=results, set_as_current=False, task_canvas_form="celery") as app:
             define(app, "client")
             yield app

@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """What is lost when RabbitMQ, its connections or a child die: nothing that was confirmed."""
 
 from __future__ import annotations
@@ -52,13 +53,12 @@ def _unreachable(app: Talo) -> None:
 
 
 @pytest.fixture
-def worker(rabbit_url: str, tmp_path: Path) -> Iterator[Worker]:  # noqa: F811
+def worker(rabbit_url: str, tmp_path: Path) -> Iterator[Worker]:
     with Worker(rabbit_url, tmp_path, "-c", "2") as worker:
         yield worker
 
 
-@pytest.mark.promise("D03")
-def test_children_that_are_killed_lose_nothing(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+def test_children_that_are_killed_lose_nothing(rabbit_url: str, worker: Worker) -> None:
     with client(rabbit_url) as app:
         sent: set[str] = set()
         for _ in range(5):
@@ -67,15 +67,16 @@ def test_children_that_are_killed_lose_nothing(rabbit_url: str, worker: Worker) 
         _settled(worker, sent, 60)
 
 
+@pytest.mark.promise("D05")
 def test_a_poison_pill_starts_three_times_and_its_neighbours_once_or_so(
     rabbit_url: str,
-    worker: Worker,  # noqa: F811
+    worker: Worker,
 ) -> None:
     # Given a task that kills its process, among good ones
     with client(rabbit_url) as app:
-        before = _send(app, 100)
+        before = _send(app, 500)
         pill = app.send_task("tests.apps.traced.poison").id
-        after = _send(app, 100)
+        after = _send(app, 500)
         # Then the good ones end, and the pill is a dead letter after three starts
         _settled(worker, before | after, 60)
 
@@ -91,8 +92,7 @@ def test_a_poison_pill_starts_three_times_and_its_neighbours_once_or_so(
         assert worker.trace.count("start")[pill] == 3
 
 
-@pytest.mark.promise("D04")
-def test_what_may_start_once_is_recorded_as_lost(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+def test_what_may_start_once_is_recorded_as_lost(rabbit_url: str, worker: Worker) -> None:
     # Given a task that must never start twice, running
     with client(rabbit_url) as app:
         task_id = app.send_task("tests.apps.traced.once", (60.0,)).id
@@ -117,7 +117,7 @@ def test_what_may_start_once_is_recorded_as_lost(rabbit_url: str, worker: Worker
 
 def test_a_task_that_may_run_for_longer_than_the_server_waits_is_named_at_start(
     rabbit_url: str,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     with Worker(rabbit_url, tmp_path, "-c", "1", "--time-limit", "3600") as worker:
         assert "consumer_timeout" in worker.output()
@@ -125,7 +125,7 @@ def test_a_task_that_may_run_for_longer_than_the_server_waits_is_named_at_start(
 
 @pytest.mark.promise("D13")
 def test_what_the_server_hands_out_again_too_early_settles_once(
-    own_rabbit: RabbitServer,  # noqa: F811
+    own_rabbit: RabbitServer,
     tmp_path: Path,
 ) -> None:
     # Given a server that waits for two seconds only, and a task that takes longer
@@ -146,7 +146,7 @@ def test_what_the_server_hands_out_again_too_early_settles_once(
         _drained(app.store)
 
 
-def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker: Worker) -> None:  # noqa: F811
+def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker: Worker) -> None:
     with client(rabbit_url) as app:
         # Given quick tasks, so that much is fetched at a time, a long one among them
         warm = _send(app, 400)
@@ -160,7 +160,7 @@ def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker
 def test_a_server_that_goes_and_comes_back_loses_nothing_confirmed(
     kind: str,
     own_rabbit: RabbitServer,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     with Proxy("127.0.0.1", own_rabbit.port) as proxy:
         url = own_rabbit.url_of(port=proxy.port)
@@ -191,7 +191,7 @@ def test_a_server_that_goes_and_comes_back_loses_nothing_confirmed(
 
 
 @pytest.mark.soak
-def test_twenty_restarts_lose_nothing_confirmed(own_rabbit: RabbitServer, tmp_path: Path) -> None:  # noqa: F811
+def test_twenty_restarts_lose_nothing_confirmed(own_rabbit: RabbitServer, tmp_path: Path) -> None:
     url = own_rabbit.url_of()
     with Worker(url, tmp_path, "-c", "2") as worker, client(url) as app:
         sent: set[str] = set()

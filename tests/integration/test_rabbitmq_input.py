@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """What RabbitMQ refuses is said in one line, with its mend and without a password; what it declares is what Celery
 declares."""
 
@@ -43,20 +44,20 @@ def _fetch(store: Store, queue: str, owner: str = "me") -> list[str]:
     return bodies(found)
 
 
-def test_a_wrong_password_is_said(rabbit_server: RabbitServer) -> None:  # noqa: F811
+def test_a_wrong_password_is_said(rabbit_server: RabbitServer) -> None:
     store = RabbitStore(rabbit_server.url_of(password="secret"))
     with pytest.raises(AccessRefused) as caught:
         store.ping(5)
     _one_line(caught.value, "user name and password")
 
 
-def test_a_missing_virtual_host_is_said(rabbit_server: RabbitServer) -> None:  # noqa: F811
+def test_a_missing_virtual_host_is_said(rabbit_server: RabbitServer) -> None:
     with pytest.raises(AccessRefused) as caught:
         RabbitStore(rabbit_server.url_of("nowhere")).ping(5)
     _one_line(caught.value, "add_vhost")
 
 
-def test_a_missing_privilege_is_said(rabbit_server: RabbitServer) -> None:  # noqa: F811
+def test_a_missing_privilege_is_said(rabbit_server: RabbitServer) -> None:
     vhost = rabbit_server.new_vhost()
     rabbit_server.eval(
         'rabbit_auth_backend_internal:add_user(<<"poor">>, <<"secret">>, <<"t">>), '
@@ -69,7 +70,7 @@ def test_a_missing_privilege_is_said(rabbit_server: RabbitServer) -> None:  # no
     store.close()
 
 
-def test_an_exchange_with_other_arguments_is_said(rabbit_url: str) -> None:  # noqa: F811
+def test_an_exchange_with_other_arguments_is_said(rabbit_url: str) -> None:
     first = RabbitStore(rabbit_url, queues=lambda: {"q": Queue("q", Exchange("q", "topic"), "q")})
     first.broker.send([message()])
     second = RabbitStore(rabbit_url)
@@ -80,7 +81,7 @@ def test_an_exchange_with_other_arguments_is_said(rabbit_url: str) -> None:  # n
     second.close()
 
 
-def test_an_existing_classic_queue_is_used_as_it_is(rabbit_url: str) -> None:  # noqa: F811
+def test_an_existing_classic_queue_is_used_as_it_is(rabbit_url: str) -> None:
     classic, quorum = RabbitStore(rabbit_url, queue_type="classic"), RabbitStore(rabbit_url)
     classic.broker.send([message(body="1")])
     quorum.broker.send([message(body="2")])
@@ -89,8 +90,7 @@ def test_an_existing_classic_queue_is_used_as_it_is(rabbit_url: str) -> None:  #
     quorum.close()
 
 
-@pytest.mark.promise("B07")
-def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:  # noqa: F811
+def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:
     vhost = rabbit_server.new_vhost()
     store = RabbitStore(rabbit_server.url_of(vhost))
     store.broker.send([message("fresh"), message("fresh", due=time.time() + 60)])
@@ -103,7 +103,7 @@ def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:  # n
 
 def test_a_message_above_the_limit_is_refused_with_both_sizes(
     rabbit_url: str,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(broker_module, "MAX_MESSAGE", 1000)
     store = RabbitStore(rabbit_url)
@@ -115,14 +115,14 @@ def test_a_message_above_the_limit_is_refused_with_both_sizes(
     store.close()
 
 
-def test_a_message_that_no_queue_takes_is_an_error(rabbit_url: str) -> None:  # noqa: F811
+def test_a_message_that_no_queue_takes_is_an_error(rabbit_url: str) -> None:
     store = RabbitStore(rabbit_url, queues=lambda: {"q": Queue("q", Exchange("t", "topic"), "a.*")})
     with pytest.raises(StoreError, match="no queue takes"):
         store.broker.send([_through("t", "b", "q", "lost")])
     store.close()
 
 
-def test_a_queue_that_was_deleted_is_made_again(rabbit_url: str) -> None:  # noqa: F811
+def test_a_queue_that_was_deleted_is_made_again(rabbit_url: str) -> None:
     store, other = RabbitStore(rabbit_url), RabbitStore(rabbit_url)
     store.broker.send([message()])
     with other._client.using(other._client.deadline()) as connection:
@@ -133,14 +133,14 @@ def test_a_queue_that_was_deleted_is_made_again(rabbit_url: str) -> None:  # noq
     other.close()
 
 
-def test_a_delay_beyond_the_levels_is_refused(rabbit_url: str) -> None:  # noqa: F811
+def test_a_delay_beyond_the_levels_is_refused(rabbit_url: str) -> None:
     store = RabbitStore(rabbit_url)
     with pytest.raises(NotSupported, match="268435455"):
         store.broker.send([message(due=time.time() + 2**28)])
     store.close()
 
 
-def test_topic_and_fanout_reach_whoever_is_bound_once(rabbit_url: str) -> None:  # noqa: F811
+def test_topic_and_fanout_reach_whoever_is_bound_once(rabbit_url: str) -> None:
     # Given two queues of a topic exchange and a broadcast of two workers
     topic = Exchange("news", "topic")
     queues = {
@@ -170,7 +170,7 @@ def test_topic_and_fanout_reach_whoever_is_bound_once(rabbit_url: str) -> None: 
     store.close()
 
 
-def test_the_next_host_is_tried_when_one_does_not_answer(rabbit_server: RabbitServer) -> None:  # noqa: F811
+def test_the_next_host_is_tried_when_one_does_not_answer(rabbit_server: RabbitServer) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         nobody = deaf.getsockname()[1]
@@ -185,7 +185,7 @@ def test_the_next_host_is_tried_when_one_does_not_answer(rabbit_server: RabbitSe
 @pytest.mark.parametrize("mode", ["refuse", "black_hole"])
 def test_a_send_ends_in_time_when_the_broker_does_not_answer(
     rabbit_server: RabbitServer,
-    mode: str,  # noqa: F811
+    mode: str,
 ) -> None:
     with Proxy("127.0.0.1", rabbit_server.port) as proxy:
         url = rabbit_server.url_of(rabbit_server.new_vhost(), port=proxy.port)
@@ -200,7 +200,7 @@ def test_a_send_ends_in_time_when_the_broker_does_not_answer(
             eventually(lambda: app.send_task("any"), timeout=10)
 
 
-def test_groups_without_a_store_that_counts_are_refused_by_name(rabbit_url: str) -> None:  # noqa: F811
+def test_groups_without_a_store_that_counts_are_refused_by_name(rabbit_url: str) -> None:
     with Talo("client", broker=rabbit_url, backend="rpc://", set_as_current=False) as app:
         with pytest.raises(NotSupported, match="result_backend"):
             app.backend.add_parts([])

@@ -38,6 +38,12 @@ class StoreDoors:
         return self._stores.state
 
     @property
+    def results_are_answers(self) -> bool:
+        """Whether each result is sent back to who asked for it (``rpc://``), and kept nowhere."""
+        url = self._stores.app.conf.result_backend
+        return url is not None and _answers(url)
+
+    @property
     def backend(self) -> ResultBackend:
         """Where results are kept. ``NotSupported`` if results are disabled."""
         return self._stores.backend
@@ -58,6 +64,11 @@ class AppStores:
         self._broker: Store | None = None
         self._results: Store | None = None
         self._backend: ResultBackend | None = None
+
+    @property
+    def app(self) -> Any:
+        """Whose stores these are."""
+        return self._app
 
     @property
     def broker(self) -> Store:

@@ -96,7 +96,7 @@ class Workflows:
         if app.env.celery_form:
             launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
         else:
-            launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+            launches, records = compile_workflow(twin, tuple(args or ()), kwargs, answered=app.results_are_answers)
         frame = current_frame()
         inside = frame is not None and not frame.request.called_directly
         root = top.id if records and not inside else None

@@ -8,7 +8,7 @@ from talo.settings._option import Group, Option, Same, Status
 __all__ = ["GROUPS"]
 
 _URL = "name the broker by one URL: broker_url = 'redis://user:password@host:port/db'"
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _ALWAYS = "until then a worker that starts needs its broker, and one that runs connects again for ever"
 _FAILOVER = "waits for several brokers in one URL"
 

@@ -8,7 +8,7 @@ from talo.settings._option import Group, Option, Same, Status
 __all__ = ["GROUPS"]
 
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _QUEUE_TYPES = choice("classic", "quorum")
 _EXCHANGE_TYPES = maybe(STR)
 

@@ -93,6 +93,22 @@ class Intake:
         if plan is None:
             return self._unknown(delivery, call)
         request = context_of(call, message, plan, env)
+        refusal = self._barred(delivery, call, request)
+        if refusal is not None:
+            return refusal
+        run = Run(plan, call, request, delivery)
+        if self._self_charging and delivery.deliveries and (lost := self._lost(run)) is not None:
+            return lost
+        if signals.task_received.receivers:
+            signals.task_received.send(sender=plan.task, request=request)
+        if log.isEnabledFor(logging.INFO):
+            name = request.shadow or call.task
+            fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
+            log.info("Task %s[%s] received", name, call.id, extra=fields)
+        return run
+
+    def _barred(self, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+        """The end of what must not start now: too early, too late, revoked, slowed down."""
         if call.eta is not None or call.expires is not None:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
@@ -104,17 +120,7 @@ class Intake:
                 return self._cancelled(delivery, call, request, "revoked")
             if delay := self.brakes.delay(call.task):
                 return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
-        if self._self_charging and delivery.deliveries:
-            lost = self._lost(Run(plan, call, request, delivery))
-            if lost is not None:
-                return lost
-        if signals.task_received.receivers:
-            signals.task_received.send(sender=plan.task, request=request)
-        if log.isEnabledFor(logging.INFO):
-            name = request.shadow or call.task
-            fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
-            log.info("Task %s[%s] received", name, call.id, extra=fields)
-        return Run(plan, call, request, delivery)
+        return None
 
     def _lost(self, run: Run) -> Settlement | None:
         """The end of what came back from a dead process and must not start again; None if it may."""

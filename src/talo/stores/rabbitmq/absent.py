@@ -69,7 +69,7 @@ class NoResults(ResultBackend):
     def close_groups(self, group_ids: Sequence[str]) -> None:
         self.refuse("counts no chords")
 
-    def cleanup(self, limit: int) -> int:  # noqa: ARG002
+    def cleanup(self, limit: int) -> int:
         return 0
 
 

@@ -411,7 +411,7 @@ class RabbitBroker(Broker):
 
 
 def _back(settlement: Settlement, held: Held) -> _Out:
-    facts = Facts(held.facts.deliveries + settlement.charge, settlement.suspect)
+    facts = Facts(held.facts.deliveries + settlement.charge, settlement.suspect or held.facts.suspect)
     message = held.message
     if settlement.delay > 0:
         message = message.anew(message.headers, message.body, time.time() + settlement.delay)

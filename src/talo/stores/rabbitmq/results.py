@@ -1,8 +1,8 @@
 """Results sent back to who asked (``rpc://``), in Celery's form.
 
 Owns the reply queues of this process: one for each thread that sends, named like its id, read by whoever waits here.
-A result that was read is remembered here for a while and nowhere else: no other process can ask for it. Groups and chords
-need a store that keeps things (``absent``). Called by ``store`` and ``app.result``.
+A result that was read is remembered here for a while and nowhere else: no other process can ask for it. Groups and
+chords need a store that keeps things (``absent``). Called by ``store`` and ``app.result``.
 """
 
 from __future__ import annotations

@@ -89,6 +89,10 @@ class TestFromCeleryToTalo:
 
         eventually(called, timeout=20)
 
+    def test_celery_s_remote_control_reaches_talo_s_worker(self, celery: CeleryClient, worker: Worker) -> None:
+        assert celery("app.control.ping(timeout=10, limit=1)") == [{worker.node: {"ok": "pong"}}]
+        assert celery("list(app.control.inspect(timeout=10, limit=1).active_queues())") == [worker.node]
+
 
 class TestFromTaloToCelery:
     """A Talo producer, a Celery worker, Talo's ``AsyncResult``."""

@@ -41,12 +41,6 @@ raft.wal_max_size_bytes = 64000000
 """
 
 
-#: A node of RabbitMQ 3.10 that is alone and was killed sometimes waits for ever for another one to lead its quorum
-#: queues; this asks each of them to vote, as a second node would.
-_ELECT = (
-    "[catch ra:trigger_election(amqqueue:get_pid(Q)) || Q <- rabbit_amqqueue:list(), "
-    "amqqueue:get_type(Q) =:= rabbit_quorum_queue], ok."
-)
 #: Virtual hosts that are made at a time.
 _DOZEN = 12
 
@@ -84,7 +78,6 @@ class RabbitServer:
         self._group: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._mapper: subprocess.Popen[bytes] | None = None
-        self._killed = False
         self._vhosts = itertools.count(1)
         self._spare: list[str] = []
         config = self.directory / "rabbitmq.conf"
@@ -133,9 +126,6 @@ class RabbitServer:
                 raise AssertionError(self._log()) from error
 
         eventually(answers, timeout=120, interval=0.1)
-        if self._killed:
-            self._killed = False
-            self.eval(_ELECT)
         return self
 
     def _spawn(self, words: list[str]) -> subprocess.Popen[bytes]:
@@ -159,7 +149,6 @@ class RabbitServer:
 
     def kill(self) -> None:
         """End it as a power cut would. Idempotent."""
-        self._killed = self._group is not None
         self._end(signal.SIGKILL)
 
     def _end(self, number: int) -> None:
@@ -192,6 +181,12 @@ class RabbitServer:
     def restart(self) -> None:
         """Kill and start."""
         self.kill()
+        self.start()
+
+    def remember(self) -> None:
+        """Stop in good order and start: only then has RabbitMQ 3.10 written down for good which quorum queues there
+        are: it saves that every few minutes. One that is killed before loses the queue, and all that it confirmed."""
+        self.stop()
         self.start()
 
     def remove(self) -> None:

@@ -37,7 +37,7 @@ from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.dead import DEAD, DeadLetters
 from talo.stores.rabbitmq.letters import Facts, buried, packed
 from talo.stores.rabbitmq.mailbox import Mailbox
-from talo.stores.rabbitmq.owner import Held, Owner
+from talo.stores.rabbitmq.owner import Held, Owner, suspects_of
 from talo.stores.rabbitmq.topology import Topology
 from talo.wire._ids import new_id
 from talo.wire.message import Message
@@ -152,10 +152,11 @@ class RabbitBroker(Broker):
         message = out.message
         delay = 0.0 if message.due is None else message.due - time.time()
         if out.direct or not message.exchange or delay > _AT_ONCE:
-            self._topology.ensure(connection, message.queue, deadline, again=again)
+            queue = suspects_of(message.queue) if out.facts.suspect else message.queue
+            self._topology.ensure(connection, queue, deadline, again=again)
             if delay > _AT_ONCE:
-                return *self._topology.delay(connection, message.queue, delay, deadline), "direct"
-            return "", message.queue, "direct"
+                return *self._topology.delay(connection, queue, delay, deadline), "direct"
+            return "", queue, "direct"
         kind = self._topology.kind(message.queue, message.exchange)
         key = message.routing_key or message.queue
         self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
@@ -310,7 +311,7 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline()
         with self._client.using(deadline) as connection:
             if owner not in self._owners:
-                made = Owner(owner, worker, slots, connection.channel(deadline), self._give_back)
+                made = Owner(owner, worker, slots, connection.channel(deadline), self._give_back, self._topology.ready)
                 self._mailbox.open(made, deadline)
                 self._owners[owner] = made
 
@@ -388,7 +389,7 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline()
         purged = 0
         with self._client.using(deadline) as connection:
-            for name in queues:
+            for name in (each for queue in queues for each in (queue, suspects_of(queue))):
                 if self._topology.ready(connection, name, deadline) is not None:
                     purged += self._client.publisher(connection, deadline).purge(name, deadline)
         return purged

@@ -5,7 +5,7 @@ Owns the two ways of fetching. Asking (``basic.get``) is exact: nothing waits he
 work. What was sent and not fetched for a while is given back (``tidy``), by the client's keeper if need be.
 
 What comes back after a connection has died is marked by the server as redelivered, and nobody knows whether it had
-begun. It is sent once more with one charge and marked suspect, and a suspect is handed out alone. See
+begun. It is sent once more with one charge to a queue for suspects, and a suspect is handed out alone. See
 ``docs/internals/rabbitmq.md``. Used under the client's lock. Called by ``broker``.
 """
 
@@ -23,7 +23,7 @@ from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.letters import Facts, unpacked
 from talo.wire.message import Message
 
-__all__ = ["MAIL", "Held", "Owner"]
+__all__ = ["MAIL", "Held", "Owner", "suspects_of"]
 
 #: The consumer of the owner's mailbox.
 MAIL = "mail"
@@ -34,8 +34,18 @@ _PATIENCE = 0.3
 #: RabbitMQ's own bound of a prefetch is 65535; ours is two turns.
 _MOST = 512
 
+#: Seconds between two looks for suspects that others left.
+_LOOK_EVERY = 1.0
+
+#: The number of ready messages of a queue; None if there is no such queue.
+Count = Callable[[Connection, str, float], int | None]
 #: Sends messages back to their queues, confirmed: (message, its facts) each.
 GiveBack = Callable[[Connection, Sequence[tuple[Message, Facts]], float], None]
+
+
+def suspects_of(queue: str) -> str:
+    """The queue in which the suspects of a queue wait."""
+    return f"talo.suspect.{queue}"
 
 
 class Held(NamedTuple):
@@ -49,7 +59,9 @@ class Held(NamedTuple):
 class Owner:
     """One lease holder on one connection; it ends with it."""
 
-    def __init__(self, name: str, worker: str, slots: int, channel: Channel, give_back: GiveBack) -> None:
+    def __init__(
+        self, name: str, worker: str, slots: int, channel: Channel, give_back: GiveBack, count: Count
+    ) -> None:  # fmt: skip
         self.name = name
         self.worker = worker
         self.slots = slots
@@ -59,19 +71,25 @@ class Owner:
         self.held: dict[int, Held] = {}
         self.mail: deque[Letter] = deque()
         self._give_back = give_back
+        self._count = count
         self._waiting: dict[str, deque[Letter]] = {}
         self._consumers: dict[str, str] = {}
         self._prefetch = 0
         self._last_limit = 1
-        #: A suspect was about: one at a time until none is.
-        self._careful = False
+        #: Suspects may wait: look at once. Otherwise when it is time (monotonic).
+        self._doubt = False
+        self._next_look = 0.0
         self._serial = itertools.count(1)
         self._order: list[str] = []
         self._used = monotonic()
 
     @property
     def ready(self) -> bool:
-        """Whether something was sent here that nobody has fetched."""
+        """Whether the next turn may bring something."""
+        return self._doubt or self._stocked
+
+    @property
+    def _stocked(self) -> bool:
         return any(self._waiting.values())
 
     def _take_in(self, letter: Letter) -> None:
@@ -92,8 +110,10 @@ class Owner:
         """Hand out up to ``limit``: what was sent here, else what the queues have."""
         self._used = monotonic()
         self._last_limit = limit
-        wanted = 1 if self._careful else limit
+        wanted = limit
         self._turn_order(queues)
+        if suspect := self._suspect(connection, tokens, deadline):
+            return [suspect]
         if self._consumers and (wanted < STREAM or set(self._consumers.values()) - set(queues)):
             self.stop_consuming(deadline)
         self._sift(connection, deadline)
@@ -153,10 +173,28 @@ class Owner:
         self._order = [name for name in self._order if name not in served] + served
         return found
 
+    def _suspect(self, connection: Connection, tokens: Iterable[int], deadline: float) -> Delivery | None:
+        """One that came back from a dead connection, to be run alone. They stand in queues of their own and are only
+        ever asked for: what comes back from there was held by a process that died over it, and is charged."""
+        if not self._doubt and monotonic() < self._next_look:
+            return None
+        self._doubt, self._next_look = False, monotonic() + _LOOK_EVERY
+        for queue in self._order:
+            name = suspects_of(queue)
+            while self._count(connection, name, deadline):
+                for letter in self.channel.get(name, 1, deadline):
+                    message, facts = unpacked(letter, queue)
+                    if not letter.redelivered:
+                        self._doubt = True
+                        return self._hand_out(queue, letter, message, facts, tokens)
+                    again = (letter.tag, message, Facts(facts.deliveries + 1, True))
+                    self._send_again(connection, [again], deadline)
+        return None
+
     def _without_the_doubtful(
         self, connection: Connection, found: Sequence[tuple[str, Letter]], deadline: float
     ) -> list[tuple[str, Letter, Message, Facts]]:
-        """Send what came back from a dead connection once more; hand a suspect out alone."""
+        """Send what came back from a dead connection, or from a consumer that ended, to the suspects."""
         again: list[tuple[int, Message, Facts]] = []
         good: list[tuple[str, Letter, Message, Facts]] = []
         for queue, letter in found:
@@ -165,17 +203,9 @@ class Owner:
                 again.append((letter.tag, message, Facts(facts.deliveries + 1, True)))
             else:
                 good.append((queue, letter, message, facts))
-        suspects = [each for each in good if each[3].suspect]
-        if suspects:
-            alone = suspects[0]
-            again += [(each[1].tag, each[2], each[3]) for each in good if each is not alone]
-            good = [alone]
-            self.stop_consuming(deadline)
         if again:
+            self._doubt = True
             self._send_again(connection, again, deadline)
-        self._careful = bool(suspects or (again and not good))
-        if suspects:
-            self._return_rest(connection, deadline)
         return good
 
     def _sift(self, connection: Connection, deadline: float) -> None:
@@ -189,6 +219,7 @@ class Owner:
                         again.append((letter.tag, message, Facts(facts.deliveries + 1, True)))
                 self._waiting[queue] = deque(letter for letter in waiting if not letter.redelivered)
         if again:
+            self._doubt = True
             self._send_again(connection, again, deadline)
 
     def _send_again(
@@ -221,7 +252,7 @@ class Owner:
         self._used = monotonic()
         if set(self._consumers.values()) != set(queues):
             self.stop_consuming(deadline)
-            few = self._careful or self._last_limit < STREAM
+            few = self._last_limit < STREAM
             self.consume(queues, 1 if few else 2 * self._last_limit, deadline)
 
     def consume(self, queues: Sequence[str], prefetch: int, deadline: float) -> None:
@@ -246,12 +277,12 @@ class Owner:
 
     def tidy(self, connection: Connection, deadline: float) -> None:
         """Give back what was sent here and is not fetched, because a long task runs or nothing is fetched now."""
-        if self.ready and monotonic() - self._used > _PATIENCE:
+        if self._stocked and monotonic() - self._used > _PATIENCE:
             self.stop_consuming(deadline)
             self._return_rest(connection, deadline)
 
     def _return_rest(self, connection: Connection, deadline: float) -> None:
-        if not self.ready:
+        if not self._stocked:
             return
         self._sift(connection, deadline)
         again = [

@@ -20,6 +20,8 @@ from talo.wire.queues import Exchange, Queue
 
 __all__ = ["MAX_DELAY", "Topology"]
 
+#: How the names of Talo's own queues begin.
+OWN = "talo."
 _LEVELS = 28
 #: Seconds.
 MAX_DELAY = 2**_LEVELS - 1
@@ -49,6 +51,9 @@ class Topology:
         queues = self._queues()
         # Asking for a missing one would add it to the application's.
         found = queues.get(name)
+        if name.startswith(OWN):
+            # Reached over the default exchange only.
+            return Queue(name)
         return found if found is not None else Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
 
     def names(self) -> set[str]:
@@ -70,7 +75,8 @@ class Topology:
         if exchange and exchange != spec.exchange.name:
             self._bind(connection, name, Exchange(exchange), key, deadline)
         self._declared.add(known)
-        self.known.add(name)
+        if not name.startswith(OWN):
+            self.known.add(name)
 
     def kind(self, name: str, exchange: str) -> str:
         """The type of the exchange through which a message for this queue goes."""

@@ -16,7 +16,7 @@ import pytest
 from talo.errors import LeaseLost, NotSupported
 from talo.stores.base import Delivery, Settlement, Store, Turn, Verdict
 from talo.stores.rabbitmq import RabbitStore
-from talo.stores.sql import SqlStore
+from talo.stores.url import open_store
 from talo.testing.contract import (
     BrokerContract,
     BusContract,
@@ -45,7 +45,7 @@ class RabbitPlace:
 
     def open(self, **options: Any) -> RabbitStore:
         options.pop("priority_order", None)
-        store, results = RabbitStore(self.url, **{**self.options, **options}), SqlStore(self.results)
+        store, results = RabbitStore(self.url, **{**self.options, **options}), open_store(self.results)
         split, settle, turn = split_of(store, results), store.broker.settle, store.broker.turn
 
         def apart(settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:

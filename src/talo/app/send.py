@@ -43,6 +43,7 @@ from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
+from talo.wire.sent import SENT
 
 __all__ = ["Prepared", "SendOptions", "Sender"]
 
@@ -150,6 +151,9 @@ class Sender:
                 fields[key] = saferepr(value, maxlevels=repr_levels(conf))
         compression = options.get("compression") or conf.task_compression
         codec = serializers.get(options.get("serializer") or conf.task_serializer)
+        headers = options.get("headers")
+        if conf.task_protocol == 2:
+            headers = {SENT: now, **(headers or NOTHING)}
         messages = [
             make_message(
                 name,
@@ -169,7 +173,7 @@ class Sender:
                 codec=codec,
                 compression=compression,
                 task_protocol=conf.task_protocol,
-                headers=options.get("headers"),
+                headers=headers,
                 embed=embed,
                 **fields,
             )
@@ -265,10 +269,15 @@ class Sender:
             for prepared in sent:
                 _signal_sent(prepared)
 
-    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> None:
         """Give the messages to the first outlet that takes them, else to the broker."""
-        for outlet in reversed(self._app.outlets):
-            if outlet.take(messages, partial(self._put, messages, options)):
+        self._pass_on(len(self._app.outlets), messages, options)
+
+    def _pass_on(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> None:
+        """The same for the outlets below this place in the list: those above it have let the messages go."""
+        outlets = self._app.outlets
+        for place in range(min(above, len(outlets)) - 1, -1, -1):
+            if outlets[place].take(messages, partial(self._pass_on, place, messages, options)):
                 return
         self._put(messages, options)
 

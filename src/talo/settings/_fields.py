@@ -214,11 +214,19 @@ class Fields:
     control_exchange: str
     control_queue_durable: bool
     control_queue_exclusive: bool
+    history: str
+    history_success_rate: float
+    history_expires: float
+    history_failure_expires: float
+    history_max_runs: int | None
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None
     security_cert_store: str | None
     security_digest: str
+    django_on_commit: bool | Sequence[str]
+    outbox: bool
+    outbox_lease: float
     mongodb_backend_settings: Any
     cassandra_servers: Any
     cassandra_secure_bundle_path: Any

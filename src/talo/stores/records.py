@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from talo.stores.history import RunRecord
 from talo.wire.message import Message
 
 __all__ = [
@@ -144,8 +145,9 @@ class Settlement(msgspec.Struct, kw_only=True):
     follow: Sequence[Message] = ()
     #: The place of this end in a group that something waits for.
     part: GroupPart | None = None
-    #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
-    #: else it is closed and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
+    #: What ends with this and ends once: the group whose continuation this is, or a step of a chain, which nobody has
+    #: opened. If it has been closed before, nothing but the end of the lease is applied; else it is closed, which is
+    #: remembered for an hour, and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
     closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0
@@ -155,6 +157,8 @@ class Settlement(msgspec.Struct, kw_only=True):
     suspect: bool = False
     #: DEAD: why.
     death: Death | None = None
+    #: For counters and history: the attempt that ends here.
+    run: RunRecord | None = None
 
 
 class Turn(msgspec.Struct):
@@ -190,6 +194,9 @@ class QueueStats(msgspec.Struct, kw_only=True):
     ready: int
     delayed: int
     leased: int
+    #: Seconds for which the ready message that has waited longest could have been fetched; None: nothing is ready, or
+    #: the store or the message does not say.
+    oldest: float | None = None
 
 
 class Post(msgspec.Struct, kw_only=True):
@@ -241,6 +248,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     transactions: bool = False
     #: It keeps schedules: a tick is claimed in the same step that sends the task.
     schedules: bool = False
+    #: It keeps counters and history.
+    history: bool = False
+    #: It can list what waits (``Broker.peek``).
+    peek: bool = False
     #: It keeps locks and marks, which expire. One that does not needs a store beside it that does.
     locks: bool = True
     #: It keeps results that any process may read.

@@ -16,8 +16,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
+from talo.execution.settle import INTERNAL
+from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
 from talo.worker.remote import Remote
@@ -39,8 +42,6 @@ TICK = 0.1
 IDLE_TICK = 0.4
 #: A task that has run for so long holds up what was fetched behind it.
 LONG = 0.15
-#: Seconds between two looks for expired results, locks and dead letters.
-CLEANUP_EVERY = 60.0
 #: Seconds that the pass of a beat may take at the end; what it has claimed is sent in any case.
 BEAT_GRACE = 2.0
 
@@ -76,7 +77,6 @@ class Agent:
         #: Nobody is judged dead before (monotonic).
         self._unsure_until = 0.0
         self._last_look = time.time()
-        self._next_cleanup = time.monotonic() + CLEANUP_EVERY
 
     def run(self) -> int:
         """Live until told to stop, or until the supervisor and all its children are gone."""
@@ -89,6 +89,7 @@ class Agent:
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
         self._undertaker = Undertaker(self._app, self._options, self._owner)
+        self._janitor = Janitor(self._app, self._owner)
         self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
         self._watchdog = Watchdog(
             self._broker, self._options, self._shares, lambda: self._remote.node.standing.open_queues
@@ -101,6 +102,9 @@ class Agent:
             thread.start()
         self._remote.start()
         beat = self._beat()
+        services = [make() for make in self._app.services]
+        for service in services:
+            service.start()
         while not (self._stopping and not self._deaths):
             busy = self._stopping or self._orphaned or any(share.board.running() for share in self._shares)
             select.select(
@@ -115,9 +119,13 @@ class Agent:
                 break
         self._ended.set()
         self._remote.stop()
+        for service in services:
+            service.stop()
         if beat is not None:
             beat.stop()
             beat.join(BEAT_GRACE)
+        for service in services:
+            service.join(BEAT_GRACE)
         self._try(lambda: self._broker.close_owner(self._owner))
         self._app.close_stores()
         return 0
@@ -177,10 +185,7 @@ class Agent:
             self._undertaker.reap(spare={share.board.owner for share in self._shares})
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
-        if now >= self._next_cleanup:
-            self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
-            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
-                store.results.cleanup(1000)
+        self._janitor.sweep(now)
 
     def _be_unsure(self) -> None:
         """While the store was away nobody could renew: whoever lives does so within one operation's time and its
@@ -254,7 +259,11 @@ class Agent:
             running = {entry.token for entry in share.board.running()}
             if not running:
                 continue
-            held = [(d.lease.token, d.message) for d in self._broker.held(share.board.owner) if d.message is not None]
+            held = [
+                (d.lease.token, d.message)
+                for d in self._broker.held(share.board.owner)
+                if d.message is not None and d.message.task not in INTERNAL
+            ]
             names = {
                 token: {name for name in (message.id, message.headers.get("root_id")) if isinstance(name, str)}
                 for token, message in held
@@ -297,12 +306,13 @@ class Agent:
             return
         while not self._ended.is_set():
             try:
-                with state.bus.subscribe(["talo.revoked"]) as ear:
+                with state.bus.subscribe([QUESTION]) as ear:
                     # What was revoked or paused while nobody listened counts too.
                     self._look_again()
                     while not self._ended.is_set():
-                        if ear.get(5.0) is not None:
+                        if (heard := ear.get(5.0)) is not None:
                             self._look_again()
+                            answer(state, heard[1], [share.board.owner for share in self._shares if share.board.owner])
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
 

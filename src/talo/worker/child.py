@@ -24,7 +24,7 @@ from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
 from talo.worker.brakes import brakes_of
 from talo.worker.bulletin import Standing
-from talo.worker.intake import Intake
+from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.marks import with_marks
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
@@ -87,7 +87,7 @@ class Child:
         store = app.store
         self.settler = Settler(
             store,
-            split_of(store, app.result_store),
+            split_of(store, app.result_store, app.state_store),
             self._share.ring,
             hostname=options.hostname,
             role=f"child-{self._share.number}",
@@ -102,8 +102,8 @@ class Child:
             app.env,
             self._is_revoked,
             options.unknown_patience,
-            self_charging=not store.features.hands_over,
-            max_deliveries=options.max_deliveries,
+            first=self._is_first,
+            max_charges=None if store.features.hands_over else options.max_deliveries or 0,
         )
         app.clock.share(self._share.common.clock)
         self._events = TaskEvents(app, options.hostname)
@@ -351,11 +351,18 @@ class Child:
         if epoch != self._revocations:
             try:
                 self._revoked = self._locks.all_marked("revoked")
+                # What else is marked came with the bulletin before the number changed.
+                self._read_bulletin()
                 self._revocations = epoch
             except OperationalError:
                 # The next task asks again; the settlement of this one has to wait for the store anyway.
                 return task_id in self._revoked
         return task_id in self._revoked
+
+    def _is_first(self, task_id: str, copy: str) -> bool:
+        """Whether this copy of a task is the first to come to a worker, or has come before. Where no store keeps locks
+        every copy is."""
+        return self._locks is None or self._locks.acquire(f"copy:{task_id}", copy, COPY_TTL)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 

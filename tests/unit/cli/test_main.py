@@ -35,7 +35,7 @@ def test_a_worker_imports_neither_rich_nor_other_commands(project: Project) -> N
     # Given
     script = (
         "import sys; from talo.cli.main import run; code = run(['worker', '--help']);"
-        "others = {'rich', 'talo.cli.call', 'talo.cli.dead', 'talo.cli.check', 'talo.control'};"
+        "others = {'rich', 'talo.cli.call', 'talo.cli.dead', 'talo.cli.check', 'talo.control.dead'};"
         "print(code, sorted(others & set(sys.modules)))"
     )
     # When
@@ -96,8 +96,8 @@ def test_the_broker_option_wins_over_everything(project: Project) -> None:
     project.with_app("call", f"{project.name}.add", "-a", "[1, 2]")
     told = project.talo("-b", other, "queues")
     # Then
-    assert told.rows == [["celery", "0", "0", "0"]]
-    assert project.talo("queues").rows == [["celery", "1", "0", "0"]]
+    assert [row[:4] for row in told.rows] == [["celery", "0", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "1", "0", "0"]]
 
 
 def origin_of_broker(project: Project) -> str:

@@ -171,7 +171,7 @@ def test_purge_empties_the_queues_that_are_consumed_first(project: Project) -> N
         worker.says(" ready.")
         worker.says("purge: Erased 2 messages from the queue.")
     # Then
-    assert project.talo("queues").rows == [["celery", "0", "0", "0"], ["other", "1", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "0", "0", "0"], ["other", "1", "0", "0"]]
     assert "succeeded" not in worker.everything()
 
 
@@ -186,7 +186,6 @@ def test_the_log_file_takes_the_lines_and_modules_to_include_their_tasks(project
         # Then
         assert f"  . {project.name}_more.extra\n" in worker.out.read_text()
         assert ".> task events: ON\n" in worker.out.read_text()
-        assert "Note: worker_send_task_events has no effect yet" in worker.err.read_text()
     assert " ready." not in worker.err.read_text()
 
 

@@ -1,4 +1,5 @@
--- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua, _groups.lua
+-- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua, _groups.lua,
+-- _history.lua
 --
 -- ARGV
 --   1 key prefix          2 owner             3 '1': the owner must be open, else nothing is done
@@ -7,13 +8,14 @@
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
---       to send, number of parts (0 or 1), group that it closes ('' none)
+--       to send, number of parts (0 or 1), group or step that it closes ('' none)
 --     per part:    group, member, index, payload, how many more members it adds, and for a chord that
 --                  Celery sent (then group is its key): list, raw, milliseconds to keep; else three times ''
 --     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
 --     per message: list, raw, due ('' at once)
 --     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
 --     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
+--   then, if there is anything to count: how many runs a chunk of history takes, the sums (see count_all in _history.lua), and per run to be kept: the position of its settlement, and what keep_run takes
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
@@ -36,6 +38,8 @@ end
 local leases = leases_of(owner)
 local at = 7
 local refused = {}
+-- Positions of which nothing but the end of the lease was applied, if that.
+local nothing = {}
 
 -- plain settlements
 local plain = tonumber(ARGV[6])
@@ -92,9 +96,11 @@ for i = 1, tonumber(ARGV[7]) do
   local value = verdict ~= '0' and call('HGET', key, token)
   local found = call('HDEL', key, token) == 1
   if found and closes ~= '' and not close(closes) then
-    -- The continuation of a group was there twice, and the other one has run: this one was nothing.
+    -- The continuation of a group, or the step of a chain, was there twice, and the other one has run: this one was
+    -- nothing.
     at = at + 4 * results + 3 * sends
-    found, verdict = false, '0'
+    found = false
+    nothing[#nothing + 1] = plain + i
   elseif found then
     if part == 1 then
       local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5], false,
@@ -134,6 +140,23 @@ if #back > 0 then
   for _, item in ipairs(back) do
     local list, raw = opened(item[2])
     again(list, raw, ARGV[item[3] + 1], ARGV[item[3] + 2], ARGV[item[3] + 3])
+  end
+end
+
+-- counters and history
+if #ARGV > at then
+  for _, position in ipairs(refused) do
+    nothing[#nothing + 1] = position
+  end
+  local unkept = {}
+  for _, position in ipairs(nothing) do
+    unkept[position] = true
+  end
+  local size = tonumber(ARGV[at + 1])
+  for kept = count_all(at + 1, nothing) + 1, #ARGV, 13 do
+    if not unkept[tonumber(ARGV[kept])] then
+      keep_run(kept, size)
+    end
   end
 end
 

@@ -262,6 +262,9 @@ class RabbitBroker(Broker):
                 graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
         if outs:
             self._put(connection, outs, deadline)
+            if any(out.facts.suspect for out in outs):
+                for owner in self._owners.values():
+                    owner.look_for_suspects()
         if graves:
             self._dead.ensure(connection, deadline)
             publisher = self._client.publisher(connection, deadline)

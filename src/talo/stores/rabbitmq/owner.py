@@ -173,6 +173,10 @@ class Owner:
         self._order = [name for name in self._order if name not in served] + served
         return found
 
+    def look_for_suspects(self) -> None:
+        """One was sent from here."""
+        self._doubt = True
+
     def _suspect(self, connection: Connection, tokens: Iterable[int], deadline: float) -> Delivery | None:
         """One that came back from a dead connection, to be run alone. They stand in queues of their own and are only
         ever asked for: what comes back from there was held by a process that died over it, and is charged."""

@@ -208,14 +208,21 @@ class RabbitBroker(Broker):
         self._answer_mail(connection, deadline)
         if not limit:
             return []
-        for queue in queues:
-            self._topology.ensure(connection, queue, deadline)
+        self._ensure(connection, queues, deadline)
         try:
             return own.fetch(connection, queues, limit, self._tokens, deadline)
         except ChannelRefused:
             # The channel is gone, and with it what this owner held.
             self._owners.pop(own.name, None)
             raise
+
+    def _ensure(self, connection: Connection, queues: Sequence[str], deadline: float) -> None:
+        """Let the queues be there, with those of their suspects: what is made in the middle of a trouble may be what
+        the server forgets by it."""
+        for queue in queues:
+            self._topology.ensure(connection, queue, deadline)
+            if self._topology.lasts(queue):
+                self._topology.ensure(connection, suspects_of(queue), deadline)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -291,8 +298,7 @@ class RabbitBroker(Broker):
             owner = self._owners.get(getattr(self._local, "owner", self._latest))
             if owner is None or not owner.channel.open:
                 return True  # The next turn says what has become of it.
-            for queue in queues:
-                self._topology.ensure(connection, queue, deadline)
+            self._ensure(connection, queues, deadline)
             owner.listen(queues, deadline)
             connection.take_in()
             return owner.ready

@@ -56,6 +56,11 @@ class Topology:
             return Queue(name)
         return found if found is not None else Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
 
+    def lasts(self, name: str) -> bool:
+        """Whether a queue outlives its connections."""
+        spec = self.queue(name)
+        return spec.durable and not spec.exclusive and not spec.auto_delete
+
     def names(self) -> set[str]:
         """The queues that the application has and those that were declared here."""
         return {queue.name for queue in self._queues().values()} | self.known
@@ -176,8 +181,11 @@ class Topology:
         ):
             if value is not None:
                 arguments.setdefault(name, value)
-        lasting = spec.durable and not spec.exclusive and not spec.auto_delete
-        if self._queue_type == "quorum" and lasting and not {"x-queue-type", "x-max-priority"} & arguments.keys():
+        if (
+            self._queue_type == "quorum"
+            and self.lasts(spec.name)
+            and not {"x-queue-type", "x-max-priority"} & arguments.keys()
+        ):
             arguments["x-queue-type"] = "quorum"
         return arguments
 

@@ -17,6 +17,7 @@ __all__ = ["open_store", "scheme_of", "schemes"]
 
 _SQL = ("talo.stores.sql", "open_sqlite")
 _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
+_MYSQL = ("talo.stores.sql.mysql", "open_mysql")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
@@ -27,6 +28,9 @@ _STORES = {
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
     "postgresql+psycopg": _POSTGRES,
+    "mysql": _MYSQL,
+    "mysql+pymysql": _MYSQL,
+    "mariadb": _MYSQL,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -38,7 +42,6 @@ _STORES = {
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
-    "mysql": "MySQL",
     "sqs": "Amazon SQS",
     "django": "Django's database",
 }

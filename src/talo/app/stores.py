@@ -8,10 +8,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from talo.app._store_options import store_options
+from talo.app._store_options import RPC, store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
-from talo.stores.url import alternatives, open_store, takes_side
+from talo.stores.url import alternatives, open_store, scheme_of, takes_side
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -36,6 +36,12 @@ class StoreDoors:
     def state_store(self) -> Store | None:
         """The store of what all processes share: locks, revoked ids, schedules; None if no store here keeps any."""
         return self._stores.state
+
+    @property
+    def results_are_answers(self) -> bool:
+        """Whether each result is sent back to who asked for it (``rpc://``), and kept nowhere."""
+        url = self._stores.app.conf.result_backend
+        return url is not None and _answers(url)
 
     @property
     def backend(self) -> ResultBackend:
@@ -64,6 +70,11 @@ class AppStores:
         self._backend: ResultBackend | None = None
 
     @property
+    def app(self) -> Any:
+        """Whose stores these are."""
+        return self._app
+
+    @property
     def broker(self) -> Store:
         """The store that messages go to."""
         if self._broker is None:
@@ -83,7 +94,7 @@ class AppStores:
             url = self._app.conf.result_backend
             if _disabled(url):
                 return None
-            if url is None or self._shared():
+            if url is None or _answers(url) or self._shared():
                 # A broker that keeps messages only keeps none.
                 return self.broker if self.broker.features.results else None
             self._results = self._open(url, broker=False, results=True)
@@ -111,6 +122,8 @@ class AppStores:
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
         conf = self._app.conf
+        if conf.result_backend is not None and _answers(conf.result_backend):
+            return True
         if conf.result_backend not in (None, conf.broker_url):
             return False
         prefix = (conf.broker_transport_options or {}).get("global_keyprefix")
@@ -123,7 +136,7 @@ class AppStores:
             if store is None:
                 if broker and takes_side(url):
                     more = {"side": self._side()}
-                options = more | store_options(self._app.conf, url, broker=broker, results=results)
+                options = more | store_options(self._app.conf, url, broker=broker, results=results, app=self._app)
                 store = self._opened[url, broker] = open_store(url, **options)
             return store
 
@@ -154,3 +167,8 @@ class AppStores:
 
 def _disabled(url: str | None) -> bool:
     return url is not None and (not url or url.partition("://")[0] == "disabled")
+
+
+def _answers(url: str) -> bool:
+    """Whether results are sent back to who asked, by the broker."""
+    return scheme_of(url) == RPC

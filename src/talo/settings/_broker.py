@@ -8,7 +8,7 @@ from talo.settings._option import Group, Option, Same, Status
 __all__ = ["GROUPS"]
 
 _URL = "name the broker by one URL: broker_url = 'redis://user:password@host:port/db'"
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _ALWAYS = "until then a worker that starts needs its broker, and one that runs connects again for ever"
 
 _BROKER = (
@@ -47,8 +47,6 @@ _BROKER = (
         120,
         ("BROKER_HEARTBEAT",),
         "Seconds between heartbeats on an AMQP connection; None or 0: none.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_heartbeat_checkrate",
@@ -142,8 +140,6 @@ _BROKER = (
         "quorum",
         ("BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE",),
         "The type of RabbitMQ queues in which delayed tasks wait.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_transport_options",

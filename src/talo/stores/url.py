@@ -20,6 +20,7 @@ _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _MYSQL = ("talo.stores.sql.mysql", "open_mysql")
 _REDIS = ("talo.stores.redis", "RedisStore")
 _SQS = ("talo.stores.sqs", "SqsStore")
+_RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
 
 _STORES = {
     "sqlite": _SQL,
@@ -42,18 +43,18 @@ _STORES = {
     "valkey+cluster": _REDIS,
     "valkeys+cluster": _REDIS,
     "sqs": _SQS,
+    "amqp": _RABBITMQ,
+    "amqps": _RABBITMQ,
+    "pyamqp": _RABBITMQ,
 }
 
 #: Stores that understand several URLs joined by ``;``; of others the first one counts.
-_SEVERAL = frozenset({_REDIS})
+_SEVERAL = frozenset({_REDIS, _RABBITMQ})
 #: Stores that are given another one, ``side``, for what they cannot keep themselves.
 _SIDED = frozenset({_SQS})
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
-    "amqp": "RabbitMQ",
-    "amqps": "RabbitMQ",
-    "pyamqp": "RabbitMQ",
     "django": "Django's database",
 }
 

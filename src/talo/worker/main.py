@@ -18,6 +18,7 @@ from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.logs import set_up_logging
 from talo.worker.options import HEARTBEAT, POOLS, WorkerOptions
+from talo.worker.rules import user_tasks
 from talo.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -180,6 +181,19 @@ def _memory(limit: int | None) -> int | None:
     return limit
 
 
+def _warn_of_long_tasks(app: Talo, options: WorkerOptions) -> None:
+    """Name the tasks that may run for longer than the broker lets anybody hold them: it would hand them out again."""
+    hold = app.store.features.max_hold
+    for task in user_tasks(app):
+        limit = task.time_limit or options.time_limit
+        if limit and limit > hold:
+            log.warning(
+                "Task %s may run for %g s, but %s takes back what is held for over %g s: raise its consumer_timeout",
+                task.name, limit, app.store.features.name, hold,
+                extra={"action": "long_task", "task_name": task.name},
+            )  # fmt: skip
+
+
 def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     """Run a worker until it is told to stop; return its exit code."""
     level = arguments.get("loglevel", logging.WARNING)
@@ -200,6 +214,7 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     _refuse_what_has_no_place(app)
     app.store.ping(app.conf.store_timeout)
     _name_concerns(app)
+    _warn_of_long_tasks(app, options)
     app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes

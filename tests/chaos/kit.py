@@ -27,6 +27,7 @@ __all__ = [
     "Fleet",
     "Judge",
     "Storm",
+    "any_process",
     "call",
     "check",
     "for_seconds",
@@ -134,6 +135,22 @@ class Storm:
             strike(self.random)
             strikes += 1
         return strikes
+
+
+def any_process(app: Talo, fleet: Fleet) -> Callable[[random.Random], None]:
+    """What kills any process of the last worker; a supervisor is replaced."""
+
+    def strike(rng: random.Random) -> None:
+        parts = roles(app, fleet.last)
+        whom = rng.choice(["child", "child", "agent", "supervisor"])
+        if whom == "supervisor":
+            fleet.last.signal(signal.SIGKILL)
+            fleet.last.wait()
+            fleet.start()
+        elif parts[whom]:
+            kill(rng.choice(parts[whom]))
+
+    return strike
 
 
 class Judge:

@@ -71,6 +71,6 @@ class AppEnv:
         )
         store = self._app.result_store
         if store is not None:
-            store.results.store(
-                [ResultMeta(task_id=task_id, status=state, payload=payload, expires=self.result_expires)]
-            )
+            meta = ResultMeta(task_id=task_id, status=state, payload=payload, expires=self.result_expires)
+            meta.reply_to = request.reply_to
+            store.results.store([meta])

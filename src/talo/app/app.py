@@ -30,6 +30,7 @@ from talo.app.remote import RemoteDoors
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
 from talo.app.send import Sender
+from talo.app.services import Service
 from talo.app.stores import AppStores, StoreDoors
 from talo.app.task import Task
 from talo.app.transactions import TransactionDoors
@@ -111,10 +112,13 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         self._stores = AppStores(self)
         #: Asked before the broker, the last one first.
         self.outlets: list[Outlet] = []
+        #: Makers of what each worker's agent runs for this app beside its own work.
+        self.services: list[Callable[[], Service]] = []
         self._sender = Sender(self)
         current.register_app(self)
         if set_as_current:
             self.set_current()
+        _discover.adopt_by_framework(self)
         self.on_init()
 
     @staticmethod

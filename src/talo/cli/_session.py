@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from talo.app.app import Talo
+from talo.cli._django import django_app
 from talo.cli._errors import Refused
 from talo.cli._find import find_app
 
@@ -52,9 +53,11 @@ class Session:
         ``required``."""
         if self.loader and self.loader not in _LOADERS:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
-        if self.app is None and required:
+        app = self._named(self.app) if self.app is not None else django_app()
+        if app is None and required:
             raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
-        app = self._named(self.app) if self.app is not None else Talo("default")
+        if app is None:
+            app = Talo("default")
         if self.config:
             self._use_config(app, self.config)
         settings = [

@@ -8,7 +8,7 @@ from talo.settings._option import Group, Option, Same, Status
 __all__ = ["GROUPS"]
 
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _QUEUE_TYPES = choice("classic", "quorum")
 _EXCHANGE_TYPES = maybe(STR)
 
@@ -259,8 +259,6 @@ _ROUTING = (
         None,
         ("CELERY_QUEUE_MAX_PRIORITY",),
         "The highest priority of queues that are created (x-max-priority).",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "task_default_priority",
@@ -323,9 +321,7 @@ _ROUTING = (
         _QUEUE_TYPES,
         "quorum",
         ("CELERY_DEFAULT_QUEUE_TYPE",),
-        "The type of the default queue on RabbitMQ.",
-        Status.COMING,
-        _RABBITMQ,
+        "The type of queues that Talo makes on RabbitMQ; one that exists is used as it is.",
         celery_default="classic",
     ),
     Option(

@@ -24,7 +24,7 @@ from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
 from talo.worker.brakes import brakes_of
 from talo.worker.bulletin import Standing
-from talo.worker.intake import Intake
+from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.marks import with_marks
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
@@ -98,7 +98,13 @@ class Child:
         self._broker = store.broker
         state = app.state_store
         self._locks = None if state is None else state.locks
-        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience)
+        self.intake = Intake(
+            app.env,
+            self._is_revoked,
+            options.unknown_patience,
+            first=self._is_first,
+            max_charges=None if store.features.hands_over else options.max_deliveries or 0,
+        )
         app.clock.share(self._share.common.clock)
         self._events = TaskEvents(app, options.hostname)
         self._read_bulletin()
@@ -197,8 +203,9 @@ class Child:
             if self.settler.pending or self._draining:
                 return
             ours = (self._wake_read, self._share.bell_read)
-            # One idle child of the worker waits for the store, the others for its place.
-            if self._baton.wait(timeout, ours):
+            # One idle child of the worker waits for the store, the others for its place, where one message would wake
+            # them all.
+            if self._app.store.features.wakes_one or self._baton.wait(timeout, ours):
                 self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
@@ -344,11 +351,18 @@ class Child:
         if epoch != self._revocations:
             try:
                 self._revoked = self._locks.all_marked("revoked")
+                # What else is marked came with the bulletin before the number changed.
+                self._read_bulletin()
                 self._revocations = epoch
             except OperationalError:
                 # The next task asks again; the settlement of this one has to wait for the store anyway.
                 return task_id in self._revoked
         return task_id in self._revoked
+
+    def _is_first(self, task_id: str, copy: str) -> bool:
+        """Whether this copy of a task is the first to come to a worker, or has come before. Where no store keeps locks
+        every copy is."""
+        return self._locks is None or self._locks.acquire(f"copy:{task_id}", copy, COPY_TTL)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 

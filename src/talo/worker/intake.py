@@ -10,19 +10,26 @@ import time
 from collections.abc import Callable, Mapping
 
 from talo import signals
-from talo.errors import MalformedMessage, NotRegistered
+from talo.errors import MalformedMessage, NotRegistered, OperationalError, WorkerLostError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.limits import Limits
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.execution.settle import INTERNAL, settlement_of_expired, settlement_of_malformed, settlement_of_unknown
+from talo.execution.settle import (
+    INTERNAL,
+    settlement_of_expired,
+    settlement_of_lost,
+    settlement_of_malformed,
+    settlement_of_unknown,
+)
 from talo.stores.base import Delivery, Settlement, Verdict
+from talo.util.text import count as words_of
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.worker.brakes import Brakes
 
-__all__ = ["Intake"]
+__all__ = ["COPY", "COPY_TTL", "Intake"]
 
 log = logging.getLogger("talo.worker")
 
@@ -30,15 +37,37 @@ log = logging.getLogger("talo.worker")
 UNKNOWN_SINCE = "talo-unknown-since"
 #: Seconds between two looks.
 UNKNOWN_PAUSE = 1.0
+#: Header of a message that its sender may have published twice: which of the copies this one is.
+COPY = "talo-copy"
+#: Seconds for which a worker remembers which copy of a task came first; the next copy follows within minutes.
+COPY_TTL = 86400.0
+#: Seconds until a message that cannot be judged while the store is away is looked at again.
+UNSURE_PAUSE = 1.0
 
 
 class Intake:
-    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked."""
+    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked; ``first`` whether this copy of a task
+    (task id, copy) is the one that runs, or raises ``OperationalError``; ``clock`` is the time in epoch seconds.
 
-    def __init__(self, env: Env, revoked: Callable[[str], bool], unknown_patience: float) -> None:
+    ``max_charges``: where the store charges by itself what comes back from a dead process, so that nobody has judged
+    it yet, how often it may; 0: without end. None: the store does not."""
+
+    def __init__(
+        self,
+        env: Env,
+        revoked: Callable[[str], bool],
+        unknown_patience: float,
+        *,
+        first: Callable[[str, str], bool] = lambda _task_id, _copy: True,
+        clock: Callable[[], float] = time.time,
+        max_charges: int | None = None,
+    ) -> None:
+        self._max_charges = max_charges
         self._env = env
         self._revoked = revoked
         self._patience = unknown_patience
+        self._first = first
+        self._clock = clock
         self._plans: dict[str, Plan] = {}
         self._time_limits: Mapping[str, tuple[float | None, float | None]] = {}
         #: What keeps tasks from starting now; None: nothing does.
@@ -84,18 +113,50 @@ class Intake:
         root = call.headers["root_id"]
         if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
-        if self.brakes is not None:
-            if self.brakes.revokes(call.headers):
-                return self._cancelled(delivery, call, request, "revoked")
-            if delay := self.brakes.delay(call.task):
-                return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
+        if self.brakes is not None or COPY in message.headers:
+            withheld = self._withheld(delivery, call, request, message.headers.get(COPY))
+            if withheld is not None:
+                return withheld
+        run = Run(plan, call, request, delivery)
+        if delivery.deliveries and (lost := self._lost(run)) is not None:
+            return lost
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
             name = request.shadow or call.task
             fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
             log.info("Task %s[%s] received", name, call.id, extra=fields)
-        return Run(plan, call, request, delivery)
+        return run
+
+    def _lost(self, run: Run) -> Settlement | None:
+        """The end of what the store has charged and must not start again; None if it may."""
+        assert run.delivery is not None
+        if self._max_charges is None:
+            return None
+        task, count = run.plan.task, run.delivery.deliveries
+        limit = task.max_deliveries or self._max_charges
+        worn_out = limit and count >= limit
+        if not worn_out and not task.at_most_once and task.reject_on_worker_lost is not False:
+            return None
+        log.error(
+            "Task %s[%s] lost its process %s",
+            task.name,
+            run.call.id,
+            words_of(count, "time"),
+            extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
+        )
+        exc = WorkerLostError(f"Worker exited prematurely. Delivered {words_of(count, 'time')}.")
+        detail = {"deliveries": count, "why": f"worker_lost: its connection ended (delivery {count})"}
+        return settlement_of_lost(run, exc, "worker_lost", detail)
+
+    def _braked(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+        if brakes.revokes(call.headers):
+            return self._cancelled(delivery, call, request, "revoked")
+        if brakes.closes(delivery.queue):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
+        if delay := brakes.delay(call.task):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
+        return None
 
     def recall(self, delivery: Delivery) -> Run | None:
         """Return the run of a delivery whose process died, without any check; None if it makes none."""
@@ -131,7 +192,7 @@ class Intake:
         if signals.task_unknown.receivers:
             signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
         since = message.headers.get(UNKNOWN_SINCE)
-        now = time.time()
+        now = self._clock()
         fields = {"action": "unknown", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
         if not isinstance(since, int | float):
             log.error(
@@ -148,8 +209,28 @@ class Intake:
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
         return settlement_of_unknown(call, context_of(call, message, None, self._env), delivery, self._env, exc)
 
+    def _withheld(self, delivery: Delivery, call: Call, request: Context, copy: object) -> Settlement | None:
+        """The settlement of a task that the brakes keep from starting, or that another copy of its message has
+        started; None if it may start."""
+        if self.brakes is not None:
+            held_back = self._braked(self.brakes, delivery, call, request)
+            if held_back is not None:
+                return held_back
+        return self._surplus(delivery, call, str(copy)) if copy is not None else None
+
+    def _surplus(self, delivery: Delivery, call: Call, copy: str) -> Settlement | None:
+        """The end of a message of which another copy has come before; None for the first one."""
+        try:
+            if self._first(call.id, copy):
+                return None
+        except OperationalError:
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=UNSURE_PAUSE)
+        fields = {"action": "copy", "task_id": call.id, "task_name": call.task}
+        log.info("Discarding a second copy of %s[%s]", call.task, call.id, extra=fields)
+        return Settlement(lease=delivery.lease)
+
     def _untimely(self, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
-        now = time.time()
+        now = self._clock()
         if call.expires is not None and call.expires <= now:
             return self._cancelled(delivery, call, request, "expired")
         if call.eta is not None and call.eta > now:

@@ -171,6 +171,9 @@ def test_talo_s_own_settings_are_effective():
         "history_expires": 2 * 86_400.0,
         "history_failure_expires": 14 * 86_400.0,
         "history_max_runs": None,
+        "django_on_commit": True,
+        "outbox": False,
+        "outbox_lease": 10.0,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

@@ -160,7 +160,9 @@ class TestForgery:
         assert run(ask()) == (303, "/queues", 200)
         assert dashboard.app.control.paused() == (["celery", "mail"], [])
 
-    @pytest.mark.parametrize("to", ["https://evil.test", "//evil.test", "/\\evil.test", "javascript:alert(1)", "/a\r\nb"])
+    @pytest.mark.parametrize(
+        "to", ["https://evil.test", "//evil.test", "/\\evil.test", "javascript:alert(1)", "/a\r\nb"]
+    )
     def test_the_way_back_leads_nowhere_else(self, dashboard: Dashboard, to: str) -> None:
         async def ask() -> str:
             async with Client(dashboard) as client:

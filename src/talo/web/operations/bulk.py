@@ -46,7 +46,7 @@ def bulk(desk: Desk, asked: Asked) -> dict[str, Any]:
     return {"action": asked.action, "number": found, "most": MOST, "search": msgspec.to_builtins(asked)}
 
 
-@acts("/runs/bulk", Confirmed, Role.ADMIN)
+@acts("/runs/bulk/apply", Confirmed, Role.ADMIN)
 def bulk_apply(desk: Desk, asked: Confirmed) -> dict[str, Any]:
     """Replay, forget, cancel or stop every run that a search finds."""
     found = _number(desk, asked)

@@ -1,0 +1,20 @@
+"""The stores on which the dashboard is shown: every kind that keeps history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.servers.redis import redis_server, redis_url  # noqa: F401
+
+SERVERS = {"redis": "redis_url", "postgres": "postgres_url"}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/talo.sqlite3"
+    return str(request.getfixturevalue(SERVERS[request.param]))

@@ -6,11 +6,13 @@ of Celery's commands that Talo does not have. Called by ``cli.main``."""
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import click
 
 from talo.cli._errors import Refused
+from talo.compat.late import offer
 from talo.util.names import nearest
 
 __all__ = ["ABSENT", "COMMANDS", "CommandGroup", "Entry", "TaloCommand"]
@@ -81,17 +83,19 @@ class CommandGroup(click.Group):
     """The commands, each imported when it is asked for."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *self.commands]
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         entry = COMMANDS.get(name)
         if entry is None:
-            return None
+            return super().get_command(_ctx, name) or _of_plugin(name)
         command: click.Command = getattr(importlib.import_module(entry.module), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
+        if self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
         if name in ABSENT:
             raise Refused(f"there is no command {name!r}: {ABSENT[name]}")
         if name not in COMMANDS and not name.startswith("-"):
@@ -102,3 +106,13 @@ class CommandGroup(click.Group):
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+def _of_plugin(name: str) -> click.Command | None:
+    """The command that an installed package adds under Celery's entry points; it is imported under the alias."""
+    for point in entry_points(group="celery.commands"):
+        if point.name == name:
+            offer()
+            command: click.Command = point.load()
+            return command
+    return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from talo.app.app import Talo
 from talo.cli._errors import Refused
 from talo.cli._find import find_app
+from talo.compat.late import offer
 
 __all__ = ["Session"]
 
@@ -33,6 +34,8 @@ class Session:
     workdir: str | None = None
     quiet: bool = False
     skip_checks: bool = False
+    #: The app that a program hands in; it stands for the one that ``app`` would name.
+    given: Talo | None = None
     #: None: coloured where a terminal reads.
     color: bool | None = None
     #: Which of these come from the environment's variables.
@@ -52,9 +55,10 @@ class Session:
         ``required``."""
         if self.loader and self.loader not in _LOADERS:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
-        if self.app is None and required:
+        if self.app is None and required and self.given is None:
             raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
-        app = self._named(self.app) if self.app is not None else Talo("default")
+        offer()
+        app = self._named(self.app) if self.app is not None else self.given or Talo("default")
         if self.config:
             self._use_config(app, self.config)
         settings = [

@@ -96,6 +96,9 @@ class Agent:
         for thread in threads:
             thread.start()
         beat = self._beat()
+        services = [make() for make in self._app.services]
+        for service in services:
+            service.start()
         while not (self._stopping and not self._deaths):
             busy = self._stopping or self._orphaned or any(share.board.running() for share in self._shares)
             select.select(
@@ -109,9 +112,13 @@ class Agent:
             if self._orphaned and not self._deaths and not self._children_alive():
                 break
         self._ended.set()
+        for service in services:
+            service.stop()
         if beat is not None:
             beat.stop()
             beat.join(BEAT_GRACE)
+        for service in services:
+            service.join(BEAT_GRACE)
         self._try(lambda: self._broker.close_owner(self._owner))
         self._app.close_stores()
         return 0

@@ -24,9 +24,11 @@ class EagerResult(AsyncResult[R]):
         self, id: str | None, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
     ) -> None:
         super().__init__(id or "", task_name=name)
+        # A plug-in that sends nothing says so with None.
+        self.id = id  # type: ignore[assignment]
         self._value = ret_value
         self._state = state
-        self._doc = ResultDoc(task_id=self.id, status=state, result=None, traceback=traceback, name=name)
+        self._doc = ResultDoc(task_id=id or "", status=state, result=None, traceback=traceback, name=name)
 
     def get(
         self,

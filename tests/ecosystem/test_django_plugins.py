@@ -72,7 +72,10 @@ def site(tmp_path: Path, url: str, where: Environment) -> Site:
         (tmp_path / "site_/settings.py").write_text(settings)
         (tmp_path / "site_/urls.py").write_text("urlpatterns = []\n")
         (tmp_path / "shop/tasks.py").write_text(TASKS)
-        where.script(SET_UP + "from django.core.management import call_command; call_command('migrate', verbosity=0)", cwd=tmp_path)
+        where.script(
+            SET_UP + "from django.core.management import call_command; call_command('migrate', verbosity=0)",
+            cwd=tmp_path,
+        )
         return tmp_path
 
     return write
@@ -94,7 +97,7 @@ def test_django_celery_results_keeps_results_in_the_database(where: Environment,
             "values.append(chord([add.s(n, n) for n in range(4)], add.s([9])).apply_async().get(timeout=30))\n"
             "row = TaskResult.objects.get(task_id=r.id)\n"
             "bad = TaskResult.objects.get(task_id=f.id)\n"
-            "print(json.dumps(values + [row.status, row.task_name, json.loads(row.result), row.worker, bad.status, 'ValueError' in bad.traceback]))\n"
+            "print(json.dumps(values + [row.status, row.task_name, json.loads(row.result), row.worker, bad.status, 'ValueError' in bad.traceback]))\n"  # noqa: E501
         )
         # Then their results are rows, and are read from them.
         values = json.loads(where.script(SET_UP + code, cwd=folder).splitlines()[-1])
@@ -120,7 +123,7 @@ def test_django_celery_beat_sends_what_stands_in_the_database(where: Environment
         "from django_celery_beat.models import PeriodicTask, IntervalSchedule, PeriodicTasks\n"
         "import json\n"
         "every, _ = IntervalSchedule.objects.get_or_create(every=1, period='seconds')\n"
-        "PeriodicTask.objects.create(name={name!r}, task='shop.tasks.tick', interval=every, args=json.dumps([{name!r}]))\n"
+        "PeriodicTask.objects.create(name={name!r}, task='shop.tasks.tick', interval=every, args=json.dumps([{name!r}]))\n"  # noqa: E501
     )
     where.script(SET_UP + add.format(name="first"), cwd=folder)
     beat = CeleryCommand(where, folder, "-A", "site_", "beat", "-S", "django", "-l", "DEBUG", name="beat")
@@ -134,7 +137,7 @@ def test_django_celery_beat_sends_what_stands_in_the_database(where: Environment
         where.script(SET_UP + add.format(name="second"), cwd=folder)
         # Then both are sent, and the database knows their last runs.
         eventually(lambda: ticks("second", 1), timeout=40)
-        ask = "from django_celery_beat.models import PeriodicTask; print(PeriodicTask.objects.get(name='first').total_run_count)"
+        ask = "from django_celery_beat.models import PeriodicTask; print(PeriodicTask.objects.get(name='first').total_run_count)"  # noqa: E501
 
         def counted() -> None:
             assert int(where.script(SET_UP + ask, cwd=folder)) >= 1

@@ -28,7 +28,9 @@ def test_celery_once_queues_a_call_once_until_it_has_run(where: Environment, pro
     # Given a task that may be queued once,
     folder = project(ONCE)
     # When it is sent twice while nobody works,
-    code = "from project import slow; a, b = slow.delay(1), slow.delay(1); print(a.id, b.id, slow.delay(2).id is not None)"
+    code = (
+        "from project import slow; a, b = slow.delay(1), slow.delay(1); print(a.id, b.id, slow.delay(2).id is not None)"
+    )
     first, second, other = where.script(code, cwd=folder).split()
     # Then the second call was dropped, and one with other arguments was not;
     assert second == "None" and other == "True"
@@ -66,7 +68,7 @@ def test_celery_singleton_answers_with_the_call_that_waits(where: Environment, p
     assert a == b != c
     # and after it has run, a new one is made.
     with worker(where, folder):
-        again = f"from project import only; print(only.AsyncResult({a!r}).get(timeout=30)); print(only.delay(1).id != {a!r})"
+        again = f"from project import only; print(only.AsyncResult({a!r}).get(timeout=30)); print(only.delay(1).id != {a!r})"  # noqa: E501
         assert where.script(again, cwd=folder).split() == ["1", "True"]
 
 
@@ -107,7 +109,7 @@ def test_celery_batches_gets_many_messages_in_one_call(where: Environment, proje
         # Then it is called for ten, ten and the rest, each call has its result, and other tasks run beside it.
         assert [count for count, _ in batches] == [10, 10, 5]
         assert sum(total for _, total in batches) == sum(range(25))
-        read = f"from project import app, plain; print([app.AsyncResult(i).get(timeout=30) for i in {ids}], plain.delay(7).get(timeout=30))"
+        read = f"from project import app, plain; print([app.AsyncResult(i).get(timeout=30) for i in {ids}], plain.delay(7).get(timeout=30))"  # noqa: E501
         assert where.script(read, cwd=folder).strip() == f"{[2 * n for n in range(25)]} 7"
         # And nothing is held any more.
         assert running.stop() == 0
@@ -205,7 +207,7 @@ class ToFile(Transport):
                 if item.type in ("event", "transaction"):
                     out.write(json.dumps(item.payload.json) + "\\n")
 
-sentry_sdk.init(dsn="http://key@localhost/1", transport=ToFile, traces_sample_rate=1.0, integrations=[CeleryIntegration()])
+sentry_sdk.init(dsn="http://key@localhost/1", transport=ToFile, traces_sample_rate=1.0, integrations=[CeleryIntegration()])  # noqa: E501
 
 from celery import Celery
 app = Celery("project", broker=URL, backend=URL)
@@ -297,7 +299,9 @@ def test_opentelemetry_joins_the_spans_of_sender_and_worker(where: Environment, 
         def joined() -> None:
             spans = [json.loads(line) for line in (folder / "spans").read_text().splitlines()]
             named = {span["name"]: span for span in spans}
-            assert {"apply_async/project.fine", "run/project.fine", "run/project.fails"} <= named.keys(), running.output()
+            assert {"apply_async/project.fine", "run/project.fine", "run/project.fails"} <= named.keys(), (
+                running.output()
+            )
             sent, ran = named["apply_async/project.fine"], named["run/project.fine"]
             assert (ran["trace"], ran["parent"]) == (sent["trace"], sent["id"])
             assert ran["attributes"]["celery.state"] == "SUCCESS"

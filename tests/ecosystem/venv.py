@@ -43,10 +43,14 @@ class Environment:
 
     def env(self, **more: str) -> dict[str, str]:
         """Variables for a process in it."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALO_", "CELERY_", "PYTHON"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("TALO_", "CELERY_", "PYTHON"))
+        }
         return {**kept, "PATH": f"{self.bin}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **more}
 
-    def run(self, *command: str, cwd: Path | None = None, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, cwd: Path | None = None, timeout: float = 60, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of it to its end."""
         return subprocess.run(
             [str(self.bin / command[0]), *command[1:]], env=self.env(**env), cwd=cwd, timeout=timeout, text=True,

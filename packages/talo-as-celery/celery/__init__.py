@@ -2,7 +2,7 @@
 
 __talo_alias__ = True
 
-from talo.compat.install import install_as_celery  # noqa: E402
+from talo.compat.install import install_as_celery
 
 install_as_celery()
 import celery  # noqa: E402,F401

@@ -38,6 +38,9 @@ COMMANDS: dict[str, Entry] = {
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
+    "migrate": Entry("talo.cli.migrate", "Move from Celery: what will differ, and routes for a moving fleet."),
+    "multi": Entry("talo.cli.multi", "Start, stop and restart several workers on this machine, by name."),
+    "shell": Entry("talo.cli.shell", "Start Python with the app and its tasks at hand."),
     "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),
 }
 
@@ -47,9 +50,6 @@ ABSENT: dict[str, str] = {
     "inspect": f"{_LATER}; `talo status` lists workers, `talo queues` what waits",
     "control": f"{_LATER}; results are revoked with AsyncResult(id).revoke()",
     "events": f"{_LATER}; the worker's log tells each task's story",
-    "multi": "run one worker per service under systemd, a supervisor or a container: Talo does not daemonize",
-    "migrate": f"{_LATER}; let the workers drain the old broker, then change the URL",
-    "shell": "start python and import the app",
     "list": "`talo queues` lists the queues; there are no bindings to list",
     "logtool": "log lines carry fields: use a JSON formatter and any log tool",
     "amqp": "use the tools of the broker",
@@ -111,8 +111,7 @@ class CommandGroup(click.Group):
 def _of_plugin(name: str) -> click.Command | None:
     """The command that an installed package adds under Celery's entry points; it is imported under the alias."""
     for point in entry_points(group="celery.commands"):
-        if point.name == name:
-            offer()
+        if point.name == name and offer():
             command: click.Command = point.load()
             return command
     return None

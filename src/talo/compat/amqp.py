@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from talo.app.routes import Queues, Router
+from talo.app import routes
+from talo.app.routes import Router
 from talo.compat.pools import ProducerPool
 from talo.wire.queues import Exchange, Queue
 
@@ -18,7 +19,7 @@ __all__ = ["AMQP"]
 class AMQP:
     """Celery's view of where calls go."""
 
-    Queues = Queues
+    Queues = routes.Queues
     argsrepr_maxsize = 1024
     kwargsrepr_maxsize = 1024
 
@@ -26,10 +27,10 @@ class AMQP:
         self.app = app
 
     @property
-    def queues(self) -> Queues:
+    def queues(self) -> routes.Queues:
         """The queues that the app knows."""
-        queues: Queues = self.app.queues
-        return queues
+        known: routes.Queues = self.app.queues
+        return known
 
     @property
     def router(self) -> Router:
@@ -41,11 +42,6 @@ class AMQP:
         """The app's router."""
         del queues, create_missing
         return self.router
-
-    @property
-    def routes(self) -> Any:
-        """The setting ``task_routes``."""
-        return self.app.conf.task_routes
 
     @property
     def default_queue(self) -> Queue:

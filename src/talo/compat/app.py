@@ -156,15 +156,11 @@ class Celery(Talo):
 
     def start(self, argv: Sequence[str] | None = None) -> None:
         """Run the command line with this app, and exit with its code."""
-        from talo.compat.programs import run_command
-
-        run_command(self, argv)
+        import_path("talo.compat.programs:run_command")(self, argv)
 
     def worker_main(self, argv: Sequence[str] | None = None) -> None:
         """Run the worker of a command line (``['worker', '-l', 'INFO']``) with this app."""
-        from talo.compat.programs import worker_main
-
-        worker_main(self, argv)
+        import_path("talo.compat.programs:worker_main")(self, argv)
 
     @functools.cached_property
     def Worker(self) -> Any:

@@ -373,7 +373,7 @@ class DisabledBackend(Backend):
     def _refuse(self, *_args: Any, **_kwargs: Any) -> Any:
         refuse("this result", "no result backend is configured: set result_backend to the URL of a store")
 
-    get_task_meta = get_state = get_status = get_result = get_traceback = wait = get = watch = _refuse  # type: ignore[assignment]
+    get_task_meta = get_state = get_status = get_result = get_traceback = wait = get = watch = _refuse
     get_group = store_group = get_many = _refuse
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -429,7 +429,8 @@ class StoreBackend(Backend):
     def decode_result(self, payload: Any) -> dict[str, Any]:
         doc = decode_result(payload if isinstance(payload, bytes) else payload.encode(), self.accept)
         fields = {key: getattr(doc, key) for key in doc.__struct_fields__ if key != "extra"}
-        return {**doc.extra, **fields, "result": doc.value}
+        meta: dict[str, Any] = {**doc.extra, **fields, "result": doc.value}
+        return meta
 
     def forget(self, task_id: str | Collection[str]) -> None:
         self.results.forget([task_id] if isinstance(task_id, str) else list(task_id))
@@ -461,9 +462,9 @@ class StoreBackend(Backend):
 
     def wait_for(self, task_id: str, timeout: float | None = None, **_more: Any) -> dict[str, Any]:
         """The document of a task when it is ready."""
-        for _, meta in self.get_many([task_id], timeout):
-            return meta
-        raise TimeoutError("The operation timed out.")
+        [(_, meta)] = self.get_many([task_id], timeout)
+        found: dict[str, Any] = meta
+        return found
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         result.save(self)

@@ -6,6 +6,7 @@ Owns the two methods. Django is imported when they are used.
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 from talo.app.task import Task
@@ -24,7 +25,6 @@ class DjangoTask(Task[Any, Any]):
 
     def apply_async_on_commit(self, *args: Any, **kwargs: Any) -> None:
         """The same with the options of ``apply_async``; ``using`` names the database."""
-        from django.db import transaction
-
+        transaction = importlib.import_module("django.db.transaction")
         using = kwargs.pop("using", None)
         transaction.on_commit(functools.partial(self.apply_async, *args, **kwargs), using=using)

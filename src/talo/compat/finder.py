@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from talo.compat.late import ORIGIN
 from talo.util.names import import_path, nearest
 
 __all__ = ["AliasFinder", "AliasModule"]
@@ -71,9 +72,10 @@ class AliasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if fullname in self._table:
             package = not fullname.endswith(".__main__")  # such a module is run, which a package cannot be
-            return importlib.machinery.ModuleSpec(fullname, self, origin="talo.compat", is_package=package)
-        if fullname.rpartition(".")[2].startswith("__"):
-            return None  # Python asks for such names in passing
+            return importlib.machinery.ModuleSpec(fullname, self, origin=ORIGIN, is_package=package)
+        parent, _, last = fullname.rpartition(".")
+        if last.startswith("__") or last in self._table.get(parent, ()):
+            return None  # Python asks in passing, and others try whether a path is a module before they take it apart
         # With its name, Python would take it for "no such submodule" and hide the text.
         raise ModuleNotFoundError(_missing(fullname, self._table, self._absent))
 

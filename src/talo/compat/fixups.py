@@ -1,4 +1,4 @@
-"""What Celery's worker does for others without being asked: Django's database connections, and the end of a pool process.
+"""What Celery's worker does for others without being asked: Django's database connections, the end of a pool process.
 
 Owns the receivers; connected once by ``compat.install``. Nothing is imported that the process has not loaded.
 """

@@ -41,7 +41,8 @@ class AppLoader:
     def import_task_module(self, module: str) -> ModuleType:
         """Import one module that defines tasks."""
         self.task_modules.add(module)
-        return self.import_from_cwd(module)
+        found: ModuleType = self.import_from_cwd(module)
+        return found
 
     def import_module(self, module: str, package: str | None = None) -> ModuleType:
         """Import a module."""

@@ -232,4 +232,4 @@ class _MessageOf:
         self.delivery_info = run.request.delivery_info
         self.properties = run.request.properties
         self.headers = run.call.headers
-        self.payload = (run.call.args, run.call.kwargs, {})
+        self.payload: tuple[Any, Any, dict[str, Any]] = (run.call.args, run.call.kwargs, {})

@@ -78,7 +78,8 @@ class _TaskStack:
     @property
     def stack(self) -> list[Any]:
         """All of them, the outermost first."""
-        found, frame = [], current_frame()
+        found: list[Any] = []
+        frame = current_frame()
         while frame is not None:
             found.insert(0, frame.task)
             frame = frame.previous

@@ -145,7 +145,7 @@ class PluginResults(ResultBackend):
                 retries=doc.retries or 0, group=doc.group_id, parent_id=doc.parent_id, argsrepr=_shown(doc.args),
                 kwargsrepr=_shown(doc.kwargs), meta={}, periodic_task_name=doc.extra.get("periodic_task_name"),
             )  # fmt: skip
-            request.children = [_Tuple(child) for child in doc.children or ()]  # type: ignore[assignment]
+            request.children = [_Tuple(child) for child in doc.children or ()]
             self.plugin.store_result(doc.task_id, doc.value, doc.status, traceback=doc.traceback, request=request)
 
     def _document(self, task_id: str) -> tuple[str, bytes] | None:

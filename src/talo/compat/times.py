@@ -118,13 +118,11 @@ def maybe_timedelta(delta: Any) -> Any:
 def delta_resolution(when: dt.datetime, delta: dt.timedelta) -> dt.datetime:
     """The time, rounded down to the largest unit of the duration."""
     seconds = max(delta.total_seconds(), 0)
-    fields = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
-    for limit, name in ((86400, "hour"), (3600, "minute"), (60, "second")):
-        if seconds > limit:
-            return when.replace(
-                **{k: v for k, v in fields.items() if list(fields).index(k) >= list(fields).index(name)}
-            )  # type: ignore[arg-type]
-    return when
+    if seconds > 86400:
+        return when.replace(hour=0, minute=0, second=0, microsecond=0)
+    if seconds > 3600:
+        return when.replace(minute=0, second=0, microsecond=0)
+    return when.replace(second=0, microsecond=0) if seconds > 60 else when
 
 
 def remaining(start: dt.datetime, ends_in: dt.timedelta, now: dt.datetime | None = None, relative: bool = False) -> Any:
@@ -171,7 +169,7 @@ def utcoffset(*_args: Any, **_kwargs: Any) -> int:
 
 def adjust_timestamp(ts: float, offset: int, here: Any = utcoffset) -> float:
     """A timestamp of a place ``offset`` hours behind UTC, as one of here."""
-    return ts - (offset - here()) * 3600
+    return float(ts - (offset - here()) * 3600)
 
 
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:

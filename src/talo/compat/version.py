@@ -78,7 +78,7 @@ def by_name(backend: str | None = None, *_args: Any, **_kwargs: Any) -> Any:
     """The class of a result backend by name, where the name is a path."""
     if backend and (":" in backend or "." in backend):
         return import_path(backend)
-    refuse(f"celery.app.backends.by_name({backend!r})", "Talo's stores keep results; read app.backend")
+    return refuse(f"celery.app.backends.by_name({backend!r})", "Talo's stores keep results; read app.backend")
 
 
 def by_url(backend: str | None = None, *_args: Any, **_kwargs: Any) -> Any:

@@ -25,10 +25,11 @@ _STATES = (
     "STARTED SUCCESS UNREADY_STATES precedence state"
 )
 _ERRORS = (
-    "AlreadyRegistered BackendError BackendGetMetaError BackendStoreError CeleryError=TaloError CeleryWarning=TaloWarning "
-    "ChordError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError NotRegistered "
-    "OperationalError QueueNotFound Reject Retry SecurityError SoftTimeLimitExceeded TaskError TaskPredicate "
-    "TaskRevokedError Terminated TimeLimitExceeded TimeoutError WorkerLostError WorkerShutdown WorkerTerminate"
+    "AlreadyRegistered BackendError BackendGetMetaError BackendStoreError CeleryError=TaloError "
+    "CeleryWarning=TaloWarning ChordError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError "
+    "MaxRetriesExceededError NotRegistered OperationalError QueueNotFound Reject Retry SecurityError "
+    "SoftTimeLimitExceeded TaskError TaskPredicate TaskRevokedError Terminated TimeLimitExceeded TimeoutError "
+    "WorkerLostError WorkerShutdown WorkerTerminate"
 )
 _WARNINGS = (
     "AlwaysEagerIgnored CDeprecationWarning CPendingDeprecationWarning CeleryCommandException "

@@ -31,6 +31,7 @@ Owns the classes; a store translates its client library's errors into these at i
      │   ├─ TaskError
      │   │   ├─ QueueNotFound (KeyError), NotRegistered (KeyError), AlreadyRegistered
      │   │   ├─ TimeoutError               a result did not come in time
+     │   │   ├─ UnsentTask                 waited for, but held by the caller's own transaction
      │   │   ├─ MaxRetriesExceededError, TaskRevokedError, InvalidTaskError, ChordError, IncompleteStream
      │   └─ BackendError
      │       ├─ BackendGetMetaError, BackendStoreError
@@ -83,6 +84,7 @@ __all__ = [
     "Terminated",
     "TimeLimitExceeded",
     "TimeoutError",
+    "UnsentTask",
     "WireError",
     "WorkerError",
     "WorkerLostError",
@@ -288,6 +290,19 @@ class AlreadyRegistered(TaskError):
 
 class TimeoutError(TaskError):
     """A result did not come in time."""
+
+
+class UnsentTask(TaskError):
+    """A task is waited for that the caller's own open transaction has not sent yet."""
+
+    def __init__(self, task_id: str, waits_for: str) -> None:
+        super().__init__(task_id, waits_for)
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.args[0]} has not been sent: it waits for {self.args[1]}, which would wait for its result; "
+            "call get() after that"
+        )
 
 
 class MaxRetriesExceededError(TaskError):

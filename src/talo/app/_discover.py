@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-__all__ = ["framework_packages", "import_module", "import_related", "prepare_framework"]
+__all__ = ["adopt_by_framework", "framework_packages", "import_module", "import_related", "prepare_framework"]
 
 
 def import_module(name: str) -> ModuleType:
@@ -59,6 +59,13 @@ def _django_apps() -> Any:
     if not os.environ.get("DJANGO_SETTINGS_MODULE") or importlib.util.find_spec("django") is None:
         return None
     return importlib.import_module("django.apps").apps
+
+
+def adopt_by_framework(app: Any) -> None:
+    """Let Talo's door to Django see a new app where Django is in use. The door is above the app, so it is reached by
+    its name."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django") is not None:
+        importlib.import_module("talo.django.adoption").adopt(app)
 
 
 def prepare_framework() -> None:

@@ -118,6 +118,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors):
         current.register_app(self)
         if set_as_current:
             self.set_current()
+        _discover.adopt_by_framework(self)
         self.on_init()
 
     @staticmethod

@@ -19,6 +19,7 @@ from talo.execution.request import current_frame
 __all__ = [
     "Proxy",
     "apps",
+    "chosen_app",
     "current_app",
     "current_task",
     "get_current_app",
@@ -171,6 +172,11 @@ def get_current_app() -> Any:
                 raise RuntimeError("no app has been created")
             _State.default = _State.make_default()
         return _State.default
+
+
+def chosen_app() -> Any:
+    """The app made current last; None where there is none but, perhaps, the one of last resort."""
+    return _State.current
 
 
 def get_current_task() -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from talo import states
 from talo.app.current import get_current_app
+from talo.app.outlets import refuse_unsent
 from talo.app.result import AsyncResult, assert_will_not_block
 from talo.errors import TimeoutError
 from talo.util.optional import load
@@ -234,6 +235,8 @@ class ResultSet(Generic[R]):
     ) -> Iterator[AsyncResult[Any]]:
         """Each task's result as soon as it is ready: one watch for all, whatever their number."""
         leaves = self._leaves()
+        if leaves:
+            refuse_unsent(leaves[0].app.outlets, (leaf.id for leaf in leaves))
         open_: dict[str, AsyncResult[Any]] = {}
         for leaf in leaves:
             if leaf.ignored or (leaf._doc is not None and leaf._doc.status in states.READY_STATES):

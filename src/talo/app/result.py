@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
+from talo.app.outlets import refuse_unsent
 from talo.errors import IncompleteStream, NotSupported, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
@@ -171,7 +172,10 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         """Refuse where waiting is forbidden; return whether there is nothing to wait for."""
         if disable_sync_subtasks:
             assert_will_not_block()
-        return self.ignored or (self._doc is not None and self._doc.status in states.READY_STATES)
+        if self.ignored or (self._doc is not None and self._doc.status in states.READY_STATES):
+            return True
+        refuse_unsent(self.app.outlets, (self.id, *(node.id for node in self._parents())))
+        return False
 
     def _take(self, payload: bytes) -> ResultDoc:
         doc = decode_result(payload, self.app.result_accept)

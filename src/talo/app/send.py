@@ -283,10 +283,15 @@ class Sender:
                 retries=message.headers.get("retries", 0),
             )
 
-    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> None:
         """Give the messages to the first outlet that takes them, else to the broker."""
-        for outlet in reversed(self._app.outlets):
-            if outlet.take(messages, partial(self._put, messages, options)):
+        self._pass_on(len(self._app.outlets), messages, options)
+
+    def _pass_on(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> None:
+        """The same for the outlets below this place in the list: those above it have let the messages go."""
+        outlets = self._app.outlets
+        for place in range(min(above, len(outlets)) - 1, -1, -1):
+            if outlets[place].take(messages, partial(self._pass_on, place, messages, options)):
                 return
         self._put(messages, options)
 

@@ -42,6 +42,10 @@ class StoreDoors:
         """Where results are kept. ``NotSupported`` if results are disabled."""
         return self._stores.backend
 
+    def use_store(self, store: Store) -> None:
+        """Keep tasks and results in this store of the caller's, whatever the settings say, until ``close_stores``."""
+        self._stores.use(store)
+
     def close_stores(self) -> None:
         """Close its connections; the next use opens them again."""
         self._stores.close()
@@ -120,6 +124,11 @@ class AppStores:
                 options = store_options(self._app.conf, url, broker=broker, results=results)
                 store = self._opened[url, broker] = open_store(url, **options)
             return store
+
+    def use(self, store: Store) -> None:
+        """Take this store in both roles."""
+        self.close()
+        self._broker = self._results = self._opened[store.url, True] = store
 
     def forget(self) -> None:
         """Forget the stores without closing them: they are the parent process's."""

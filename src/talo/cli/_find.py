@@ -15,6 +15,7 @@ from typing import Any
 from talo.app.app import Talo
 from talo.app.current import Proxy
 from talo.app.task import Task
+from talo.cli._django import django_app
 from talo.cli._errors import Refused, blame, joined
 from talo.errors import TaloError
 from talo.util.names import nearest
@@ -77,6 +78,8 @@ def _app_in(module: ModuleType, name: str) -> Talo:
             inner = _import_if_there(f"{module.__name__}.{submodule}")
             if inner is not None and (found := _lookup(inner, name)) is not None:
                 return found
+        if (found := django_app(module.__name__)) is not None:
+            return found
     raise Refused(
         f"-A {name}: {module.__name__} holds no Talo app: create one there, as in app = Talo({module.__name__!r})"
     )

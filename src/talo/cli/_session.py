@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from talo.app.app import Talo
+from talo.cli._django import django_app
 from talo.cli._errors import Refused
 from talo.cli._find import find_app
 from talo.compat.late import offer
@@ -55,10 +56,12 @@ class Session:
         ``required``."""
         if self.loader and self.loader not in _LOADERS:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
-        if self.app is None and required and self.given is None:
-            raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
         offer()
-        app = self._named(self.app) if self.app is not None else self.given or Talo("default")
+        app = self._named(self.app) if self.app is not None else self.given or django_app()
+        if app is None and required:
+            raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
+        if app is None:
+            app = Talo("default")
         if self.config:
             self._use_config(app, self.config)
         settings = [

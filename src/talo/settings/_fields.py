@@ -219,6 +219,9 @@ class Fields:
     security_certificate: str | None
     security_cert_store: str | None
     security_digest: str
+    django_on_commit: bool | Sequence[str]
+    outbox: bool
+    outbox_lease: float
     mongodb_backend_settings: Any
     cassandra_servers: Any
     cassandra_secure_bundle_path: Any

@@ -10,6 +10,7 @@ attributes.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import enum
 import os
@@ -35,6 +36,7 @@ class Layer(enum.IntEnum):
     CODE = 2
     ENVIRONMENT = 3
     COMMAND_LINE = 4
+    OVERRIDE = 5
 
 
 class Settings(Fields, MutableMapping[str, Any]):
@@ -60,6 +62,8 @@ class Settings(Fields, MutableMapping[str, Any]):
         self._settling = False
         self._frozen = False
         self._version = 0
+        #: Reads the object that settings were taken from last.
+        self._read_object: Callable[[], None] | None = None
         if values:
             self.update(values)
 
@@ -243,12 +247,28 @@ class Settings(Fields, MutableMapping[str, Any]):
                 self._namespaces = (*self._namespaces, found.namespace)
             self._apply(found, Layer.OBJECT, replace=True)
 
+        self._read_object = apply
         if lazy:
             self._add_pending(apply)
             return
         self._settle()
         with self._lock:
             apply()
+
+    def reload(self) -> None:
+        """Read the object that settings were taken from once more, at the next reading of a value: it has changed."""
+        if self._read_object is not None:
+            self._add_pending(self._read_object)
+
+    @contextlib.contextmanager
+    def overridden(self, **values: Any) -> Iterator[None]:
+        """Within it these values win over every source, the environment included: for tests. It may be nested."""
+        before = dict(self._layers[Layer.OVERRIDE])
+        self._apply(load.Source({**before, **values}, "override"), Layer.OVERRIDE, replace=True)
+        try:
+            yield
+        finally:
+            self._apply(load.Source(before, "override"), Layer.OVERRIDE, replace=True)
 
     def load_environment(self, environ: Mapping[str, str] | None = None) -> None:
         """Take the values of the environment's variables (``os.environ`` if none is given)."""

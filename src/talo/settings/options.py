@@ -1,14 +1,14 @@
 """THE table: every setting there is.
 
 Owns the joined table and the names by which a setting may be called. The rows stand by theme in ``_general``,
-``_task``, ``_result``, ``_broker``, ``_worker`` and ``_foreign``; values are ``conf``'s, reading and checking them
-``load``'s. Nothing else in Talo lists settings.
+``_task``, ``_result``, ``_broker``, ``_worker``, ``_django`` and ``_foreign``; values are ``conf``'s, reading and
+checking them ``load``'s. Nothing else in Talo lists settings.
 """
 
 from __future__ import annotations
 
 from talo.errors import ImproperlyConfigured
-from talo.settings import _broker, _foreign, _general, _result, _task, _worker
+from talo.settings import _broker, _django, _foreign, _general, _result, _task, _worker
 from talo.settings._option import Group, Option, Same, Status
 
 __all__ = [
@@ -33,6 +33,7 @@ GROUPS: tuple[Group, ...] = (
     *_worker.GROUPS,
     *_result.GROUPS,
     *_general.GROUPS[1:],
+    *_django.GROUPS,
     *_foreign.GROUPS,
 )
 

@@ -22,7 +22,7 @@ from talo.execution.limits import HandedBack
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
-from talo.worker.intake import Intake
+from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
 from talo.worker.share import Command, Share
@@ -94,7 +94,7 @@ class Child:
         self._broker = store.broker
         state = app.state_store
         self._locks = None if state is None else state.locks
-        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience)
+        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience, first=self._is_first)
         self._pool = make_pool(self)
         signals.worker_process_init.send(sender=None)
         self._board.note_ready()
@@ -314,6 +314,11 @@ class Child:
                 # The next task asks again; the settlement of this one has to wait for the store anyway.
                 return task_id in self._revoked
         return task_id in self._revoked
+
+    def _is_first(self, task_id: str, copy: str) -> bool:
+        """Whether this copy of a task is the first to come to a worker, or has come before. Where no store keeps locks
+        every copy is."""
+        return self._locks is None or self._locks.acquire(f"copy:{task_id}", copy, COPY_TTL)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 

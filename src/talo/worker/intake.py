@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from talo import signals, states
-from talo.errors import MalformedMessage, NotRegistered
+from talo.errors import MalformedMessage, NotRegistered, OperationalError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.request import Context
@@ -22,7 +22,7 @@ from talo.wire.protocol import Call, decode
 from talo.wire.results import encode_result
 from talo.wire.serializers import get as get_codec
 
-__all__ = ["Intake"]
+__all__ = ["COPY", "COPY_TTL", "Intake"]
 
 log = logging.getLogger("talo.worker")
 
@@ -30,15 +30,32 @@ log = logging.getLogger("talo.worker")
 UNKNOWN_SINCE = "talo-unknown-since"
 #: Seconds between two looks.
 UNKNOWN_PAUSE = 1.0
+#: Header of a message that its sender may have published twice: which of the copies this one is.
+COPY = "talo-copy"
+#: Seconds for which a worker remembers which copy of a task came first; the next copy follows within minutes.
+COPY_TTL = 86400.0
+#: Seconds until a message that cannot be judged while the store is away is looked at again.
+UNSURE_PAUSE = 1.0
 
 
 class Intake:
-    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked."""
+    """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked; ``first`` whether this copy of a task
+    (task id, copy) is the one that runs, or raises ``OperationalError``; ``clock`` is the time in epoch seconds."""
 
-    def __init__(self, env: Env, revoked: Callable[[str], bool], unknown_patience: float) -> None:
+    def __init__(
+        self,
+        env: Env,
+        revoked: Callable[[str], bool],
+        unknown_patience: float,
+        *,
+        first: Callable[[str, str], bool] = lambda _task_id, _copy: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._env = env
         self._revoked = revoked
         self._patience = unknown_patience
+        self._first = first
+        self._clock = clock
         self._plans: dict[str, Plan] = {}
 
     def plan(self, name: str) -> Plan | None:
@@ -72,6 +89,8 @@ class Intake:
                 return refusal
         if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
             return self._cancelled(delivery, call, request, "revoked")
+        if (copy := message.headers.get(COPY)) is not None and (surplus := self._surplus(delivery, call, str(copy))):
+            return surplus
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
@@ -114,7 +133,7 @@ class Intake:
         if signals.task_unknown.receivers:
             signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
         since = message.headers.get(UNKNOWN_SINCE)
-        now = time.time()
+        now = self._clock()
         fields = {"action": "unknown", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
         if not isinstance(since, int | float):
             log.error(
@@ -137,8 +156,19 @@ class Intake:
             delivery, self._env, "unregistered", f"no worker knows task {call.task!r}", result=result
         )
 
+    def _surplus(self, delivery: Delivery, call: Call, copy: str) -> Settlement | None:
+        """The end of a message of which another copy has come before; None for the first one."""
+        try:
+            if self._first(call.id, copy):
+                return None
+        except OperationalError:
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=UNSURE_PAUSE)
+        fields = {"action": "copy", "task_id": call.id, "task_name": call.task}
+        log.info("Discarding a second copy of %s[%s]", call.task, call.id, extra=fields)
+        return Settlement(lease=delivery.lease)
+
     def _untimely(self, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
-        now = time.time()
+        now = self._clock()
         if call.expires is not None and call.expires <= now:
             return self._cancelled(delivery, call, request, "expired")
         if call.eta is not None and call.eta > now:

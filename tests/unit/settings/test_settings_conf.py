@@ -389,3 +389,30 @@ def test_nothing_and_switches_are_never_masked():
     assert hide(False, "token") is False
     assert hide("", "token") == ""
     assert hide(("a", "redis://:p@h")) == ("a", "redis://:**@h")
+
+
+def test_an_override_wins_over_everything_and_is_taken_back():
+    conf = Settings({"worker_concurrency": 2})
+    conf.load_command_line(["worker_concurrency=3"])
+    with conf.overridden(worker_concurrency=4, task_default_queue="q"):
+        assert (conf.worker_concurrency, conf.origin("worker_concurrency")) == (4, "override")
+        with conf.overridden(worker_concurrency=5):
+            assert (conf.worker_concurrency, conf.task_default_queue) == (5, "q")
+        with pytest.raises(ImproperlyConfigured, match="worker_concurrency"):
+            with conf.overridden(worker_concurrency="many"):
+                raise AssertionError("not reached")
+        assert conf.worker_concurrency == 4
+    assert (conf.worker_concurrency, conf.task_default_queue) == (3, "celery")
+
+
+def test_an_object_that_has_changed_is_read_anew():
+    source = {"worker_concurrency": 2, "task_default_queue": "a"}
+    conf = Settings()
+    conf.reload()
+    conf.load_object(source)
+    assert conf.worker_concurrency == 2
+    source["worker_concurrency"] = 3
+    del source["task_default_queue"]
+    assert (conf.worker_concurrency, conf.task_default_queue) == (2, "a")
+    conf.reload()
+    assert (conf.worker_concurrency, conf.task_default_queue) == (3, "celery")

@@ -166,6 +166,9 @@ def test_talo_s_own_settings_are_effective():
         "worker_watchdog": 30.0,
         "task_soft_size_limit": 1_048_576,
         "redis_priority_order": "high-first",
+        "django_on_commit": True,
+        "outbox": False,
+        "outbox_lease": 10.0,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

@@ -1,0 +1,41 @@
+"""What every app gets where Django is in use, ``talo.django`` installed or not.
+
+Owns the list. It is imported when an app is created, which may be while Django's settings are being loaded: nothing
+here reads a setting or a model then. Called by ``app._discover`` for every new app, and by ``apps``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from talo.app.task import Task
+from talo.django import connections
+from talo.django.relay import Relay
+from talo.django.tasks import DjangoTask
+from talo.django.transactions import OnCommit
+
+__all__ = ["adopt"]
+
+
+def adopt(app: Any) -> None:
+    """Give an app Django's task class, outlet and time zone, and have its workers care for connections. Idempotent."""
+    if any(isinstance(outlet, OnCommit) for outlet in app.outlets):
+        return
+    if app.task_cls is Task:
+        app.task_cls = DjangoTask
+    app.outlets.insert(0, OnCommit(app))
+    app.services.append(lambda: Relay(app))
+    app.add_defaults(_defaults)
+    connections.arm()
+
+
+def _defaults() -> dict[str, Any]:
+    """Django's settings that hold for Talo too, unless its own say otherwise."""
+    try:
+        return {"timezone": settings.TIME_ZONE} if settings.TIME_ZONE else {}
+    except (ImportError, ImproperlyConfigured):
+        # An app beside the project: Django's settings are none of its business, and broken ones are told elsewhere.
+        return {}

@@ -1,0 +1,1 @@
+"""The project's own tests, run with manage.py test."""

@@ -207,7 +207,9 @@ class ToFile(Transport):
                 if item.type in ("event", "transaction"):
                     out.write(json.dumps(item.payload.json) + "\\n")
 
-sentry_sdk.init(dsn="http://key@localhost/1", transport=ToFile, traces_sample_rate=1.0, integrations=[CeleryIntegration()])  # noqa: E501
+sentry_sdk.init(
+    dsn="http://key@localhost/1", transport=ToFile, traces_sample_rate=1.0, integrations=[CeleryIntegration()],
+)
 
 from celery import Celery
 app = Celery("project", broker=URL, backend=URL)

@@ -38,7 +38,9 @@ COMMANDS: dict[str, Entry] = {
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
-    "migrate": Entry("talo.cli.migrate", "Move from Celery: what will differ, and routes for a moving fleet."),
+    "migrate": Entry(
+        "talo.cli.migrate", "Move from Celery: what will differ, and routes for a fleet that moves task by task."
+    ),
     "multi": Entry("talo.cli.multi", "Start, stop and restart several workers on this machine, by name."),
     "shell": Entry("talo.cli.shell", "Start Python with the app and its tasks at hand."),
     "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),

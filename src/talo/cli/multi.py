@@ -215,11 +215,14 @@ def _of_session(session: Session) -> Iterator[str]:
 
 
 def _program(cluster: Cluster) -> list[str]:
+    """What a node is run with: as this command was."""
     chosen = cluster.own.get("--cmd")
     if chosen:
         return shlex.split(chosen.removesuffix(" worker"))
-    name = Path(sys.argv[0]).name
-    return [sys.argv[0]] if name in ("celery", "talo") else [sys.executable, "-m", "talo"]
+    if Path(sys.argv[0]).name in ("celery", "talo"):
+        return [sys.argv[0]]
+    called = click.get_current_context().find_root().info_name
+    return [sys.executable, "-m", *(["talo.compat", "celery"] if called == "celery" else ["talo"])]
 
 
 def _say(lines: Iterator[str]) -> int:

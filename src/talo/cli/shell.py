@@ -30,7 +30,9 @@ _NAMES = ("chain", "chord", "chunks", "group", "signature", "xmap", "xstarmap", 
 @click.option("--eventlet", is_flag=True, help="Refused: Talo does not patch the standard library.")
 @click.option("--gevent", is_flag=True, help="Refused, as --eventlet.")
 @click.pass_obj
-def shell(session: Session, ipython: bool, bpython: bool, python: bool, without_tasks: bool, **patches: bool) -> None:
+def shell(
+    session: Session, /, ipython: bool, bpython: bool, python: bool, without_tasks: bool, **patches: bool
+) -> None:
     """Start Python with the app (app), its tasks, and what workflows are made of."""
     for name, wanted in patches.items():
         if wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Any
 
 from talo import signals
@@ -44,6 +45,7 @@ NAMES = {
 base_logger = logging.getLogger("celery")
 worker_logger = logging.getLogger("celery.worker")
 task_logger = logging.getLogger("celery.task")
+redirected_logger = logging.getLogger("celery.redirected")
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -71,8 +73,8 @@ def mlevel(level: int | str | None) -> int:
 class ColorFormatter(logging.Formatter):
     """A formatter; colours are the worker's."""
 
-    def __init__(self, fmt: str | None = None, use_color: bool = True) -> None:
-        super().__init__(fmt)
+    def __init__(self, fmt: str | None = None, datefmt: str | None = None, use_color: bool = True) -> None:
+        super().__init__(fmt, datefmt)
         self.use_color = use_color
 
 
@@ -98,6 +100,16 @@ def adopt_names() -> None:
             # The records of all the others come up through it.
             logger.parent = base_logger
     signals.after_setup_logger.connect(_share_handler, dispatch_uid="talo.compat")
+    signals.worker_process_init.connect(_redirect, dispatch_uid="talo.compat")
+
+
+def _redirect(**_more: Any) -> None:
+    """What tasks print becomes log lines, in the processes that run tasks."""
+    conf = get_current_app().conf
+    if conf.worker_redirect_stdouts:
+        level = mlevel(conf.worker_redirect_stdouts_level)
+        sys.stdout = LoggingProxy(redirected_logger, level)  # type: ignore[assignment]
+        sys.stderr = LoggingProxy(redirected_logger, level)  # type: ignore[assignment]
 
 
 def _share_handler(logger: logging.Logger, loglevel: int, **told: Any) -> None:
@@ -108,7 +120,7 @@ def _share_handler(logger: logging.Logger, loglevel: int, **told: Any) -> None:
     target = logging.getLogger() if conf.worker_hijack_root_logger else base_logger
     for handler in logger.handlers:
         target.addHandler(handler)
-        _give_tasks(handler, conf.worker_task_log_format or DEFAULT_TASK_LOG_FMT, loglevel, told)
+        _give_tasks(handler, conf.worker_task_log_format, loglevel, told)
     target.setLevel(loglevel)
 
 
@@ -117,12 +129,57 @@ def _give_tasks(handler: logging.Handler, form: str, level: int, told: dict[str,
     twin = logging.StreamHandler(handler.stream) if isinstance(handler, logging.StreamHandler) else handler
     for each in handler.filters:
         twin.addFilter(each)
-    twin.setFormatter(TaskFormatter(form, use_color=bool(told.get("colorize"))))
+    twin.setFormatter(TaskFormatter(form, get_current_app().conf.worker_task_log_datefmt))
     task_logger.addHandler(twin)
     task_logger.setLevel(level)
     task_logger.propagate = False
     facts = {"logfile": told.get("logfile"), "colorize": told.get("colorize")}
     signals.after_setup_task_logger.send(sender=None, logger=task_logger, loglevel=level, format=form, **facts)
+
+
+class LoggingProxy:
+    """A file whose lines are log records."""
+
+    closed = False
+    encoding = "utf-8"
+    mode = "w"
+    name = None
+
+    def __init__(self, logger: logging.Logger, loglevel: int | None = None) -> None:
+        self.logger = logger
+        self.loglevel = loglevel or logger.level
+        # A handler that fails says so on stderr, which may be this very file.
+        self._inside = threading.local()
+
+    def write(self, data: Any) -> int:
+        """Log a text, unless it is empty or comes from the logging of another one."""
+        text = str(data).rstrip("\n")
+        if text.strip() and not getattr(self._inside, "now", False):
+            self._inside.now = True
+            try:
+                self.logger.log(self.loglevel, "%s", text)
+            finally:
+                self._inside.now = False
+        return len(str(data))
+
+    def writelines(self, sequence: Any) -> None:
+        """Log several."""
+        for part in sequence:
+            self.write(part)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """It stays open."""
+
+    def isatty(self) -> bool:
+        """It is no terminal."""
+        return False
+
+    def fileno(self) -> int:
+        """The descriptor of the process's real stderr, for those that need one."""
+        return 2
 
 
 class Logging:

@@ -240,7 +240,7 @@ def _gains(app: Any, tasks: list[dict[str, Any]]) -> Iterator[str]:
     conf = app.conf
     early = sum(1 for task in user_tasks(app) if not task.acks_late)
     if early:
-        yield f"{early} of {len(tasks)} tasks are lost today if a worker dies while it runs them; none with Talo's defaults"
+        yield f"{early} of {len(tasks)} tasks are lost if a worker dies while it runs them; none with Talo's defaults"
     if _on_redis(conf):
         hours = (conf.broker_transport_options or {}).get("visibility_timeout", 3600) / 3600
         yield f"tasks that run or wait longer than {hours:g} h (visibility_timeout) are not delivered twice any more"

@@ -274,8 +274,8 @@ _ROUTING = (
         STRS,
         (),
         (),
-        "While a fleet moves from Celery: names and globs of the tasks that have moved. Their calls go to talo.QUEUE in "
-        "place of QUEUE, and workers of Talo read the talo.* queues only; the others stay with Celery's workers.",
+        "While a fleet moves from Celery: names and globs of the tasks that have moved. Their calls go to talo.QUEUE "
+        "in place of QUEUE, and workers of Talo read the talo.* queues only; the others stay with Celery's workers.",
         own=True,
     ),
     Option(

@@ -9,6 +9,7 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import SOAK
+from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
 from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
 from tests.workers import client
 

@@ -1,6 +1,6 @@
 """The store stops, hangs, breaks and comes back under a worker: work goes on by itself, and nothing is lost.
 
-Redis with a file that is synced before each answer, so that what it answered it keeps."""
+Redis with a file that is synced before each answer, so that what it answered it keeps; and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
+from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.support import eventually
@@ -26,21 +27,19 @@ ENV = {"TALO_WORKER_LEASE": "2", "TALO_STORE_TIMEOUT": "1"}
 
 
 class Place:
-    """A Redis of this test's own, and the proxy through which the workers see it."""
+    """A server of this test's own, and the proxy through which the workers see it."""
 
-    def __init__(self, server: RedisServer, proxy: Proxy) -> None:
+    def __init__(self, server: RedisServer | PostgresServer, proxy: Proxy) -> None:
         self.server = server
         self.proxy = proxy
-
-    @property
-    def url(self) -> str:
-        return self.server.url_of(0, self.proxy.port)
+        self.url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
 
 
-@pytest.fixture
-def place(own_redis: RedisServer) -> Iterator[Place]:
-    with Proxy("127.0.0.1", own_redis.port) as proxy:
-        yield Place(own_redis, proxy)
+@pytest.fixture(params=["redis"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    server = request.getfixturevalue(f"own_{request.param}")
+    with Proxy("127.0.0.1", server.port) as proxy:
+        yield Place(server, proxy)
 
 
 @pytest.fixture
@@ -104,11 +103,20 @@ def torn(place: Place) -> Callable[[], object]:
 
 
 FAULTS = [killed, paused, black_holed, reset, trickled, late, *full([stopped, refused, cut, torn], [])]
+#: A server of SQL is trickled no statement within a second.
+SQL_FAULTS = full([each for each in FAULTS if each is not trickled], [killed, black_holed])
 Fault = Callable[[Place], Callable[[], object]]
 
 
+def each(redis: list[Fault], postgres: list[Fault]) -> pytest.MarkDecorator:
+    """Run with these faults of these servers."""
+    pairs = [("redis", fault) for fault in redis] + [("postgres", fault) for fault in postgres]
+    ids = [f"{server}-{fault.__name__}" for server, fault in pairs]
+    return pytest.mark.parametrize(("place", "fault"), pairs, indirect=["place"], ids=ids)
+
+
 @pytest.mark.promise("B03")
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@each(FAULTS, SQL_FAULTS)
 @pytest.mark.timeout(HANGS)
 def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Place, app: Talo, tmp_path: Path) -> None:
     # Given work that flows
@@ -136,9 +144,7 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
 
 
 @pytest.mark.promise("D08", "B03")
-@pytest.mark.parametrize(
-    "fault", full([killed, paused, black_holed, refused], [killed, paused]), ids=lambda fault: fault.__name__
-)
+@each(full([killed, paused, black_holed, refused], [killed, paused]), full([killed, paused, black_holed], [paused]))
 @pytest.mark.timeout(HANGS)
 def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
     fault: Fault, place: Place, app: Talo, tmp_path: Path
@@ -180,7 +186,7 @@ def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Pat
 
 
 @pytest.mark.promise("B03", "D02")
-@pytest.mark.parametrize("fault", full([black_holed, late, torn], [torn]), ids=lambda fault: fault.__name__)
+@each(full([black_holed, late, torn], [torn]), full([black_holed, late, torn], []))
 @pytest.mark.timeout(HANGS)
 def test_children_that_die_while_the_store_is_away_are_buried(
     fault: Fault, place: Place, app: Talo, tmp_path: Path
@@ -203,3 +209,28 @@ def test_children_that_die_while_the_store_is_away_are_buried(
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
     assert len(judge.repeated()) <= 2
+
+
+@pytest.mark.promise("B03")
+@pytest.mark.timeout(HANGS)
+def test_work_goes_on_though_every_connection_is_ended_again_and_again(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    # Given work that flows
+    with client(own_postgres.url) as app:
+        ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 600))])
+        with Fleet(own_postgres.url, tmp_path, "-c", "2", env=ENV) as fleet:
+            judge = Judge(app, fleet.trace, ids)
+            eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
+            # When the server ends all connections, many times
+            ended = 0
+            for _ in range(full(200, 10)):
+                ended += own_postgres.terminate_connections()
+                for_seconds(0.15)
+            # Then all of it runs, and what had ended is known to have
+            judge.wait()
+            judge.nothing_is_left()
+        assert ended > full(200, 10)
+        assert judge.states() == {"SUCCESS": len(ids)}
+        assert judge.dead() == []
+        assert judge.repeated_without_cause() == set()

@@ -18,6 +18,9 @@ from talo.stores.url import scheme_of
 __all__ = ["store_options"]
 
 _REDIS = frozenset({"redis", "rediss", "redis+socket", "valkey"})
+_SQL = frozenset(
+    {"sqlite", "memory", "postgresql", "postgres", "postgresql+psycopg", "mysql", "mysql+pymysql", "mariadb"}
+)
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
 
@@ -31,6 +34,8 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
         "keyprefix": bag.get("global_keyprefix", ""),
     }
     tls = dict(_tls(conf, broker, results))
+    if scheme_of(url) in _SQL:
+        options["auto_migrate"] = conf.db_auto_migrate
     if scheme_of(url) not in _REDIS:
         if tls:
             name = "broker_use_ssl" if broker and conf.broker_use_ssl else "redis_backend_use_ssl"
@@ -52,6 +57,9 @@ def store_options(conf: Settings, url: str, *, broker: bool, results: bool) -> d
     options["timeout"] = min(each for each in answers if each)
     options["connect_timeout"] = min((each for each in waits if each), default=None)
     options["client_name"] = bag.get("client_name") or (results and conf.redis_client_name) or "talo"
+    for name in ("fanout_prefix", "fanout_patterns"):
+        if bag.get(name) is not None:
+            options[name] = bag[name]
     return {**options, **tls}
 
 

@@ -26,12 +26,14 @@ from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
 from talo.app.outlets import Outlet
 from talo.app.registry import TaskRegistry
+from talo.app.remote import RemoteDoors
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
 from talo.app.send import Sender
 from talo.app.services import Service
 from talo.app.stores import AppStores, StoreDoors
 from talo.app.task import Task
+from talo.app.transactions import TransactionDoors
 from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
@@ -48,7 +50,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -82,7 +84,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors):
         **settings: Any,
     ) -> None:
         """``main`` is the name of the app; any further keyword is a setting. Nothing is read or opened yet."""
-        del loader, amqp, events, log, control, fixups  # taken for compatibility; what replaces them is found elsewhere
+        del loader, amqp, log, fixups  # taken for compatibility; what replaces them is found elsewhere
         self.main = main
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
@@ -94,8 +96,9 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors):
         self.on_after_configure = Signal("app.on_after_configure", ("source",))
         self.on_after_finalize = Signal("app.on_after_finalize")
         self.on_after_fork = Signal("app.on_after_fork")
-        if task_cls is not None:
-            self.task_cls = task_cls
+        for name, cls in (("task_cls", task_cls), ("control_cls", control), ("events_cls", events)):
+            if cls is not None:
+                setattr(self, name, cls)
         self._lock = threading.RLock()
         self._local = threading.local()
         self._oid: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,7 @@ from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
 from talo.app.outlets import refuse_unsent
-from talo.errors import IncompleteStream, NotSupported, TimeoutError
+from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -32,10 +32,6 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-
-#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
-#: stay small.
-REVOKED_FOR = 7 * 86400.0
 
 E_WOULD_BLOCK = """Never call result.get() within a task!
 
@@ -400,16 +396,23 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
-        del connection, signal, wait, timeout
-        store = self.app.state_store
-        if store is None:
-            raise NotSupported(
-                f"{self.app.store.url} does not keep which tasks are revoked: set result_backend to a store that does"
-            )
-        store.locks.mark("revoked", {self.id: REVOKED_FOR})
-        if terminate:
-            store.locks.mark("terminated", {self.id: REVOKED_FOR})
-        store.bus.publish("talo.revoked", self.id.encode())
+        del connection
+        self.app.control.revoke(self.id, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout)
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """The same of all tasks that carry one of these stamps."""
+        del connection
+        self.app.control.revoke_by_stamped_headers(
+            headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
+        )
 
     # -- as data
 

@@ -77,7 +77,7 @@ class Sender:
         prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
         self._announce(prepared)
         self._publish(prepared.messages, options)
-        self._told(prepared)
+        self._told([prepared])
         return self._result(prepared)
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
@@ -92,7 +92,7 @@ class Sender:
         are sent."""
         prepared = self.prepare(name, args, kwargs, options)
         self._announce(prepared)
-        return prepared.messages, partial(self._told, prepared)
+        return prepared.messages, partial(self._told, [prepared])
 
     def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
         if type(args) is not tuple:
@@ -257,31 +257,13 @@ class Sender:
                     **body[2],
                 )
 
-    def _told(self, prepared: Prepared) -> None:
-        if not signals.after_task_publish.receivers and not signals.task_sent.receivers:
-            return
-        args, kwargs, embed = prepared.call
-        for message in prepared.messages:
-            name = message.task
-            signals.after_task_publish.send(
-                sender=name,
-                body=(args, kwargs, embed),
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                headers=message.headers,
-            )
-            signals.task_sent.send(
-                sender=name,
-                task_id=prepared.id,
-                task=name,
-                args=args,
-                kwargs=kwargs,
-                eta=message.headers.get("eta"),
-                taskset=message.headers.get("group"),
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                retries=message.headers.get("retries", 0),
-            )
+    def _told(self, sent: Sequence[Prepared]) -> None:
+        """Let receivers and monitors know what was sent."""
+        if self._app.conf.task_send_sent_event:
+            self._app.events.tell_sent([fields for prepared in sent for fields in _sent_events(prepared)])
+        if signals.after_task_publish.receivers or signals.task_sent.receivers:
+            for prepared in sent:
+                _signal_sent(prepared)
 
     def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> None:
         """Give the messages to the first outlet that takes them, else to the broker."""
@@ -411,18 +393,64 @@ class Sender:
         for each in prepared:
             self._announce(each)
         self._publish([message for each in prepared for message in each.messages], NOTHING)
-        for each in prepared:
-            self._told(each)
+        self._told(prepared)
 
     def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
         self._publish([message for prepared in waiting for message in prepared.messages], options)
-        for prepared in waiting:
-            self._told(prepared)
+        self._told(waiting)
         return [self._result(prepared) for prepared in waiting]
 
 
 def _loose(messages: Sequence[Message]) -> list[Message]:
     return [message.loose() if isinstance(message, FilledForm) else message for message in messages]
+
+
+def _signal_sent(prepared: Prepared) -> None:
+    args, kwargs, embed = prepared.call
+    for message in prepared.messages:
+        name = message.task
+        signals.after_task_publish.send(
+            sender=name,
+            body=(args, kwargs, embed),
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            headers=message.headers,
+        )
+        signals.task_sent.send(
+            sender=name,
+            task_id=prepared.id,
+            task=name,
+            args=args,
+            kwargs=kwargs,
+            eta=message.headers.get("eta"),
+            taskset=message.headers.get("group"),
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            retries=message.headers.get("retries", 0),
+        )
+
+
+def _sent_events(prepared: Prepared) -> Iterator[dict[str, Any]]:
+    """The fields of ``task-sent`` for each copy of a call."""
+    task = prepared.options.get("task_type")
+    if task is not None and not task.send_events:
+        return
+    for message in prepared.messages:
+        headers = message.headers
+        yield {
+            "uuid": prepared.id,
+            "root_id": headers.get("root_id"),
+            "parent_id": headers.get("parent_id"),
+            "name": message.task,
+            "args": headers.get("argsrepr"),
+            "kwargs": headers.get("kwargsrepr"),
+            "retries": headers.get("retries", 0),
+            "eta": headers.get("eta"),
+            "expires": headers.get("expires"),
+            "queue": message.queue,
+            "exchange": message.exchange,
+            "routing_key": message.routing_key,
+        }
 
 
 def _worker_frame() -> Frame | None:

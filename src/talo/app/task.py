@@ -333,6 +333,10 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
         context = Context({**vars(request), **kwargs}) if kwargs else request
         self.app.env.store_state(task_id, state or "", meta, context)
 
+    def send_event(self, type_: str, **fields: Any) -> None:
+        """Send an event of your own (``task-progress``) about the running task, for monitors."""
+        self.app.events.tell(type_, {"uuid": self.request.id, **fields})
+
     def add_trail(self, result: Any) -> Any:
         """Remember a result as a child of the running task; return it."""
         frame = current_frame()

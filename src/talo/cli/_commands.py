@@ -34,9 +34,13 @@ COMMANDS: dict[str, Entry] = {
     "graph": Entry("talo.cli.graph", "Print what came of a task, with the state of each."),
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
+    "inspect": Entry("talo.cli.inspect", "Ask workers what they do."),
+    "control": Entry("talo.cli.control", "Steer workers."),
+    "events": Entry("talo.cli.events", "Watch what happens to tasks and workers."),
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
+    "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
     "migrate": Entry(
         "talo.cli.migrate", "Move from Celery: what will differ, and routes for a fleet that moves task by task."
@@ -49,14 +53,11 @@ COMMANDS: dict[str, Entry] = {
 _LATER = "this release of Talo does not have it yet"
 #: Celery's commands that are not here: what to do instead.
 ABSENT: dict[str, str] = {
-    "inspect": f"{_LATER}; `talo status` lists workers, `talo queues` what waits",
-    "control": f"{_LATER}; results are revoked with AsyncResult(id).revoke()",
-    "events": f"{_LATER}; the worker's log tells each task's story",
     "list": "`talo queues` lists the queues; there are no bindings to list",
     "logtool": "log lines carry fields: use a JSON formatter and any log tool",
     "amqp": "use the tools of the broker",
     "upgrade": "old names of settings are understood as they are; `talo check --settings` shows today's names",
-    "flower": "`talo status`, `talo queues` and `talo dead` show what it would",
+    "flower": "a Flower beside the real Celery shows Talo's workers too; `talo events` and `talo inspect` need none",
 }
 
 

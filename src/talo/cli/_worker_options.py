@@ -21,7 +21,6 @@ REFUSED = {
     "detach": ("-D/--detach", _SERVICE),
     "uid": ("--uid", f"User= of systemd sets it; {_SERVICE}"),
     "gid": ("--gid", f"Group= of systemd sets it; {_SERVICE}"),
-    "autoscale": ("--autoscale", "this release of Talo keeps its number of slots; choose it with -c"),
 }
 #: Options that switch off or place what Talo does not have. They do no harm, and are answered at INFO.
 NEEDLESS = {
@@ -47,6 +46,16 @@ def _pool(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     if value in _NO_POOL:
         raise Refused(f"-P {value}: {_NO_POOL[value]}")
     raise click.BadParameter(f"{value!r} is not one of {', '.join(sorted(POOLS))}")
+
+
+def _bounds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    most, _, least = value.partition(",")
+    try:
+        return int(most), int(least or 1)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not MAX,MIN, as in 10,3") from None
 
 
 def _umask(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -137,7 +146,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--without-mingle", is_flag=True, help="Accepted; there is none."),
     click.option("--without-heartbeat", is_flag=True, help="Accepted; there is none."),
     click.option("--heartbeat-interval", type=int, metavar="SECONDS", help="Accepted; there is none."),
-    click.option("--autoscale", metavar="MAX,MIN", help="Refused: this release keeps its number of slots."),
+    click.option(
+        "--autoscale",
+        callback=_bounds,
+        metavar="MAX[,MIN]",
+        help="Between so many processes, as there is work; for the pool processes.",
+    ),
     click.option("-B", "--beat", is_flag=True, help="Run a beat too; any number of workers may."),
     click.option(
         "-s",

@@ -34,7 +34,7 @@ passwords.
 | 0 | done; a worker was stopped by TERM or QUIT |
 | 1 | it could not be done; a worker was stopped by INT, or failed |
 | 2 | wrong usage, an app that cannot be found, or something that Talo does not do |
-| 69 | `status`: no worker is alive |
+| 69 | `status`: no worker is alive; `inspect`, `control`: nobody answered |
 | 73 | `worker`: the pid file cannot be created, or a running process holds it |
 """
 

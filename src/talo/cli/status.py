@@ -1,4 +1,6 @@
-"""``talo status``: which workers are alive, by their leases. Called by ``cli.main``."""
+"""``talo status``: which workers are alive; Talo's by their leases, Celery's by their answers.
+
+Called by ``cli.main``."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 
 import click
 
+from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import NobodyThere
 from talo.cli._output import print_json, print_table
@@ -30,18 +33,22 @@ class _Node:
 
 
 @click.command(cls=TaloCommand)
-@click.option("-t", "--timeout", type=float, help="Accepted; the store answers at once.")
+@click.option(
+    "-t", "--timeout", type=float, default=1.0, metavar="SECONDS", help="Wait so long for Celery's workers [1]."
+)
 @click.option("-d", "--destination", type=NAMES, metavar="NODES", help="These workers only, between commas.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def status(session: Session, timeout: float | None, destination: tuple[str, ...] | None, as_json: bool) -> None:
+def status(session: Session, timeout: float, destination: tuple[str, ...] | None, as_json: bool) -> None:
     """List the workers that are alive.
 
-    A worker whose lease is over has fallen silent; what it held goes to others. Exit code 69 if none is alive.
+    A worker whose lease is over has fallen silent; what it held goes to others. Workers of Celery's on the same broker
+    hold no leases; they are asked. Exit code 69 if none is alive.
     """
-    del timeout
     with session.opened() as app:
         nodes = _nodes(app.store.broker.owners())
+        if app.store.bus.unheard_is_free:
+            nodes += _others(app, {node.name for node in nodes}, destination, timeout)
     if destination is not None:
         nodes = [node for node in nodes if node.name in destination]
     if as_json:
@@ -57,6 +64,15 @@ def status(session: Session, timeout: float | None, destination: tuple[str, ...]
         raise NobodyThere("No nodes replied within time constraint")
     if not as_json and not session.quiet:
         click.echo(f"\n{alive} node{'s' if alive > 1 else ''} online.")
+
+
+def _others(app: Talo, known: set[str], destination: tuple[str, ...] | None, timeout: float) -> list[_Node]:
+    """Who answers and holds no lease."""
+    if destination is not None and known.issuperset(destination):
+        return []
+    replies = app.control.ping(destination, timeout=timeout)
+    names = sorted({name for reply in replies for name in reply} - known)
+    return [_Node(name, alive=True) for name in names]
 
 
 def _nodes(owners: Iterable[OwnerInfo]) -> list[_Node]:

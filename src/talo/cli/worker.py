@@ -100,7 +100,7 @@ def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:
     same = (
         "pool", "concurrency", "prefetch_multiplier", "disable_prefetch", "time_limit", "soft_time_limit",
         "max_tasks_per_child", "max_memory_per_child", "start_method", "grace", "children", "loglevel", "beat",
-        "scheduler",
+        "scheduler", "autoscale",
     )  # fmt: skip
     arguments = {name: options[name] for name in same if options[name] is not None}
     for name in ("queues", "exclude_queues"):

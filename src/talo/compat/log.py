@@ -108,8 +108,8 @@ def _redirect(**_more: Any) -> None:
     conf = get_current_app().conf
     if conf.worker_redirect_stdouts:
         level = mlevel(conf.worker_redirect_stdouts_level)
-        sys.stdout = LoggingProxy(redirected_logger, level)  # type: ignore[assignment]
-        sys.stderr = LoggingProxy(redirected_logger, level)  # type: ignore[assignment]
+        sys.stdout = LoggingProxy(redirected_logger, level)
+        sys.stderr = LoggingProxy(redirected_logger, level)
 
 
 def _share_handler(logger: logging.Logger, loglevel: int, **told: Any) -> None:

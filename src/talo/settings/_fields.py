@@ -84,6 +84,7 @@ class Fields:
     broker_transport_options: dict[str, Any]
     redis_priority_order: str
     store_timeout: float
+    db_auto_migrate: bool
     broker_host: str | None
     broker_port: int | None
     broker_user: str | None

@@ -11,8 +11,8 @@ _LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SIGNING = "signed messages (the 'auth' serializer) are not there yet"
-_EVENTS_COME = "waits for events"
-_CONTROL_COMES = "waits for remote control"
+_EVENTS_COME = "waits for RabbitMQ, whose event queues keep messages"
+_CONTROL_COMES = "waits for RabbitMQ, whose control queues keep messages"
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
 _OWN_QUEUES = "Talo's stores keep events and control messages in their own channels; there is no queue to describe"
 
@@ -148,7 +148,7 @@ def _daemon(process: str, old: str) -> tuple[Option, ...]:
 
 
 def _monitor() -> tuple[Option, ...]:
-    """The same of the event monitor, which is not there yet."""
+    """The same of the event monitor, which stays in the foreground."""
     kinds = {"logfile": STR, "pidfile": STR, "uid": either(STR, INT), "gid": either(STR, INT)}
     kinds |= {"umask": either(STR, INT), "executable": STR}
     old = {"logfile": "LOG_FILE", "pidfile": "PID_FILE"}
@@ -159,8 +159,7 @@ def _monitor() -> tuple[Option, ...]:
             None,
             (f"CELERYEV_{old.get(name, name.upper())}",),
             f"As worker_{name}, of the event monitor.",
-            Status.COMING,
-            _EVENTS_COME,
+            reason=f"talo events stays in the foreground and writes to its output; {_SERVICE}",
         )
         for name, kind in kinds.items()
     )
@@ -175,8 +174,6 @@ _EVENTS = (
         False,
         ("CELERY_SEND_EVENTS", "CELERY_SEND_TASK_EVENTS"),
         "A worker tells what happens to its tasks (as -E does).",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
     Option(
         "task_send_sent_event",
@@ -184,8 +181,6 @@ _EVENTS = (
         False,
         ("CELERY_SEND_TASK_SENT_EVENT",),
         "The sender of a task tells so by an event.",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
     Option(
         "event_queue_ttl",
@@ -202,8 +197,6 @@ _EVENTS = (
         60.0,
         ("CELERY_EVENT_QUEUE_EXPIRES",),
         "After how many idle seconds a monitor's queue goes.",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
     Option(
         "event_queue_durable",
@@ -228,8 +221,6 @@ _EVENTS = (
         "celeryev",
         ("CELERY_EVENT_QUEUE_PREFIX",),
         "With what the name of an event queue begins.",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
     Option(
         "event_exchange",
@@ -237,8 +228,6 @@ _EVENTS = (
         "celeryev",
         ("CELERY_EVENT_EXCHANGE",),
         "The exchange (on Redis the channel) of the events.",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
     Option(
         "event_serializer",
@@ -246,8 +235,6 @@ _EVENTS = (
         "json",
         ("CELERY_EVENT_SERIALIZER",),
         "The form of events on the wire.",
-        status=Status.COMING,
-        reason=_EVENTS_COME,
     ),
 )
 
@@ -258,8 +245,6 @@ _CONTROL = (
         True,
         ("CELERY_ENABLE_REMOTE_CONTROL",),
         "Workers listen to control commands.",
-        status=Status.COMING,
-        reason=_CONTROL_COMES,
     ),
     Option(
         "control_queue_ttl",
@@ -276,8 +261,6 @@ _CONTROL = (
         10.0,
         ("CELERY_CONTROL_QUEUE_EXPIRES", "CONTROL_QUEUE_EXPIRES"),
         "After how many idle seconds a control queue goes.",
-        status=Status.COMING,
-        reason=_CONTROL_COMES,
     ),
     Option(
         "control_exchange",
@@ -285,8 +268,6 @@ _CONTROL = (
         "celery",
         ("CELERY_CONTROL_EXCHANGE", "CONTROL_EXCHANGE"),
         "The exchange (on Redis the channel) of control messages.",
-        status=Status.COMING,
-        reason=_CONTROL_COMES,
     ),
     Option(
         "control_queue_durable",

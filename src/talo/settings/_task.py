@@ -22,7 +22,6 @@ __all__ = ["GROUPS"]
 
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
 _RABBITMQ = "waits for the RabbitMQ store"
-_RATES = "waits for rate limits; until then tasks run as fast as they can"
 _QUEUE_TYPES = choice("classic", "quorum")
 _EXCHANGE_TYPES = maybe(STR)
 
@@ -217,8 +216,6 @@ _EXECUTION = (
         None,
         ("CELERY_DEFAULT_RATE_LIMIT",),
         "The rate limit of tasks without one of their own: '10/s', '100/m', '5/h'.",
-        status=Status.COMING,
-        reason=_RATES,
     ),
     Option(
         "task_max_deliveries",

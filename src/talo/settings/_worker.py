@@ -99,8 +99,6 @@ _WORKER = (
         False,
         ("CELERY_DISABLE_RATE_LIMITS",),
         "Rate limits are not kept.",
-        status=Status.COMING,
-        reason="waits for rate limits; there are none to switch off",
     ),
     Option(
         "worker_state_db",
@@ -166,8 +164,6 @@ _WORKER = (
         False,
         ("CELERYD_POOL_RESTARTS",),
         "The command pool_restart is allowed.",
-        status=Status.COMING,
-        reason="waits for remote control; HUP restarts a worker",
     ),
     Option(
         "worker_pool_putlocks",

@@ -18,7 +18,15 @@ BAGS = ("broker_transport_options", "result_backend_transport_options")
 
 #: Keys that are kept, on Redis.
 EFFECTIVE = frozenset(
-    {"global_keyprefix", "socket_timeout", "socket_connect_timeout", "max_connections", "client_name"}
+    {
+        "global_keyprefix",
+        "socket_timeout",
+        "socket_connect_timeout",
+        "max_connections",
+        "client_name",
+        "fanout_prefix",
+        "fanout_patterns",
+    }
 )
 
 #: What decides where messages stand. Any other value would part this app from all others.
@@ -40,8 +48,6 @@ _NEEDLESS = {
     "interval_max": "sends are retried by task_publish_retry_policy",
     "confirm_publish": "always so: a send returns when the message is kept",
     "connect_timeout": "write broker_connection_timeout",
-    "fanout_prefix": "waits for events and remote control",
-    "fanout_patterns": "waits for events and remote control",
 }
 
 

@@ -15,6 +15,7 @@ fork) and its verbs may be called from several threads.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -288,6 +289,9 @@ class Subscription(ABC):
 class Bus(ABC):
     """Tells everyone who listens now; keeps nothing for those who do not."""
 
+    #: A post that nobody hears writes nothing. Where it does (a table), workers tell of themselves only on request.
+    unheard_is_free: bool = False
+
     @abstractmethod
     def publish(self, channel: str, payload: bytes) -> None:
         """Send to whoever listens."""
@@ -427,6 +431,13 @@ class Store(ABC):
     @abstractmethod
     def ping(self, timeout: float) -> None:
         """Reach the store or raise ``StoreUnavailable``."""
+
+    def joined(self, connection: object) -> contextlib.AbstractContextManager[None]:
+        """Until its end what this context sends, with the records of its groups, is part of the transaction that the
+        caller has on ``connection``, and of nothing else: ``features.transactions``. ``ImproperlyConfigured`` for a
+        connection that does not lead to this store."""
+        del connection
+        raise NotSupported(f"a send cannot join a transaction on {self.features.name}: its tasks are in no database")
 
     @abstractmethod
     def same_as(self, other: Store) -> bool:

@@ -15,12 +15,16 @@ from talo.stores.base import Store
 
 __all__ = ["open_store", "scheme_of", "schemes"]
 
-_SQL = ("talo.stores.sql", "SqlStore")
+_SQL = ("talo.stores.sql", "open_sqlite")
+_POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _STORES = {
     "sqlite": _SQL,
     "memory": _SQL,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    "postgresql+psycopg": _POSTGRES,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -32,8 +36,6 @@ _ABSENT = {
     "amqp": "RabbitMQ",
     "amqps": "RabbitMQ",
     "pyamqp": "RabbitMQ",
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "mysql": "MySQL",
     "sqs": "Amazon SQS",
     "django": "Django's database",

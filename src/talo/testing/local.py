@@ -17,7 +17,7 @@ from talo.execution.aio import call_blocking, close_loop
 from talo.execution.run import call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Settlement
-from talo.stores.sql import SqlStore
+from talo.stores.sql import open_sqlite
 from talo.testing.clock import Clock
 from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.settler import new_owner
@@ -46,7 +46,7 @@ def memory_app(app: Talo, clock: Callable[[], float] | None = None) -> Iterator[
     """Within it, the app keeps tasks and results in a new store in memory, which goes by ``clock``."""
     url = f"memory://{uuid.uuid4().hex}"
     with app.conf.overridden(broker_url=url, broker_read_url=url, broker_write_url=url, result_backend=url, **_NEUTRAL):
-        app.use_store(SqlStore(url, clock=clock or Clock()))
+        app.use_store(open_sqlite(url, clock=clock or Clock()))
         try:
             yield app
         finally:

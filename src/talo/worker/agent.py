@@ -20,6 +20,7 @@ from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
+from talo.worker.remote import Remote
 from talo.worker.settler import new_owner
 from talo.worker.share import Common, Share
 from talo.worker.undertaker import Undertaker
@@ -88,13 +89,17 @@ class Agent:
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
         self._undertaker = Undertaker(self._app, self._options, self._owner)
-        self._watchdog = Watchdog(self._broker, self._options, self._shares)
+        self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
+        self._watchdog = Watchdog(
+            self._broker, self._options, self._shares, lambda: self._remote.node.standing.open_queues
+        )
         threads = [
             threading.Thread(target=self._renew_forever, name="talo-renew", daemon=True),
             threading.Thread(target=self._listen_forever, name="talo-listen", daemon=True),
         ]
         for thread in threads:
             thread.start()
+        self._remote.start()
         beat = self._beat()
         services = [make() for make in self._app.services]
         for service in services:
@@ -112,6 +117,7 @@ class Agent:
             if self._orphaned and not self._deaths and not self._children_alive():
                 break
         self._ended.set()
+        self._remote.stop()
         for service in services:
             service.stop()
         if beat is not None:
@@ -161,6 +167,7 @@ class Agent:
 
     def _work(self) -> None:
         now = time.monotonic()
+        self._remote.tick(now)
         self._bury()
         if self._revoked.is_set():
             self._revoked.clear()
@@ -250,8 +257,6 @@ class Agent:
         """Have the tasks stopped that run here and have been terminated, they or the root of their workflow. A task is
         named by its token: a later run is never hit."""
         state = self._app.state_store
-        if state is None:
-            return
         for share in self._shares:
             running = {entry.token for entry in share.board.running()}
             if not running:
@@ -262,7 +267,8 @@ class Agent:
                 for token, message in held
                 if token in running
             }
-            terminated = state.locks.marked("terminated", list(set().union(*names.values())))
+            known_ids = set().union(*names.values())
+            terminated = state.locks.marked("terminated", list(known_ids)) if state else self._remote.node.terminated
             for token, known in names.items():
                 if not terminated.isdisjoint(known):
                     log.info("Terminating %s", ", ".join(sorted(known)), extra={"action": "terminate"})
@@ -299,13 +305,17 @@ class Agent:
         while not self._ended.is_set():
             try:
                 with state.bus.subscribe(["talo.revoked"]) as ear:
-                    # What was revoked while nobody listened counts too.
-                    self._note_revocation()
+                    # What was revoked or paused while nobody listened counts too.
+                    self._look_again()
                     while not self._ended.is_set():
                         if ear.get(5.0) is not None:
-                            self._note_revocation()
+                            self._look_again()
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
+
+    def _look_again(self) -> None:
+        self._remote.node.look_again()
+        self._note_revocation()
 
     def _note_revocation(self) -> None:
         """Let the children read the set of revoked tasks anew, and look whether one of them runs."""

@@ -22,11 +22,15 @@ from talo.execution.limits import HandedBack
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
+from talo.worker.brakes import brakes_of
+from talo.worker.bulletin import Standing
 from talo.worker.intake import COPY_TTL, Intake
+from talo.worker.marks import with_marks
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
 from talo.worker.share import Command, Share
 from talo.worker.split import split_of
+from talo.worker.task_events import TaskEvents
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -57,6 +61,7 @@ class Child:
         self._options = options
         self._share = share
         self._board = share.board
+        self._bulletin = share.common.bulletin
         self._draining = False
         self._paused = False
         self._exit_code = 0
@@ -67,11 +72,10 @@ class Child:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._batch = BatchSize(options.slots, options.batch_time, options.prefetch)
         #: In a fleet that it shares with Celery a worker keeps its own messages apart.
-        self._queues = (
-            (*options.queues, *(name + INTERNAL_SUFFIX for name in options.queues))
-            if app.env.celery_form
-            else options.queues
-        )
+        self._queues: tuple[str, ...] = self._with_internal(options.queues)
+        #: Of the bulletin that it goes by.
+        self._standing = Standing(queues=options.queues, events=options.task_events)
+        self._standing_number = -1
         self._watch = Stopwatch(options.max_tasks_per_child)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -95,6 +99,9 @@ class Child:
         state = app.state_store
         self._locks = None if state is None else state.locks
         self.intake = Intake(app.env, self._is_revoked, options.unknown_patience, first=self._is_first)
+        app.clock.share(self._share.common.clock)
+        self._events = TaskEvents(app, options.hostname)
+        self._read_bulletin()
         self._pool = make_pool(self)
         signals.worker_process_init.send(sender=None)
         self._board.note_ready()
@@ -102,6 +109,7 @@ class Child:
             self._loop()
         finally:
             self._pool.stop()
+            self._events.stop()
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=self._exit_code)
             app.close_stores()
         return self._exit_code
@@ -116,7 +124,9 @@ class Child:
                     if self._farewell():
                         return
                     continue
-            limit = 0 if self._draining or self._paused else min(pool.room, self._batch.limit())
+            if self._bulletin.number != self._standing_number:
+                self._read_bulletin()
+            limit = 0 if self.stopping or not self._queues else min(pool.room, self._batch.limit())
             if limit == 0 and not settler.pending:
                 self._sleep(1.0)
                 continue
@@ -300,11 +310,36 @@ class Child:
         """Whether this child has run its number of tasks: the rest of the batch is another's."""
         return self._watch.over(self._board.counts[0])
 
+    # -- what was said to the worker -------------------------------------------------------------------------------
+
+    def _read_bulletin(self) -> None:
+        """Go by what the bulletin says now, and before there is one by what the store has marked."""
+        found = self._bulletin.read()
+        if found is not None:
+            self._standing_number, self._standing = found
+        elif self._standing_number < 0:
+            self._standing_number = 0
+            try:
+                self._standing = with_marks(self._standing, self._locks)
+            except OperationalError as exc:
+                log.debug("What is paused cannot be read yet (the agent will say): %s", exc)
+        standing, app = self._standing, self._app
+        self._queues = self._with_internal(standing.open_queues)
+        limited = not app.conf.worker_disable_rate_limits
+        self.intake.brakes = brakes_of(standing, app.tasks, self._share.common.rates, limited=limited)
+        self.intake.limit(standing.time_limits)
+        self._events.switch(standing.events)
+
+    def _with_internal(self, queues: tuple[str, ...]) -> tuple[str, ...]:
+        if not self._app.env.celery_form:
+            return queues
+        return (*queues, *(name + INTERNAL_SUFFIX for name in queues))
+
     # -- revoked tasks -----------------------------------------------------------------------------------------------
 
     def _is_revoked(self, task_id: str) -> bool:
         if self._locks is None:
-            return False
+            return task_id in self._standing.revoked
         epoch = self._share.common.revocations
         if epoch != self._revocations:
             try:

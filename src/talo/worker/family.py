@@ -12,7 +12,7 @@ __all__ = ["Family", "Member"]
 class Member:
     """One process of a worker."""
 
-    __slots__ = ("cancelled", "deadline", "killed", "pid", "share", "started", "victim", "warned", "why")
+    __slots__ = ("cancelled", "deadline", "killed", "leaving", "pid", "share", "started", "victim", "warned", "why")
 
     def __init__(self, pid: int, share: Share | None, started: float) -> None:
         self.pid = pid
@@ -20,6 +20,8 @@ class Member:
         self.started = started
         #: We killed it on purpose.
         self.killed = False
+        #: It was told to end after its tasks, and does not count any more.
+        self.leaving = False
         #: The token for whose sake it was killed, and why: it was over its hard limit, or terminated.
         self.victim = 0
         self.why = ""

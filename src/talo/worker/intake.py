@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from talo import signals, states
 from talo.errors import MalformedMessage, NotRegistered, OperationalError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
+from talo.execution.limits import Limits
 from talo.execution.request import Context
 from talo.execution.run import Run
 from talo.execution.settle import settlement_of_expired, settlement_of_malformed
@@ -21,6 +22,7 @@ from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.wire.results import encode_result
 from talo.wire.serializers import get as get_codec
+from talo.worker.brakes import Brakes
 
 __all__ = ["COPY", "COPY_TTL", "Intake"]
 
@@ -57,6 +59,15 @@ class Intake:
         self._first = first
         self._clock = clock
         self._plans: dict[str, Plan] = {}
+        self._time_limits: Mapping[str, tuple[float | None, float | None]] = {}
+        #: What keeps tasks from starting now; None: nothing does.
+        self.brakes: Brakes | None = None
+
+    def limit(self, time_limits: Mapping[str, tuple[float | None, float | None]]) -> None:
+        """Let these limits (hard, soft; by task) hold for runs that begin from now on."""
+        self._time_limits = time_limits
+        for name in time_limits:
+            self.plan(name)
 
     def plan(self, name: str) -> Plan | None:
         """Return the compiled plan of a task, or None if no such task is registered."""
@@ -66,6 +77,8 @@ class Intake:
             if task is None:
                 return None
             plan = self._plans[name] = compile_plan(task, self._env)
+        if name in self._time_limits:
+            plan.limits = Limits(*self._time_limits[name])
         return plan
 
     def admit(self, delivery: Delivery) -> Run | Settlement:
@@ -89,6 +102,8 @@ class Intake:
                 return refusal
         if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
             return self._cancelled(delivery, call, request, "revoked")
+        if self.brakes is not None and (held := self._held_back(self.brakes, delivery, call, request)) is not None:
+            return held
         if (copy := message.headers.get(COPY)) is not None and (surplus := self._surplus(delivery, call, str(copy))):
             return surplus
         if signals.task_received.receivers:
@@ -98,6 +113,13 @@ class Intake:
             fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
             log.info("Task %s[%s] received", name, call.id, extra=fields)
         return Run(plan, call, request, delivery)
+
+    def _held_back(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+        if brakes.revokes(call.headers):
+            return self._cancelled(delivery, call, request, "revoked")
+        if delay := brakes.delay(call.task):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
+        return None
 
     def recall(self, delivery: Delivery) -> Run | None:
         """Return the run of a delivery whose process died, without any check; None if it makes none."""

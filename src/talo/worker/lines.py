@@ -117,7 +117,7 @@ class AgentLine:
             os.write(self._to_agent[1], msgspec.json.encode(Stop()) + b"\n")
 
     def hear(self) -> list[tuple[str, int, int]]:
-        """Return (``buried``, ``stuck`` or ``cancel``, share number, token or 0) as they have come."""
+        """Return (word, number, token or 0) as they have come; see ``report``."""
         if self._to_supervisor[0] < 0:
             return []
         lines = [line.decode().split() for line in self._lines(self._to_supervisor[0]) or ()]
@@ -131,7 +131,8 @@ class AgentLine:
         return None if lines is None else [_decoder.decode(line) for line in lines]
 
     def report(self, word: str, number: int, token: int = 0) -> None:
-        """Say ``buried`` or ``stuck`` about a share, or ``cancel`` about a task that runs on it."""
+        """Say ``buried`` or ``stuck`` about a share, or ``cancel`` about a task that runs on it; or pass on a command:
+        ``grow`` (by so many processes), ``look`` (ring all bells), ``restart``, ``shutdown``."""
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._to_supervisor[1], f"{word} {number} {token}\n".encode())
 

@@ -45,6 +45,7 @@ class WorkerArguments(TypedDict, total=False):
     start_method: str | None
     grace: float | None
     children: int | None
+    autoscale: tuple[int, int] | None
     beat: bool | None
     scheduler: str | None
     schedule_filename: str | None
@@ -79,6 +80,8 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         known = ", ".join(sorted(POOLS))
         raise ImproperlyConfigured(f"pool {pool!r} is not one that Talo has: choose one of {known}")
     pool = POOLS[pool]
+    if (bounds := _autoscale(pool, arguments.get("autoscale"))) is not None:
+        arguments["concurrency"] = bounds[1]
     concurrency = int(chosen("concurrency", "worker_concurrency") or 0) or (
         available_cpus() if pool != "asyncio" else 100
     )
@@ -121,6 +124,8 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         beat=bool(arguments.get("beat")),
         scheduler=arguments.get("scheduler"),
         schedule_filename=arguments.get("schedule_filename"),
+        task_events=conf.worker_send_task_events,
+        autoscale=_autoscale(pool, arguments.get("autoscale")),
     )
 
 
@@ -151,6 +156,17 @@ def _children(pool: str, concurrency: int, children: int) -> int:
     if children > 1 and pool not in ("threads", "asyncio"):
         raise ImproperlyConfigured(f"--children is for the pools threads and asyncio; for {pool} say --concurrency")
     return children
+
+
+def _autoscale(pool: str, bounds: tuple[int, int] | None) -> tuple[int, int] | None:
+    if bounds is None:
+        return None
+    most, least = bounds
+    if pool != "processes":
+        raise ImproperlyConfigured(f"--autoscale is for the pool processes; {pool} keeps its number of slots")
+    if not 1 <= least <= most:
+        raise ImproperlyConfigured(f"--autoscale {most},{least}: it is MAX,MIN with MIN at least 1")
+    return most, least
 
 
 def _memory(limit: int | None) -> int | None:

@@ -58,9 +58,21 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: How long a message of an unknown task waits for a worker that knows it.
     unknown_patience: float = 300.0
 
+    #: Task events are told from the start.
+    task_events: bool = False
+    #: The most and the fewest children of a worker that scales by itself.
+    autoscale: tuple[int, int] | None = None
+
+    @property
+    def most_processes(self) -> int:
+        """How many children it may ever have; what they share is made before the first one."""
+        if self.pool != "processes":
+            return self.processes
+        return max(2 * self.processes, self.processes + 4, self.autoscale[0] if self.autoscale else 0)
+
     @property
     def processes(self) -> int:
-        """How many children it has."""
+        """How many children it has at its start."""
         return self.concurrency if self.pool == "processes" else self.children
 
     @property

@@ -20,8 +20,11 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from talo.worker import bulletin, rates
 from talo.worker.baton import Baton, wake
 from talo.worker.board import Board
+from talo.worker.bulletin import Bulletin
+from talo.worker.rates import RateTable
 from talo.worker.ring import Ring
 
 __all__ = ["Command", "Common", "CommonHandles", "Handles", "Share"]
@@ -30,6 +33,8 @@ __all__ = ["Command", "Common", "CommonHandles", "Handles", "Share"]
 #: once.
 RING_SIZE = 1 << 20
 
+#: Numbers, the rate limits, the bulletin.
+_COMMON = mmap.PAGESIZE + rates.SIZE + bulletin.SIZE
 _TOKEN = struct.Struct("<Q")
 _COMMAND = struct.Struct("<cQ")
 
@@ -50,6 +55,8 @@ class Command(enum.Enum):
     #: Start nothing new for a while, or go on.
     PAUSE = b"P"
     RESUME = b"R"
+    #: Wake up: the bulletin has changed.
+    LOOK = b"L"
 
 
 class CommonHandles(NamedTuple):
@@ -61,16 +68,21 @@ class CommonHandles(NamedTuple):
 
 
 class Common:
-    """What all processes of a worker share: how often the set of revoked tasks has changed (the agent writes), and
-    the baton."""
+    """What all processes of a worker share: how often the set of revoked tasks has changed (the agent writes), how many
+    processes there are and what ended ones had run (the supervisor writes), the logical clock, the bulletin, the rate
+    limits, and the baton."""
 
     def __init__(self, handles: CommonHandles | None = None) -> None:
         if handles is None:
             memory = os.memfd_create("talo-common")
-            os.ftruncate(memory, mmap.PAGESIZE)
+            os.ftruncate(memory, _COMMON)
             handles = CommonHandles(memory, *os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
         self.handles = handles
-        self._memory = mmap.mmap(handles.memory, mmap.PAGESIZE)
+        self._memory = mmap.mmap(handles.memory, _COMMON)
+        #: Eight bytes for ``LamportClock.share``.
+        self.clock = memoryview(self._memory)[8:16]
+        self.rates = RateTable(self._memory, mmap.PAGESIZE, handles.memory)
+        self.bulletin = Bulletin(self._memory, mmap.PAGESIZE + rates.SIZE)
 
     @property
     def revocations(self) -> int:
@@ -80,6 +92,24 @@ class Common:
     def note_revocation(self) -> None:
         """The set has changed."""
         self._memory[:8] = (self.revocations + 1).to_bytes(8, "little")
+
+    @property
+    def processes(self) -> int:
+        """How many children the worker is to have."""
+        return int.from_bytes(self._memory[16:24], "little")
+
+    def note_processes(self, number: int) -> None:
+        """It is to have so many from now on."""
+        self._memory[16:24] = number.to_bytes(8, "little")
+
+    @property
+    def processed(self) -> int:
+        """How many tasks the children had run that are gone."""
+        return int.from_bytes(self._memory[24:32], "little")
+
+    def note_processed(self, more: int) -> None:
+        """One is gone that had run so many."""
+        self._memory[24:32] = (self.processed + more).to_bytes(8, "little")
 
     def baton(self) -> Baton:
         """Return this process's hand for the baton."""

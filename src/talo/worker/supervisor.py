@@ -68,8 +68,9 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, watch until told to stop, and return the exit code."""
         count = self._options.processes
-        spare = count // 2 + 1
-        self._shares = [Share(number, self._options.slots, self._common) for number in range(count + spare)]
+        most = self._options.most_processes
+        self._common.note_processes(count)
+        self._shares = [Share(number, self._options.slots, self._common) for number in range(most + most // 2 + 1)]
         self._install_signals()
         gc.collect()
         gc.freeze()
@@ -159,6 +160,7 @@ class Supervisor:
             deliberate=member.killed,
         )
         self._unburied[share.number] = death
+        self._common.note_processed(share.board.counts[0])
         self._common.call_for_waiter()
         self._line.tell(death)
         if code not in (0, RECYCLE) and not member.killed:
@@ -178,7 +180,8 @@ class Supervisor:
     def _replace(self) -> None:
         if self._ladder.stopping:
             return
-        for _ in range(self._options.processes - len(self._family)):
+        leaving = sum(member.leaving for member in self._family)
+        for _ in range(self._common.processes - (len(self._family) - leaving)):
             self._start_child()
 
     def _agent_died(self, agent: Member, status: int) -> None:
@@ -208,6 +211,32 @@ class Supervisor:
                 fields = {"action": "stuck"}
                 log.error("Child %d does not fetch although there is work; replacing it", member.pid, extra=fields)
                 self._kill(member)
+            else:
+                self._carry_out(word, number)
+
+    def _carry_out(self, word: str, number: int) -> None:
+        """Do what a remote command asks for."""
+        if word == "look":
+            for member in self._family:
+                self._ring(member, Command.LOOK)
+        elif word == "restart":
+            self._let_go(len(self._family))
+            self._replace()
+        elif word == "shutdown":
+            self._ladder.stop(Rung.DRAIN, exit_code=0, says="Got shutdown from remote. Warm shutdown", signal="SIGTERM")
+        elif word == "grow":
+            count = max(1, min(self._common.processes + number, self._options.most_processes))
+            self._common.note_processes(count)
+            self._let_go(len(self._family) - sum(member.leaving for member in self._family) - count)
+            self._replace()
+
+    def _let_go(self, number: int) -> None:
+        """Let so many children end after their tasks, idle ones first."""
+        staying = [member for member in self._family if not member.leaving and member.share is not None]
+        staying.sort(key=lambda member: len(member.share.board.running()) if member.share is not None else 0)
+        for member in staying[: max(0, number)]:
+            member.leaving = True
+            self._ring(member, Command.DRAIN)
 
     # -- limits ------------------------------------------------------------------------------------------------------
 

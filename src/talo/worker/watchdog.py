@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from talo.stores.base import Broker
 from talo.worker.options import WorkerOptions
@@ -12,12 +12,19 @@ __all__ = ["Watchdog"]
 
 
 class Watchdog:
-    """Compares "work is ready" with "children are fetching"."""
+    """Compares "work is ready" with "children are fetching". ``queues`` returns those that they fetch from now."""
 
-    def __init__(self, broker: Broker, options: WorkerOptions, shares: Sequence[Share]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        options: WorkerOptions,
+        shares: Sequence[Share],
+        queues: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
         self._broker = broker
         self._options = options
         self._shares = shares
+        self._queues = queues or (lambda: options.queues)
         #: Since when there has been ready work at every look.
         self._ready_since: float | None = None
 
@@ -28,7 +35,8 @@ class Watchdog:
         if (
             patience is None
             or not waiting
-            or not any(queue.ready for queue in self._broker.stats(self._options.queues))
+            or not (queues := self._queues())
+            or not any(queue.ready for queue in self._broker.stats(queues))
         ):
             self._ready_since = None
             return []

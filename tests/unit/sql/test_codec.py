@@ -6,13 +6,14 @@ import pytest
 
 from talo.errors import EncodeError, MessageTooLarge
 from talo.stores.base import Settlement
-from talo.stores.sql import SqlStore, _codec
+from talo.stores.sql import _codec
+from talo.stores.url import open_store
 from talo.testing.contract._support import message
 
 
 @pytest.mark.parametrize("value", [object(), 2**70, {1, object()}], ids=["object", "huge", "set"])
 def test_headers_that_cannot_be_written_are_refused(value: object) -> None:
-    store = SqlStore("memory://refused")
+    store = open_store("memory://refused")
     bad = message()
     bad.headers["own"] = value
     with pytest.raises(EncodeError, match=f"headers or properties of task {bad.id} cannot be written"):
@@ -21,7 +22,7 @@ def test_headers_that_cannot_be_written_are_refused(value: object) -> None:
 
 
 def test_a_settlement_that_cannot_be_written_leaves_its_lease() -> None:
-    store = SqlStore("memory://lease")
+    store = open_store("memory://lease")
     store.broker.open("me", worker="w", slots=1, lease=30)
     store.broker.send([message()])
     [delivery] = store.broker.turn([], "me", ["q"], 1).deliveries
@@ -35,7 +36,7 @@ def test_a_settlement_that_cannot_be_written_leaves_its_lease() -> None:
 @pytest.mark.promise("B08")
 def test_a_message_that_is_too_large_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_codec, "MAX_MESSAGE", 1000)
-    store = SqlStore("memory://large")
+    store = open_store("memory://large")
     with pytest.raises(MessageTooLarge, match="exceeds the 1000 bytes that the SQL store takes") as caught:
         store.broker.send([message(), message(body=b"x" * 1001)])
     assert caught.value.size > 1001

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from talo.errors import ImproperlyConfigured, PublishTimeout, StoreFull, StoreUnavailable
-from talo.stores.sql import SqlStore
-from talo.stores.sql.connection import Database
+from talo.stores.base import Store
+from talo.stores.sql.database import Session
+from talo.stores.sql.sqlite import SqliteDatabase, SqliteSession
+from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 
 
@@ -23,13 +26,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqlStore]:
-    store = SqlStore(f"sqlite:///{path}", timeout=0.2)
+def store(path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{path}", timeout=0.2)
     yield store
     store.close()
 
 
-def test_only_its_owner_may_read_it(path: Path, store: SqlStore) -> None:
+def test_only_its_owner_may_read_it(path: Path, store: Store) -> None:
     store.broker.send([message()])
     store.broker.wait(["other"], 0.01)
     for each in path.parent.iterdir():
@@ -38,22 +41,22 @@ def test_only_its_owner_may_read_it(path: Path, store: SqlStore) -> None:
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"the directory of .*/nowhere/talo\.db does not exist: create it"):
-        SqlStore(f"sqlite:///{tmp_path}/nowhere/talo.db").ping(5)
+        open_store(f"sqlite:///{tmp_path}/nowhere/talo.db").ping(5)
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ImproperlyConfigured, match="is a directory"):
-        SqlStore(f"sqlite:///{tmp_path}").ping(5)
+        open_store(f"sqlite:///{tmp_path}").ping(5)
 
 
-def test_a_file_that_is_no_database_is_left_alone(path: Path, store: SqlStore) -> None:
+def test_a_file_that_is_no_database_is_left_alone(path: Path, store: Store) -> None:
     path.write_bytes(b"precious letters to my aunt " * 100)
     with pytest.raises(ImproperlyConfigured, match=r"talo\.db is not an SQLite database"):
         store.broker.send([message()])
     assert path.read_bytes() == b"precious letters to my aunt " * 100
 
 
-def test_a_database_of_a_newer_release_is_left_alone(path: Path, store: SqlStore) -> None:
+def test_a_database_of_a_newer_release_is_left_alone(path: Path, store: Store) -> None:
     store.ping(5)
     store.close()
     with closing(sqlite3.connect(path)) as connection:
@@ -65,24 +68,27 @@ def test_a_database_of_a_newer_release_is_left_alone(path: Path, store: SqlStore
 
 def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_stored(path: Path) -> None:
     # Given a database that can hardly grow
-    database = Database(path)
-    database.write(lambda it: it.execute("CREATE TABLE witness (x)").rowcount)
-    database.read(lambda it: it.execute("PRAGMA max_page_count = 40").fetchone())
-    database.write(lambda it: it.execute("INSERT INTO witness VALUES ('before')").rowcount)
+    database = SqliteDatabase(path)
 
-    def fill(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO witness VALUES ('half')")
-        connection.execute("INSERT INTO witness VALUES (zeroblob(1000000))")
+    def run(*statements: str) -> Callable[[Session], list[Any]]:
+        def work(tx: Session) -> list[Any]:
+            assert isinstance(tx, SqliteSession)
+            return [tx.connection.execute(each).fetchall() for each in statements]
 
+        return work
+
+    database.write(run("CREATE TABLE witness (x)"))
+    database.read(run("PRAGMA max_page_count = 40"))
+    database.write(run("INSERT INTO witness VALUES ('before')"))
     # When a transaction needs more
     with pytest.raises(StoreFull, match="free some space"):
-        database.write(fill)
+        database.write(run("INSERT INTO witness VALUES ('half')", "INSERT INTO witness VALUES (zeroblob(1000000))"))
     # Then nothing of it is kept, and the connection works
-    assert database.read(lambda it: it.execute("SELECT x FROM witness").fetchall()) == [("before",)]
+    assert database.read(run("SELECT x FROM witness")) == [[("before",)]]
     database.close()
 
 
-def test_a_database_that_others_lock_ends_a_send_at_its_deadline(path: Path, store: SqlStore) -> None:
+def test_a_database_that_others_lock_ends_a_send_at_its_deadline(path: Path, store: Store) -> None:
     # Given somebody who does not let go
     store.broker.open("me", worker="w", slots=1, lease=30)
     with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
@@ -99,7 +105,7 @@ def test_a_database_that_others_lock_ends_a_send_at_its_deadline(path: Path, sto
     assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["after"]
 
 
-def test_a_turn_with_nothing_to_do_writes_nothing(path: Path, store: SqlStore) -> None:
+def test_a_turn_with_nothing_to_do_writes_nothing(path: Path, store: Store) -> None:
     store.broker.open("me", worker="w", slots=1, lease=30)
     with closing(sqlite3.connect(path)) as watcher:
         before = watcher.execute("PRAGMA data_version").fetchone()
@@ -110,7 +116,7 @@ def test_a_turn_with_nothing_to_do_writes_nothing(path: Path, store: SqlStore) -
 
 
 def test_memory_does_not_pretend_to_live_in_a_child() -> None:
-    store = SqlStore("memory://fork")
+    store = open_store("memory://fork")
     store.ping(5)
     pid = os.fork()
     if pid == 0:
@@ -125,7 +131,7 @@ def test_memory_does_not_pretend_to_live_in_a_child() -> None:
 def test_time_is_the_clock_that_was_given(path: Path) -> None:
     # Given a store whose clock stands still
     now = 1_000_000.0
-    store = SqlStore(f"sqlite:///{path}", clock=lambda: now)
+    store = open_store(f"sqlite:///{path}", clock=lambda: now)
     store.broker.open("me", worker="w", slots=1, lease=30)
     store.broker.send([message(body="later", due=now + 10)])
     # Then time passes when it says so

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from talo.stores.base import Settlement, Verdict
-from talo.stores.sql import SqlStore
 from talo.stores.sql.waker import PipeWaker
+from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, document, eventually, message
 
 _fork = multiprocessing.get_context("fork")
@@ -23,7 +23,7 @@ _fork = multiprocessing.get_context("fork")
 
 def _churn(url: str, owner: str, turns: int, started: Callable[[], None]) -> int:
     """Turn that many times: whatever is fetched ends in one of four ways, of which each leaves one message behind."""
-    store = SqlStore(url)
+    store = open_store(url)
     store.broker.open(owner, worker="w", slots=1, lease=600)
     started()
     settlements: list[Settlement] = []
@@ -47,7 +47,7 @@ def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: P
     # Given messages, and a process that settles in every way
     path = tmp_path / "talo.db"
     url = f"sqlite:///{path}"
-    store = SqlStore(url)
+    store = open_store(url)
     store.broker.send([message() for _ in range(200)])
     store.close()
     for n in range(12):
@@ -78,7 +78,7 @@ def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: P
 def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:
     # Given four processes that do nothing but turn
     url = f"sqlite:///{tmp_path}/talo.db"
-    store = SqlStore(url)
+    store = open_store(url)
     store.broker.send([message() for _ in range(400)])
     store.close()
     answers = _fork.Queue()
@@ -99,7 +99,7 @@ def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:
 def test_a_wake_up_that_died_with_its_waiter_delays_and_does_not_strand(tmp_path: Path) -> None:
     # Given a waiter that takes every wake-up and does nothing
     url = f"sqlite:///{tmp_path}/talo.db"
-    store, other = SqlStore(url), SqlStore(url)
+    store, other = open_store(url), open_store(url)
     store.broker.open("me", worker="w", slots=1, lease=60)
     thief = PipeWaker(Path(f"{tmp_path}/talo.db-wake"))
     with thief.listen(["q"]) as ear:
@@ -141,7 +141,7 @@ def test_every_queue_name_has_a_pipe_of_its_own(tmp_path: Path, queue: str) -> N
 def test_where_no_pipe_can_be_made_waiting_works_by_looking(tmp_path: Path) -> None:
     # Given a place for pipes that is taken by a file
     (tmp_path / "talo.db-wake").write_text("in the way")
-    store, other = SqlStore(f"sqlite:///{tmp_path}/talo.db"), SqlStore(f"sqlite:///{tmp_path}/talo.db")
+    store, other = open_store(f"sqlite:///{tmp_path}/talo.db"), open_store(f"sqlite:///{tmp_path}/talo.db")
     store.ping(5)
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(store.broker.wait(["q"], 30)))
@@ -156,7 +156,7 @@ def test_where_no_pipe_can_be_made_waiting_works_by_looking(tmp_path: Path) -> N
 def test_any_number_of_waiting_threads_needs_one_thread_and_one_connection_more(tmp_path: Path) -> None:
     # Given sixty-four threads that wait for results
     path = tmp_path / "talo.db"
-    store, other = SqlStore(f"sqlite:///{path}"), SqlStore(f"sqlite:///{path}")
+    store, other = open_store(f"sqlite:///{path}"), open_store(f"sqlite:///{path}")
     store.ping(5)
     answers: list[dict[str, bytes]] = []
     threads = [

@@ -12,7 +12,7 @@ from talo.errors import ImproperlyConfigured
 from talo.stores.base import Features, Store
 from talo.stores.redis.address import parse_url
 from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
-from talo.stores.redis.bus import RedisBus
+from talo.stores.redis.bus import Fanout, RedisBus
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
@@ -25,7 +25,7 @@ from talo.stores.redis.schedules import RedisSchedules
 __all__ = ["RedisStore"]
 
 _TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
-_LIMITS = ("max_connections", "pool_timeout", "connect_timeout", "client_name")
+_LIMITS = ("max_connections", "pool_timeout", "connect_timeout", "client_name", "fanout_prefix", "fanout_patterns")
 
 
 class RedisStore(Store):
@@ -35,7 +35,8 @@ class RedisStore(Store):
     (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
     connections of one process, those that listen for results or on the bus aside; ``pool_timeout`` the wait for a free
     one and ``connect_timeout`` connecting, in seconds, both within the operation's own time. ``client_name`` is what
-    the server calls them. ``ssl_*``: as in redis-py, for ``rediss://``.
+    the server calls them. ``fanout_prefix`` and ``fanout_patterns`` name the channels of events and remote control, as
+    in Celery. ``ssl_*``: as in redis-py, for ``rediss://``.
     """
 
     broker: RedisBroker
@@ -52,6 +53,8 @@ class RedisStore(Store):
         pool_timeout: float | None = None,
         connect_timeout: float | None = None,
         client_name: str = "talo",
+        fanout_prefix: bool | str = True,
+        fanout_patterns: bool = True,
         **options: Any,
     ) -> None:
         _check(options)
@@ -70,7 +73,7 @@ class RedisStore(Store):
         )
         self.broker = RedisBroker(self._client)
         self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
-        self.bus = RedisBus(self._client)
+        self.bus = RedisBus(self._client, Fanout(fanout_prefix, fanout_patterns))
         self.locks = RedisLocks(self._client)
         self.schedules = RedisSchedules(self._client, self.broker.sendable)
 

@@ -1,30 +1,28 @@
 """The writing half of the broker: what happens inside one write transaction.
 
 Owns the steps of which send, settle, fetch, take-over and replay are made, each a function of an open transaction. When
-it commits is the caller's (``broker``, ``dead``).
+it commits is the caller's (``broker``, ``dead``). What several transactions may want is locked in one order by all:
+owners, leases, groups, results, each by name.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from talo.states import READY_STATES
+from talo.states import READY_STATES, SUCCESS
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
 from talo.stores.sql import _groups
-from talo.stores.sql._codec import Parcel, delivery, json_list, pack
-from talo.wire.message import Message
+from talo.stores.sql._codec import Parcel, delivery, pack
+from talo.stores.sql.database import RESULTS, Session
 
-__all__ = ["Plan", "draw", "insert", "lease", "move", "promote", "settle", "store_results"]
+__all__ = ["Plan", "insert", "lease", "move", "promote", "settle", "store_results"]
 
 #: Delayed messages that one turn makes ready at most.
 _PROMOTED = 1000
-
-Queries = Mapping[str, str]
 
 
 class Plan:
@@ -41,107 +39,101 @@ class Plan:
         self.results = any(each.result is not None or each.also for each in settlements)
 
 
-def draw(connection: sqlite3.Connection, queries: Queries, count: int) -> int:
-    """Draw ``count`` numbers; return the first."""
-    last: int = connection.execute(queries["draw"], (count,)).fetchone()[0]
-    return last - count + 1
-
-
-def insert(connection: sqlite3.Connection, queries: Queries, parcels: Sequence[Parcel], now: float) -> Counter[str]:
+def insert(tx: Session, parcels: Sequence[Parcel]) -> Counter[str]:
     """Write new messages; return how many waiters of each queue should wake."""
+    now = tx.now
     ready = [each for each in parcels if each.due is None or each.due <= now]
     delayed = [each for each in parcels if each.due is not None and each.due > now]
-    first = draw(connection, queries, len(parcels))
-    rows = [(first + n, *each[:6]) for n, each in enumerate(ready + delayed)]
-    connection.executemany(queries["add_message"], rows)
+    numbers = list(tx.draw(len(parcels)))
+    tx.many("add_message", [(number, *each[:6]) for number, each in zip(numbers, ready + delayed, strict=True)])
     if ready:
-        connection.execute(queries["add_ready"], (first, first + len(ready) - 1))
-    if delayed:
-        at = first + len(ready)
-        connection.executemany(
-            queries["add_delayed"], [(each.due, at + n, each.queue, each.priority) for n, each in enumerate(delayed)]
-        )
+        made = numbers[: len(ready)]
+        tx.run("add_ready", made, made[0], made[-1])
+    later = zip(numbers[len(ready) :], delayed, strict=True)
+    tx.many("add_delayed", [(each.due, number, each.queue, each.priority) for number, each in later])
     # One waiter per queue learns that something falls due earlier than it knows.
     wake = Counter(each.queue for each in ready)
     wake.update({each.queue for each in delayed})
     return wake
 
 
-def settle(
-    connection: sqlite3.Connection, queries: Queries, plan: Plan, now: float
-) -> tuple[list[Lease], Counter[str]]:
+def settle(tx: Session, plan: Plan) -> tuple[list[Lease], Counter[str]]:
     """Apply settlements; return the refused leases and how many waiters of each queue should wake."""
-    ended = _end_leases(connection, queries, plan.settlements)
+    ended = _end_leases(tx, plan.settlements)
     refused = [each.lease for index, each in enumerate(plan.settlements) if index not in ended]
-    wake: Counter[str] = Counter()
+    # Of repeated continuations only the leases end.
+    void, thens = _groups.apply(tx, {index: plan.settlements[index] for index in ended})
     gone: list[int] = []
     back: list[tuple[Settlement, int]] = []
-    #: Repeated continuations: only their leases end.
-    void: set[int] = set()
-    thens: list[Message] = []
+    buried: list[tuple[int, int]] = []
     for index, message in ended.items():
         settlement = plan.settlements[index]
-        if not _groups.apply(connection, queries, settlement, thens, now):
-            void.add(index)
-            gone.append(message)
-            continue
-        if settlement.verdict is Verdict.AGAIN:
+        if settlement.verdict is Verdict.AGAIN and index not in void:
             back.append((settlement, message))
             continue
-        if settlement.verdict is Verdict.DEAD:
-            _bury(connection, queries, settlement.death, plan.deaths[index], message, now)
+        if settlement.verdict is Verdict.DEAD and index not in void:
+            buried.append((index, message))
         gone.append(message)
+    if buried:
+        _bury(tx, plan, buried)
     if gone:
-        connection.execute(queries["delete_messages"], (json_list(gone),))
-    # Backwards, so that what is given back together keeps its order at the head.
-    for settlement, message in reversed(back):
-        wake[_give_back(connection, queries, settlement, message, now)] += 1
-    applied = ended if not void else [index for index in ended if index not in void]
+        tx.run("delete_messages", gone)
+    wake = _give_back(tx, back) if back else Counter[str]()
+    applied = [index for index in ended if index not in void] if void else ended
     if plan.results:
-        store_results(connection, queries, _results(plan, applied), now)
-    if plan.follow or thens:
-        follow = [parcel for index in applied for parcel in plan.follow.get(index, ())]
-        if thens:
-            follow += pack(thens)
-        if follow:
-            wake.update(insert(connection, queries, follow, now))
+        store_results(tx, _results(plan, applied))
+    follow = [parcel for index in applied for parcel in plan.follow.get(index, ())] if plan.follow else []
+    if thens:
+        follow += pack(thens)
+    if follow:
+        wake.update(insert(tx, follow))
     return refused, wake
 
 
-def _end_leases(connection: sqlite3.Connection, queries: Queries, settlements: Sequence[Settlement]) -> dict[int, int]:
+def _end_leases(tx: Session, settlements: Sequence[Settlement]) -> dict[int, int]:
     """Delete the leases; return the message of each settlement whose lease there was, in the order of settlements."""
     by_owner: dict[str, dict[int, int]] = {}
     for index, each in enumerate(settlements):
         by_owner.setdefault(each.lease.owner, {}).setdefault(each.lease.token, index)
     ended: dict[int, int] = {}
-    for owner, indexes in by_owner.items():
-        holder = connection.execute(queries["holder"], (owner,)).fetchone()
+    for owner in sorted(by_owner):
+        indexes = by_owner[owner]
+        holder = tx.row("holder", owner)
         if holder is not None:
-            rows = connection.execute(queries["end_leases"], (holder[0], json_list(list(indexes)))).fetchall()
+            rows = tx.rows("end_leases", holder[0], list(indexes))
             ended.update((indexes[token], message) for token, message in rows)
     return dict(sorted(ended.items()))
 
 
-def _bury(
-    connection: sqlite3.Connection, queries: Queries, death: Death | None, text: str, message: int, now: float
-) -> None:
-    task_id, task, expires = (death.task_id, death.task, death.expires) if death else (None, None, None)
-    number = draw(connection, queries, 1)
-    until = None if expires is None else now + expires
-    connection.execute(queries["to_dead"], (message, number, task_id, task, text, now, until))
+def _bury(tx: Session, plan: Plan, buried: Sequence[tuple[int, int]]) -> None:
+    rows = []
+    for number, (index, message) in zip(tx.draw(len(buried)), buried, strict=True):
+        death = plan.settlements[index].death
+        task_id, task, expires = (death.task_id, death.task, death.expires) if death else (None, None, None)
+        until = None if expires is None else tx.now + expires
+        rows.append((message, number, task_id, task, plan.deaths[index], tx.now, until))
+    tx.many("to_dead", rows)
 
 
-def _give_back(
-    connection: sqlite3.Connection, queries: Queries, settlement: Settlement, message: int, now: float
-) -> str:
-    if settlement.charge or settlement.suspect:
-        connection.execute(queries["charge"], (message, settlement.charge, settlement.suspect))
-    if settlement.delay > 0:
-        row = connection.execute(queries["to_delayed"], (message, now + settlement.delay)).fetchall()
-    else:
-        row = connection.execute(queries["to_head"], (message,)).fetchall()
-    queue: str = row[0][0]
-    return queue
+def _give_back(tx: Session, back: Sequence[tuple[Settlement, int]]) -> Counter[str]:
+    """Make the messages ready ahead of what waits, those of one batch in their order, or delayed."""
+    now = tx.now
+    charged = [(message, int(it.charge), int(it.suspect)) for it, message in back if it.charge or it.suspect]
+    tx.many("charge", charged)
+    heads = {row[0]: row[1:] for row in tx.rows("heads", [message for _, message in back])}
+    least: dict[tuple[str, int], int] = {}
+    ready, delayed = [], []
+    # Backwards, so that what is given back together keeps its order at the head.
+    for settlement, message in reversed(back):
+        queue, priority, head = heads[message]
+        if settlement.delay > 0:
+            delayed.append((now + settlement.delay, message, queue, priority))
+        else:
+            place = least[queue, priority] = least.get((queue, priority), min(0, head or 0)) - 1
+            ready.append((queue, priority, place, message))
+    tx.many("place_ready", ready)
+    tx.many("add_delayed", delayed)
+    return Counter(heads[message][0] for _, message in back)
 
 
 def _results(plan: Plan, ended: Iterable[int]) -> list[ResultMeta]:
@@ -154,47 +146,47 @@ def _results(plan: Plan, ended: Iterable[int]) -> list[ResultMeta]:
     return found
 
 
-def store_results(connection: sqlite3.Connection, queries: Queries, results: Iterable[ResultMeta], now: float) -> None:
+def store_results(tx: Session, results: Iterable[ResultMeta]) -> None:
     """Store results; a SUCCESS stays what it is."""
-    connection.executemany(
-        queries["store_result"],
+    last: dict[str, ResultMeta] = {}
+    for each in results:
+        before = last.get(each.task_id)
+        if before is None or before.status != SUCCESS or each.status == SUCCESS:
+            last[each.task_id] = each
+    now = tx.now
+    tx.many(
+        "store_result",
         [
             (
                 each.task_id,
                 each.status,
-                each.status in READY_STATES,
+                int(each.status in READY_STATES),
                 each.payload,
                 None if each.expires is None else now + each.expires,
                 now,
             )
-            for each in results
+            for _, each in sorted(last.items())
         ],
     )
+    if last:
+        tx.tell(RESULTS)
 
 
-def promote(connection: sqlite3.Connection, queries: Queries, now: float) -> Counter[str]:
+def promote(tx: Session) -> Counter[str]:
     """Make due messages ready, behind what waits, in bounded number; return how many there are now per queue."""
-    rows = connection.execute(queries["due"], (now, _PROMOTED)).fetchall()
+    rows = sorted(tx.rows("due", tx.now, _PROMOTED))
     if not rows:
         return Counter()
-    place = draw(connection, queries, len(rows))
-    connection.executemany(
-        queries["place_ready"],
-        [(queue, priority, place + n, message) for n, (_, message, queue, priority) in enumerate(rows)],
+    places = tx.draw(len(rows))
+    tx.many(
+        "place_ready",
+        [(queue, priority, place, message) for place, (_, message, queue, priority) in zip(places, rows, strict=True)],
     )
-    connection.execute(queries["leave_delayed"], rows[-1][:2])
+    tx.run("leave_delayed", rows[-1][0], rows[-1][1], [row[1] for row in rows])
     return Counter(row[2] for row in rows)
 
 
-def lease(
-    connection: sqlite3.Connection,
-    queries: Queries,
-    holder: int,
-    owner: str,
-    queues: Sequence[str],
-    limit: int,
-    order: str,
-) -> list[Delivery]:
+def lease(tx: Session, holder: int, owner: str, queues: Sequence[str], limit: int, order: str) -> list[Delivery]:
     """Lease up to ``limit`` ready messages, an even share of each queue first, then whatever there is."""
     rows: list[Any] = []
     dry: set[str] = set()
@@ -204,40 +196,38 @@ def lease(
             share = -(-(limit - len(rows)) // (len(wet) - at))
             if share <= 0:
                 break
-            found = _take(connection, queries, queue, share, order)
+            found = _take(tx, queue, share, order)
             if len(found) < share:
                 dry.add(queue)
             rows += found
     if not rows:
         return []
-    first = draw(connection, queries, len(rows))
-    connection.executemany(queries["add_lease"], [(holder, first + n, row[0]) for n, row in enumerate(rows)])
-    return [delivery(owner, first + n, row) for n, row in enumerate(rows)]
+    tokens = tx.draw(len(rows))
+    tx.many("add_lease", [(holder, token, row[0]) for token, row in zip(tokens, rows, strict=True)])
+    return [delivery(owner, token, row) for token, row in zip(tokens, rows, strict=True)]
 
 
-def _take(connection: sqlite3.Connection, queries: Queries, queue: str, count: int, order: str) -> list[Any]:
+def _take(tx: Session, queue: str, count: int, order: str) -> list[Any]:
     """Take messages out of a queue, the most urgent first, of these the oldest."""
     rows: list[Any] = []
-    level = connection.execute(queries[f"most_urgent_{order}"], (queue,)).fetchone()[0]
+    [[level]] = tx.rows(f"most_urgent_{order}", queue)
     while level is not None:
-        found = connection.execute(queries["ready"], (queue, level, count - len(rows))).fetchall()
+        found = tx.rows("ready", queue, level, count - len(rows))
         if found:
-            connection.execute(queries["leave_ready"], (queue, level, found[-1][7], found[-1][0]))
+            tx.run("leave_ready", queue, level, found[-1][7], found[-1][0], [row[0] for row in found])
             rows += found
         if len(rows) >= count:
             break
-        level = connection.execute(queries[f"less_urgent_{order}"], (queue, level)).fetchone()[0]
+        [[level]] = tx.rows(f"less_urgent_{order}", queue, level)
     return rows
 
 
-def move(
-    connection: sqlite3.Connection, queries: Queries, source: int, target: int, by: str, limit: int
-) -> list[Delivery]:
+def move(tx: Session, source: int, target: int, by: str, limit: int) -> list[Delivery]:
     """Give up to ``limit`` leases of ``source`` to ``target`` under new tokens, oldest first."""
-    rows = connection.execute(queries["held"], (source, limit)).fetchall()
+    rows = tx.rows("held", source, limit)
     if not rows:
         return []
-    connection.execute(queries["leave_leases"], (source, rows[-1][7]))
-    first = draw(connection, queries, len(rows))
-    connection.executemany(queries["add_lease"], [(target, first + n, row[0]) for n, row in enumerate(rows)])
-    return [delivery(by, first + n, row, former=row[7]) for n, row in enumerate(rows)]
+    tx.run("leave_leases", source, rows[-1][7])
+    tokens = tx.draw(len(rows))
+    tx.many("add_lease", [(target, token, row[0]) for token, row in zip(tokens, rows, strict=True)])
+    return [delivery(by, token, row, former=row[7]) for token, row in zip(tokens, rows, strict=True)]

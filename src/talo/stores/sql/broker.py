@@ -8,40 +8,38 @@ from __future__ import annotations
 
 import itertools
 import os
-import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Settlement, Turn
 from talo.stores.sql import _writing
-from talo.stores.sql._codec import Parcel, delivery, json_list, pack
-from talo.stores.sql.connection import Database
+from talo.stores.sql._codec import Parcel, delivery, pack
+from talo.stores.sql.database import Database, Session
 from talo.stores.sql.dead import DeadLetters
-from talo.stores.sql.listener import Listener
-from talo.stores.sql.waker import Waker, poll
+from talo.stores.sql.waker import poll
 from talo.wire.message import Message
 
 __all__ = ["SqlBroker"]
 
 #: Seconds between two looks of one who waits, in case a wake-up was lost with the process that took it.
 LOOK = 0.5
-#: SQLite's word for no limit.
-_ALL = -1
+#: More than anybody holds.
+_ALL = 2**62
+#: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
+_ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
 
 
 class SqlBroker(DeadLetters):
     """Messages in tables; where a message is, is which table names it."""
 
-    def __init__(
-        self, database: Database, waker: Waker, listener: Listener, clock: Callable[[], float], order: str
-    ) -> None:
-        super().__init__(database, clock)
-        self._waker = waker
-        self._listener = listener
+    def __init__(self, database: Database, order: str) -> None:
+        super().__init__(database)
         self._order = order.replace("-", "_")
+        #: How often in a row a turn found nothing of what a look had seen.
+        self._in_vain = 0
         self._rotation = itertools.count()
         self._interrupts: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -58,10 +56,7 @@ class SqlBroker(DeadLetters):
         self._send([Parcel(queue, 0, None, None, raw, b"", None)], None)
 
     def _send(self, parcels: Sequence[Parcel], timeout: float | None) -> None:
-        def work(connection: sqlite3.Connection) -> Counter[str]:
-            return _writing.insert(connection, self._queries, parcels, self._clock())
-
-        self._waker.ring(self._database.write(work, timeout, PublishTimeout))
+        self._database.write_joined(lambda tx: tx.ring(_writing.insert(tx, parcels)), timeout, PublishTimeout)
 
     # Settling and fetching
 
@@ -75,18 +70,19 @@ class SqlBroker(DeadLetters):
             return []
         plan = _writing.Plan(settlements)
 
-        def work(connection: sqlite3.Connection) -> tuple[list[Lease], Counter[str]]:
-            return _writing.settle(connection, self._queries, plan, self._clock())
+        def work(tx: Session) -> list[Lease]:
+            refused, wake = _writing.settle(tx, plan)
+            tx.ring(wake)
+            return refused
 
-        refused, wake = self._database.write(work)
-        self._tell(plan, wake)
-        return refused
+        return self._database.write(work)
 
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
-        holder, due, ready = self._glance(owner, queues)
+        holder, ready, _, due = self._glance(owner, queues)
         if holder is None:
             raise self._lost(owner)
-        if limit <= 0 or not (ready or (due is not None and due <= self._clock())):
+        if limit <= 0 or not ready:
+            self._in_vain = 0
             return Turn([], refused or [], due)
         turn = self._turn(None, owner, queues, limit)
         turn.refused = refused or []
@@ -96,35 +92,37 @@ class SqlBroker(DeadLetters):
         turn_of = next(self._rotation) % len(queues) if queues else 0
         rotated = [*queues[turn_of:], *queues[:turn_of]]
 
-        def work(connection: sqlite3.Connection) -> tuple[Turn, Counter[str]]:
-            now, queries = self._clock(), self._queries
-            holder = connection.execute(queries["holder"], (owner,)).fetchone()
+        def work(tx: Session) -> Turn:
+            holder = tx.row("holder", owner)
             if holder is None:
                 raise self._lost(owner)
-            refused, wake = _writing.settle(connection, queries, plan, now) if plan else ([], Counter[str]())
+            refused, wake = _writing.settle(tx, plan) if plan else ([], Counter[str]())
             deliveries: list[Delivery] = []
             if limit > 0:
-                wake.update(_writing.promote(connection, queries, now))
-                deliveries = _writing.lease(connection, queries, holder[0], owner, rotated, limit, self._order)
-            due = connection.execute(queries["next_due"]).fetchone()
-            return Turn(deliveries, refused, due[0] if due else None), wake
+                wake.update(_writing.promote(tx))
+                deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order)
+            if wake:
+                wake.subtract(each.queue for each in deliveries)
+                tx.ring(wake)
+            due = tx.row("next_due")
+            return Turn(deliveries, refused, tx.here(due[0]) if due else None)
 
-        turn, wake = self._database.write(work)
-        if wake:
-            wake.subtract(each.queue for each in turn.deliveries)
-        self._tell(plan, wake)
+        turn = self._database.write(work)
+        if limit > 0:
+            self._in_vain = 0 if turn.deliveries else self._in_vain + 1
         return turn
 
-    def _tell(self, plan: _writing.Plan | None, wake: Counter[str]) -> None:
-        if wake:
-            self._waker.ring(wake)
-        if plan is not None and plan.results:
-            self._listener.poke()
+    def _glance(self, owner: str, queues: Sequence[str]) -> tuple[int | None, bool, float | None, float | None]:
+        """The owner's number, whether anything is ready or due, in how many seconds the next message falls due, and
+        when by the clock of this process."""
 
-    def _glance(self, owner: str, queues: Sequence[str]) -> tuple[int | None, float | None, bool]:
-        wanted = json_list(list(queues)).decode()
-        row = self._database.read(lambda it: it.execute(self._queries["glance"], (owner, wanted)).fetchone())
-        return row[0], row[1], bool(row[2])
+        def work(tx: Session) -> tuple[int | None, bool, float | None, float | None]:
+            [(number, due, ready)] = tx.rows("glance", owner, list(queues))
+            if due is None:
+                return number, bool(ready), None, None
+            return number, bool(ready) or due <= tx.now, due - tx.now, tx.here(due)
+
+        return self._database.read(work)
 
     @staticmethod
     def _lost(owner: str) -> LeaseLost:
@@ -136,13 +134,17 @@ class SqlBroker(DeadLetters):
         interrupt = self._interrupt_pipe()[0]
         until = time.monotonic() + timeout
         ends = (*also, interrupt)
-        with self._waker.listen(queues) as ear:
+        with self._database.waker.listen(queues) as ear:
+            if self._in_vain:
+                # What was seen is being taken by others: to look at once would be to spin until they are done.
+                aside = min(_ASIDE * 2 ** min(self._in_vain, 10), _LONGEST_ASIDE)
+                poll(ear, ends, min(time.monotonic() + aside, until))
             while True:
                 # The ear is open: what comes after this look rings, what came before it is seen.
-                _, due, ready = self._glance("", queues)
-                soon = None if due is None else due - self._clock()
-                if ready or (soon is not None and soon <= 0):
+                _, ready, soon, _ = self._glance("", queues)
+                if ready:
                     return True
+                self._in_vain = 0
                 nap = time.monotonic() + (LOOK if soon is None else min(LOOK, soon))
                 heard = poll(ear, ends, min(nap, until))
                 if heard == interrupt:
@@ -186,38 +188,27 @@ class SqlBroker(DeadLetters):
     # Owners
 
     def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            number = _writing.draw(connection, self._queries, 1)
-            connection.execute(self._queries["open_owner"], (number, owner, worker, slots, self._clock() + lease))
-
-        self._database.write(work)
+        self._database.write(lambda tx: tx.run("open_owner", tx.draw(1)[0], owner, worker, slots, tx.now + lease))
 
     def renew(self, owners: Sequence[str], lease: float) -> list[str]:
         if not owners:
             return []
-        wanted = json_list(list(owners)).decode()
-
-        def work(connection: sqlite3.Connection) -> set[str]:
-            rows = connection.execute(self._queries["renew"], (wanted, self._clock() + lease)).fetchall()
-            return {row[0] for row in rows}
-
-        alive = self._database.write(work)
+        alive = {row[0] for row in self._database.write(lambda tx: tx.rows("renew", list(owners), tx.now + lease))}
         return [each for each in owners if each not in alive]
 
     def owners(self) -> list[OwnerInfo]:
-        rows = self._database.read(lambda it: it.execute(self._queries["owners"], (self._clock(),)).fetchall())
+        rows = self._database.read(lambda tx: tx.rows("owners", tx.now))
         return [
             OwnerInfo(owner=owner, worker=worker, slots=slots, remaining=remaining, held=held)
             for owner, worker, slots, remaining, held in rows
         ]
 
     def held(self, owner: str) -> list[Delivery]:
-        def work(connection: sqlite3.Connection) -> list[Delivery]:
-            holder = connection.execute(self._queries["holder"], (owner,)).fetchone()
+        def work(tx: Session) -> list[Delivery]:
+            holder = tx.row("find_owner", owner)
             if holder is None:
                 return []
-            rows = connection.execute(self._queries["held"], (holder[0], _ALL)).fetchall()
-            return [delivery(owner, row[7], row) for row in rows]
+            return [delivery(owner, row[7], row) for row in tx.rows("held", holder[0], _ALL)]
 
         return self._database.read(work)
 
@@ -225,28 +216,35 @@ class SqlBroker(DeadLetters):
         if owner == by:
             return []
 
-        def work(connection: sqlite3.Connection) -> list[Delivery]:
-            source = connection.execute(self._queries["holder"], (owner,)).fetchone()
-            if source is None or (expired and source[1] > self._clock()):
+        def work(tx: Session) -> list[Delivery]:
+            # In one order by all, or two that take over each other would wait for each other.
+            found = {name: tx.row("hold" if name == owner else "holder", name) for name in sorted((owner, by))}
+            source, target = found[owner], found[by]
+            # The clock of the transaction's begin: what is not over by it is not over.
+            if source is None or (expired and source[1] > tx.now):
                 return []
-            target = connection.execute(self._queries["holder"], (by,)).fetchone()
             if target is None:
                 raise self._lost(by)
-            taken = _writing.move(connection, self._queries, source[0], target[0], by, limit)
-            connection.execute(self._queries["close_owner"], (owner,))
+            taken = _writing.move(tx, source[0], target[0], by, limit)
+            tx.run("close_owner", owner)
             return taken
 
         return self._database.write(work)
 
     def close_owner(self, owner: str) -> None:
-        self._database.write(lambda connection: connection.execute(self._queries["close_owner"], (owner,)).rowcount)
+        def work(tx: Session) -> None:
+            # Held first: a turn that leases something to it is over then, and seen.
+            if tx.row("hold", owner) is not None:
+                tx.run("close_owner", owner)
+
+        self._database.write(work)
 
     # Numbers
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
-        def work(connection: sqlite3.Connection) -> list[dict[str, int]]:
+        def work(tx: Session) -> list[dict[str, int]]:
             names = ("count_ready", "count_delayed", "count_leased")
-            return [dict(connection.execute(self._queries[name]).fetchall()) for name in names]
+            return [{row[0]: row[1] for row in tx.rows(name)} for name in names]
 
         ready, delayed, leased = self._database.read(work)
         names = sorted({*ready, *delayed, *leased}) if queues is None else queues
@@ -256,28 +254,26 @@ class SqlBroker(DeadLetters):
         ]
 
     def purge(self, queues: Sequence[str]) -> int:
-        wanted = json_list(list(queues)).decode()
+        wanted = list(queues)
 
-        def work(connection: sqlite3.Connection) -> int:
-            count = connection.execute(self._queries["purge_messages"], (wanted,)).rowcount
-            connection.execute(self._queries["purge_ready"], (wanted,))
-            connection.execute(self._queries["purge_delayed"], (wanted,))
+        def work(tx: Session) -> int:
+            count = tx.run("purge_messages", wanted)
+            tx.run("purge_ready", wanted)
+            tx.run("purge_delayed", wanted)
             return count
 
-        return self._database.write(work)
+        return self._database.write(work) if wanted else 0
 
     # Dead letters
 
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
         parcels = pack(messages)
 
-        def work(connection: sqlite3.Connection) -> Counter[str] | None:
-            if not self._delete_dead(connection, ids):
-                return None
-            return _writing.insert(connection, self._queries, parcels, self._clock()) if parcels else Counter()
+        def work(tx: Session) -> int:
+            if not self._delete_dead(tx, ids):
+                return 0
+            if parcels:
+                tx.ring(_writing.insert(tx, parcels))
+            return len(set(ids))
 
-        wake = self._database.write(work)
-        if wake is None:
-            return 0
-        self._waker.ring(wake)
-        return len(set(ids))
+        return self._database.write(work)

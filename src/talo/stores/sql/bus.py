@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from talo.stores.base import Bus, Subscription
-from talo.stores.sql import _writing
-from talo.stores.sql._codec import json_list
-from talo.stores.sql.connection import Database
+import msgspec
+
+from talo.stores.base import Bus, Post, Subscription
+from talo.stores.sql.database import BUS, Database, Row, Session
 from talo.stores.sql.listener import Listener
 
 __all__ = ["SqlBus"]
@@ -33,23 +32,30 @@ _PAGE = 500
 class SqlBus(Bus):
     """Channels in a table."""
 
-    def __init__(self, database: Database, listener: Listener, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = database.dialect.queries
-        self._listener = listener
-        self._clock = clock
 
     def publish(self, channel: str, payload: bytes) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            now, number = self._clock(), _writing.draw(connection, self._queries, 1)
-            connection.execute(self._queries["publish"], (number, channel, payload, now + _KEEP))
-            connection.execute(self._queries["expired_bus"], (now, _SWEEP))
+        self._publish([(channel, payload)])
+
+    def post(self, posts: Sequence[Post]) -> None:
+        if posts:
+            self._publish([(f"exchange:{each.exchange}", msgspec.msgpack.encode(each)) for each in posts])
+
+    def _publish(self, said: Sequence[tuple[str, bytes]]) -> None:
+        def work(tx: Session) -> None:
+            # Whoever reads on from a number never sees a lower one later.
+            tx.gate("bus")
+            until = tx.now + _KEEP
+            numbers = tx.draw(len(said))
+            tx.many("publish", [(number, *each, until) for number, each in zip(numbers, said, strict=True)])
+            tx.run("expired_bus", tx.now, _SWEEP * len(said))
+            tx.tell(BUS)
 
         self._database.write(work)
-        self._listener.poke()
 
     def subscribe(self, channels: Sequence[str]) -> Subscription:
-        return _Subscription(self._database, self._listener, channels)
+        return _Subscription(self._database, self._database.listener, channels)
 
 
 class _Subscription(Subscription):
@@ -57,13 +63,13 @@ class _Subscription(Subscription):
 
     #: Seconds; nobody waits for this answer with a stop-watch.
     pace = 0.02
+    topic = BUS
 
     def __init__(self, database: Database, listener: Listener, channels: Sequence[str]) -> None:
         self._database = database
-        self._queries = database.dialect.queries
         self._listener = listener
-        self._channels = json_list(list(channels)).decode()
-        self._at: int = database.read(lambda it: it.execute(self._queries["drawn"]).fetchone()[0])
+        self._channels = list(channels)
+        self._at: int = database.read(lambda tx: tx.rows("drawn")[0][0])
         self._news: deque[tuple[str, bytes]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -82,8 +88,8 @@ class _Subscription(Subscription):
                 self._news.extend((channel, payload) for _, channel, payload in rows)
                 self._changed.notify_all()
 
-    def _said(self, connection: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
-        return connection.execute(self._queries["said"], (self._at, self._channels, _PAGE)).fetchall()
+    def _said(self, tx: Session) -> list[Row]:
+        return tx.rows("said", self._at, self._channels, _PAGE)
 
     def get(self, timeout: float) -> tuple[str, bytes] | None:
         until = time.monotonic() + timeout

@@ -6,15 +6,14 @@ Owns reading ``talo_dead``. A message comes into it by a settlement (``_writing`
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from talo.stores.base import Broker, DeadLetter, Death
-from talo.stores.sql._codec import json_list, message
-from talo.stores.sql.connection import Database
+from talo.stores.sql._codec import message
+from talo.stores.sql.database import Database, Session
 
 __all__ = ["DeadLetters"]
 
@@ -24,37 +23,33 @@ _death = msgspec.json.Decoder(Death).decode
 class DeadLetters(Broker):
     """The part of the broker that reads dead letters."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = database.dialect.queries
-        self._clock = clock
 
     def dead(
         self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
     ) -> list[DeadLetter]:
-        values = (task, queue, self._clock(), limit, offset)
-        rows = self._database.read(lambda it: it.execute(self._queries["dead"], values).fetchall())
+        rows = self._database.read(lambda tx: tx.rows("dead", task, queue, tx.now, limit, offset))
         return [_letter(row) for row in rows]
 
     def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
         if not ids:
             return []
-        values = (_numbers(ids), json_list(list(ids)).decode(), self._clock())
-        rows = self._database.read(lambda it: it.execute(self._queries["dead_get"], values).fetchall())
+        rows = self._database.read(lambda tx: tx.rows("dead_get", _numbers(ids), list(ids), tx.now))
         return [_letter(row) for row in rows]
 
-    def _delete_dead(self, connection: sqlite3.Connection, ids: Sequence[str]) -> bool:
+    @staticmethod
+    def _delete_dead(tx: Session, ids: Sequence[str]) -> bool:
         """Delete all of these, or say that one is gone and delete none."""
-        numbers, now = _numbers(ids), self._clock()
-        there = connection.execute(self._queries["dead_get"], (numbers, "[]", now)).fetchall()
-        if len(there) != len(set(ids)):
+        numbers = _numbers(ids)
+        if len(tx.rows("dead_hold", numbers, tx.now)) != len(set(ids)):
             return False
-        connection.execute(self._queries["dead_delete"], (numbers, now))
+        tx.run("dead_delete", numbers)
         return True
 
 
-def _numbers(ids: Sequence[str]) -> str:
-    return json_list([int(each) for each in ids if each.isascii() and each.isdigit() and len(each) < 19]).decode()
+def _numbers(ids: Sequence[str]) -> list[int]:
+    return sorted(int(each) for each in ids if each.isascii() and each.isdigit() and len(each) < 19)
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:

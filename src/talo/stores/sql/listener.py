@@ -1,29 +1,33 @@
 """Hearing of what other processes have committed.
 
-Owns one thread per store, started by the first who listens and ended with the last, that notices commits and lets
-everyone who listens look for what concerns it. SQLite has no notifications: the thread asks ``data_version``, which
-costs microseconds and no lock, at a distance that grows while nothing happens. In memory it is only poked. Callers:
-``results`` (waiting), ``bus``.
+Owns one thread per store, started by the first who listens and ended with the last, that lets everyone who listens look
+for what concerns it. How a commit is noticed is the database's (``Tidings``): SQLite is asked, at a distance that
+grows while nothing happens; a server tells. In memory the thread is only poked. Callers: ``results`` (waiting),
+``bus``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sqlite3
+import select
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 from talo.errors import TaloError
-from talo.stores.sql.connection import Database
 
-__all__ = ["Listener", "Looker"]
+__all__ = ["Listener", "Looker", "Tidings"]
 
 _log = logging.getLogger(__name__)
 
 #: Seconds between two questions: at most so long while nothing happens, and after trouble.
 _SLOWEST = 0.02
 _TROUBLE = 0.5
+#: Seconds between two looks where a server tells, should it once not have.
+_UNTOLD = 5.0
 
 
 class Looker(Protocol):
@@ -31,16 +35,35 @@ class Looker(Protocol):
 
     #: The shortest distance of questions that it asks for, in seconds.
     pace: float
+    #: What it wants to hear of.
+    topic: str
 
     def look(self) -> None:
         """See what is new; called from the listener's thread."""
 
 
+class Tidings(ABC):
+    """What tells of commits. Used by one thread. Errors: ``StoreUnavailable``."""
+
+    #: Readable when there is news; -1: it has to be asked.
+    descriptor: int = -1
+
+    @abstractmethod
+    def heard(self, topics: frozenset[str]) -> bool:
+        """Whether something may have been committed on these topics since the last call; True at first, and when
+        a topic is new."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Hear no more."""
+
+
 class Listener:
     """Lets its lookers look after every commit, in whichever process. Starting and ending are its own affair."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, tidings: Callable[[], Tidings | None], name: str) -> None:
+        self._tidings = tidings
+        self._name = name
         self._reset()
 
     def _reset(self) -> None:
@@ -49,6 +72,8 @@ class Listener:
         self._poked = threading.Event()
         self._lookers: list[Looker] = []
         self._thread: threading.Thread | None = None
+        #: What ends the thread's sleep while it listens to a descriptor.
+        self._pipe: tuple[int, int] | None = None
 
     def add(self, looker: Looker) -> None:
         """Let it look from now on, and once at first."""
@@ -60,18 +85,22 @@ class Listener:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="talo-sql-listener", daemon=True)
                 self._thread.start()
-        self._poked.set()
+        self.poke()
 
     def remove(self, looker: Looker) -> None:
         """Let it look no more. Idempotent."""
         with self._lock:
             if looker in self._lookers:
                 self._lookers.remove(looker)
-        self._poked.set()
+        self.poke()
 
     def poke(self) -> None:
-        """Something was committed by this process."""
+        """Something was committed by this process, or somebody came or went."""
         self._poked.set()
+        if self._pipe is not None:
+            with self._lock, contextlib.suppress(BlockingIOError):
+                if self._pipe is not None:
+                    os.write(self._pipe[1], b"!")
 
     def stop(self) -> None:
         """Forget every looker and wait for the thread to end. Idempotent."""
@@ -80,46 +109,68 @@ class Listener:
         with self._lock:
             self._lookers.clear()
             thread = self._thread
-        self._poked.set()
+        self.poke()
         if thread is not None and thread is not threading.current_thread():
             thread.join(5)
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
-        version, distance = -1, 0.0
+        tidings: Tidings | None = None
+        open_, distance = False, 0.0
         while lookers := self._current():
-            trouble = False
             try:
-                if connection is None and self._database.path is not None:
-                    connection = self._database.another()
-                seen = -1 if connection is None else self._version(connection)
-                if self._poked.is_set() or seen != version:
-                    self._poked.clear()
-                    version, distance = seen, 0.0
+                if not open_:
+                    tidings, open_ = self._tidings(), True
+                poked = self._poked.is_set()
+                self._poked.clear()
+                if (tidings is not None and tidings.heard(frozenset(each.topic for each in lookers))) or poked:
+                    distance = 0.0
                     for looker in lookers:
                         looker.look()
-            except (TaloError, sqlite3.Error):
-                _log.warning("cannot look for news in %s", self._database.name, exc_info=True)
-                trouble, version = True, -2
-                connection = self._closed(connection)
-            distance = min(max(min(each.pace for each in lookers), distance * 1.1), _SLOWEST)
-            if trouble:
+            except TaloError:
+                _log.warning("cannot look for news in %s", self._name, exc_info=True)
+                self._closed(tidings)
+                tidings, open_ = None, False
                 threading.Event().wait(_TROUBLE)
-            else:
-                self._poked.wait(distance if connection is not None else None)
-        self._closed(connection)
+                self._poked.set()
+                continue
+            distance = min(max(min(each.pace for each in lookers), distance * 1.1), _SLOWEST)
+            self._sleep(tidings, distance)
+        self._closed(tidings)
+
+    def _sleep(self, tidings: Tidings | None, distance: float) -> None:
+        if tidings is None or tidings.descriptor < 0:
+            self._poked.wait(None if tidings is None else distance)
+            return
+        reader = self._open_pipe()
+        if self._poked.is_set():
+            return
+        poller = select.poll()
+        poller.register(tidings.descriptor, select.POLLIN)
+        poller.register(reader, select.POLLIN)
+        ready = poller.poll(_UNTOLD * 1000)
+        if not ready:
+            self._poked.set()
+        with contextlib.suppress(BlockingIOError):
+            os.read(reader, 4096)
+
+    def _open_pipe(self) -> int:
+        with self._lock:
+            if self._pipe is None:
+                self._pipe = os.pipe()
+                for end in self._pipe:
+                    os.set_blocking(end, False)
+            return self._pipe[0]
 
     def _current(self) -> list[Looker]:
         with self._lock:
             if not self._lookers:
                 self._thread = None
+                pipe, self._pipe = self._pipe, None
+                for end in pipe or ():
+                    os.close(end)
             return list(self._lookers)
 
     @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
-    @staticmethod
-    def _closed(connection: sqlite3.Connection | None) -> None:
-        if connection is not None:
-            connection.close()
+    def _closed(tidings: Tidings | None) -> None:
+        if tidings is not None:
+            tidings.close()

@@ -7,15 +7,12 @@ thread of the ``listener``: each wish is a set of ids, and one query after each 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
 from talo.stores.sql import _groups, _writing
-from talo.stores.sql._codec import json_list
-from talo.stores.sql.connection import Database
-from talo.stores.sql.listener import Listener
+from talo.stores.sql.database import RESULTS, Database, Session
 from talo.wire.message import Message
 
 __all__ = ["SqlResults"]
@@ -23,7 +20,7 @@ __all__ = ["SqlResults"]
 _log = logging.getLogger(__name__)
 
 #: What expires, in the order in which it is deleted.
-_EXPIRING = ("results", "groups", "workflows", "dead", "bus", "locks", "marks")
+_EXPIRING = ("results", "groups", "dead", "bus", "locks", "marks")
 
 
 class SqlResults(ResultBackend):
@@ -31,24 +28,17 @@ class SqlResults(ResultBackend):
 
     #: Seconds; a caller waits for this answer.
     pace = 0.001
+    topic = RESULTS
 
-    def __init__(self, database: Database, listener: Listener, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._queries = database.dialect.queries
-        self._listener = listener
-        self._clock = clock
+        self._listener = database.listener
         self._lock = threading.Lock()
         self._wishes: dict[str, list[_Wish]] = {}
 
     def store(self, results: Sequence[ResultMeta]) -> None:
-        if not results:
-            return
-
-        def work(connection: sqlite3.Connection) -> None:
-            _writing.store_results(connection, self._queries, results, self._clock())
-
-        self._database.write(work)
-        self._listener.poke()
+        if results:
+            self._database.write(lambda tx: _writing.store_results(tx, results))
 
     def get(self, task_ids: Sequence[str]) -> dict[str, bytes]:
         return self._select("results", task_ids)
@@ -69,66 +59,59 @@ class SqlResults(ResultBackend):
         return self._wish(task_ids, tell)
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        wanted = json_list(list(task_ids)).decode()
-        self._database.write(lambda it: it.execute(self._queries["forget"], (wanted,)).rowcount)
+        if task_ids:
+            self._database.write(lambda tx: tx.run("forget", sorted(task_ids)))
 
     def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            until = None if expires is None else self._clock() + expires
-            connection.execute(self._queries["store_group"], (group_id, payload, until))
+        def work(tx: Session) -> None:
+            tx.run("store_group", group_id, payload, None if expires is None else tx.now + expires)
 
         self._database.write(work)
 
     def get_group(self, group_id: str) -> bytes | None:
-        values = (group_id, self._clock())
-        row = self._database.read(lambda it: it.execute(self._queries["get_group"], values).fetchone())
+        row = self._database.read(lambda tx: tx.row("get_group", group_id, tx.now))
         return None if row is None else bytes(row[0])
 
     def forget_group(self, group_id: str) -> None:
-        self._database.write(lambda it: it.execute(self._queries["forget_group"], (group_id,)).rowcount)
+        self._database.write(lambda tx: tx.run("forget_group", group_id))
 
     # Groups
 
     def open_groups(self, groups: Sequence[GroupRecord]) -> None:
-        if not groups:
-            return
-        thens = _groups.encode_then(groups)
-
-        def work(connection: sqlite3.Connection) -> None:
-            _groups.open_groups(connection, self._queries, groups, thens, self._clock())
-
-        self._database.write(work)
+        if groups:
+            thens = _groups.encode_then(groups)
+            self._database.write_joined(lambda tx: _groups.open_groups(tx, groups, thens))
 
     def group_plans(self, group_ids: Sequence[str]) -> dict[str, bytes]:
         return self._select("workflow_plans", group_ids)
 
     def group_parts(self, group_id: str) -> list[tuple[int, bytes]]:
-        return self._database.read(lambda it: it.execute(self._queries["workflow_parts"], (group_id,)).fetchall())
+        rows = self._database.read(lambda tx: tx.rows("workflow_parts", group_id))
+        return [(place, payload) for place, payload in rows]
 
     def add_parts(self, parts: Sequence[GroupPart]) -> list[Message]:
-        def work(connection: sqlite3.Connection) -> list[Message]:
-            found = []
-            for part in parts:
-                then = _groups.add_part(connection, self._queries, part, self._clock())
-                then = then or _groups.repeated(connection, self._queries, part)
-                if then is not None:
-                    found.append(then)
-            return found
+        def work(tx: Session) -> list[Message]:
+            book = _groups.Book(tx, parts)
+            thens = [book.add(part) or book.repeated(part) for part in parts]
+            book.write()
+            return [then for then in thens if then is not None]
 
         return self._database.write(work) if parts else []
 
     def close_groups(self, group_ids: Sequence[str]) -> None:
         if group_ids:
-            self._database.write(lambda it: _groups.forget(it, self._queries, group_ids))
+            self._database.write(lambda tx: _groups.forget(tx, group_ids))
 
     def cleanup(self, limit: int) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            now, deleted = self._clock(), 0
-            connection.execute(self._queries["orphaned_parts"], (now, limit))
+        def work(tx: Session) -> int:
+            deleted = 0
+            gone = [row[0] for row in tx.rows("overdue_workflows", tx.now, limit)]
+            if gone:
+                _groups.forget(tx, gone)
+                deleted = len(gone)
             for kind in _EXPIRING:
                 if deleted < limit:
-                    values = (now, limit - deleted)
-                    deleted += connection.execute(self._queries[f"expired_{kind}"], values).rowcount
+                    deleted += tx.run(f"expired_{kind}", tx.now, limit - deleted)
             return deleted
 
         return self._database.write(work)
@@ -136,10 +119,8 @@ class SqlResults(ResultBackend):
     def _select(self, query: str, task_ids: Collection[str]) -> dict[str, bytes]:
         if not task_ids:
             return {}
-        wanted = json_list(list(task_ids)).decode()
-        return dict(
-            self._database.read(lambda it: it.execute(self._queries[query], (wanted, self._clock())).fetchall())
-        )
+        rows = self._database.read(lambda tx: tx.rows(query, list(task_ids), tx.now))
+        return {task_id: bytes(payload) for task_id, payload in rows}
 
     # Wishes
 

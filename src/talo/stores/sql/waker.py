@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Ear", "MemoryWaker", "PipeWaker", "Waker", "poll"]
+__all__ = ["Bell", "Ear", "MemoryWaker", "PipeWaker", "Waker", "poll"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,18 +44,22 @@ class Ear(ABC):
 
 
 class Waker(ABC):
-    """Tells waiters that there is work in a queue."""
-
-    @abstractmethod
-    def ring(self, work: Mapping[str, int]) -> None:
-        """Wake as many waiters of each queue as there are new messages. Never blocks, never fails."""
+    """Lets those wait who want to hear of work in a queue."""
 
     @abstractmethod
     def listen(self, queues: Sequence[str]) -> contextlib.AbstractContextManager[Ear]:
         """Open an ear for the time of one wait."""
 
 
-class PipeWaker(Waker):
+class Bell(Waker):
+    """A waker that is rung by whoever has committed."""
+
+    @abstractmethod
+    def ring(self, work: Mapping[str, int]) -> None:
+        """Wake as many waiters of each queue as there are new messages. Never blocks, never fails."""
+
+
+class PipeWaker(Bell):
     """Named pipes in the directory ``<database>-wake``, one per queue that somebody waits for."""
 
     def __init__(self, directory: Path) -> None:
@@ -130,7 +134,7 @@ class _Pipes(Ear):
             return False
 
 
-class MemoryWaker(Waker):
+class MemoryWaker(Bell):
     """Waiters of this process, each with a pipe of its own."""
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
--- Every statement of the SQL store in SQLite's dialect. A list of values is one parameter, a JSON array.
+-- Every step of the SQL store in SQLite's dialect. A list of values is one parameter, a JSON array.
+-- A transaction that writes is alone, so no row needs a lock of its own.
 
 -- name: draw
 -- Draw ?1 numbers; the answer is the last of them.
@@ -11,9 +12,9 @@ SELECT value FROM talo_serial;
 INSERT INTO talo_message (id, queue, priority, task_id, task, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 
 -- name: add_ready
--- Make the messages ?1 to ?2 ready, in the order in which they were sent.
+-- Make the messages ?1, from ?2 to ?3, ready in the order in which they were sent.
 INSERT INTO talo_ready (queue, priority, place, message)
-SELECT queue, priority, id, id FROM talo_message WHERE id BETWEEN ?1 AND ?2;
+SELECT queue, priority, id, id FROM talo_message WHERE id BETWEEN ?2 AND ?3;
 
 -- name: add_delayed
 INSERT INTO talo_delayed (due, message, queue, priority) VALUES (?1, ?2, ?3, ?4);
@@ -26,15 +27,25 @@ SELECT
     EXISTS (SELECT 1 FROM json_each(?2) AS wanted CROSS JOIN talo_ready AS ready ON ready.queue = wanted.value);
 
 -- name: holder
+-- An owner that stays open until the commit.
+SELECT id, ends FROM talo_owner WHERE owner = ?1;
+
+-- name: hold
+-- An owner that nobody else turns with, takes over or renews until the commit.
+SELECT id, ends FROM talo_owner WHERE owner = ?1;
+
+-- name: find_owner
 SELECT id, ends FROM talo_owner WHERE owner = ?1;
 
 -- name: next_due
 SELECT due FROM talo_delayed ORDER BY due LIMIT 1;
 
 -- name: due
+-- Choose up to ?2 messages that are due, which nobody else has chosen; leave_delayed takes them away.
 SELECT due, message, queue, priority FROM talo_delayed WHERE due <= ?1 ORDER BY due, message LIMIT ?2;
 
 -- name: leave_delayed
+-- Of what due has chosen (?1, ?2) is the last, ?3 are the messages.
 DELETE FROM talo_delayed WHERE (due, message) <= (?1, ?2);
 
 -- name: place_ready
@@ -53,11 +64,13 @@ SELECT max(priority) FROM talo_ready WHERE queue = ?1 AND priority < ?2;
 SELECT min(priority) FROM talo_ready WHERE queue = ?1 AND priority > ?2;
 
 -- name: ready
+-- Choose up to ?3 messages, which nobody else has chosen; leave_ready takes them away.
 SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, r.place
 FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT ?3;
 
 -- name: leave_ready
+-- Of what ready has chosen (?3, ?4) is the last, ?5 are the messages.
 DELETE FROM talo_ready WHERE queue = ?1 AND priority = ?2 AND (place, message) <= (?3, ?4);
 
 -- name: add_lease
@@ -72,16 +85,12 @@ DELETE FROM talo_message WHERE id IN (SELECT value FROM json_each(?1));
 -- name: charge
 UPDATE talo_message SET deliveries = deliveries + ?2, suspect = max(suspect, ?3) WHERE id = ?1;
 
--- name: to_head
-INSERT INTO talo_ready (queue, priority, place, message)
-SELECT m.queue, m.priority, min(0, coalesce((
+-- name: heads
+-- Of the messages ?1: queue, priority, and the least place there.
+SELECT m.id, m.queue, m.priority, (
     SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
-), 0)) - 1, m.id
-FROM talo_message AS m WHERE m.id = ?1 RETURNING queue;
-
--- name: to_delayed
-INSERT INTO talo_delayed (due, message, queue, priority)
-SELECT ?2, id, queue, priority FROM talo_message WHERE id = ?1 RETURNING queue;
+)
+FROM talo_message AS m WHERE m.id IN (SELECT value FROM json_each(?1));
 
 -- name: to_dead
 INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
@@ -143,8 +152,12 @@ WHERE (id IN (SELECT value FROM json_each(?1)) OR task_id IN (SELECT value FROM 
     AND (expires IS NULL OR expires > ?3)
 ORDER BY id DESC;
 
+-- name: dead_hold
+-- Which of the dead letters ?1 there are, and stay until the commit.
+SELECT id FROM talo_dead WHERE id IN (SELECT value FROM json_each(?1)) AND (expires IS NULL OR expires > ?2);
+
 -- name: dead_delete
-DELETE FROM talo_dead WHERE id IN (SELECT value FROM json_each(?1)) AND (expires IS NULL OR expires > ?2);
+DELETE FROM talo_dead WHERE id IN (SELECT value FROM json_each(?1));
 
 -- name: store_result
 INSERT INTO talo_result (task_id, status, ready, payload, expires) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -185,24 +198,28 @@ WHERE id IN (SELECT value FROM json_each(?1)) AND NOT closed AND (expires IS NUL
 -- name: workflow_parts
 SELECT place, payload FROM talo_part WHERE workflow = ?1 ORDER BY place, member;
 
--- name: workflow
-SELECT size, filled, continuation, completed_by FROM talo_workflow WHERE id = ?1 AND NOT closed;
+-- name: workflows
+-- The groups ?1 as they are, unchanged by others until the commit.
+SELECT id, size, filled, closed, completed_by, keep FROM talo_workflow
+WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id;
+
+-- name: members
+-- Which of the members ?2 have a part in the groups ?1.
+SELECT workflow, member FROM talo_part
+WHERE workflow IN (SELECT value FROM json_each(?1)) AND member IN (SELECT value FROM json_each(?2));
+
+-- name: continuation
+SELECT continuation FROM talo_workflow WHERE id = ?1;
 
 -- name: add_part
-INSERT OR IGNORE INTO talo_part (workflow, member, place, payload)
-SELECT id, ?2, ?3, ?4 FROM talo_workflow WHERE id = ?1 AND NOT closed;
+INSERT INTO talo_part (workflow, member, place, payload) VALUES (?1, ?2, ?3, ?4);
 
 -- name: fill
-UPDATE talo_workflow SET filled = filled + 1, size = size + ?4, expires = CASE WHEN keep IS NULL THEN NULL ELSE ?3 + keep END,
-    completed_by = CASE WHEN filled + 1 = size + ?4 THEN ?2 ELSE completed_by END
-WHERE id = ?1;
+UPDATE talo_workflow SET size = ?2, filled = ?3, completed_by = ?4, expires = ?5 WHERE id = ?1;
 
 -- name: close_workflow
 -- What was closed stays known for a while, so that a repeated message finds it closed.
-UPDATE talo_workflow SET closed = 1, plan = x'', continuation = NULL, expires = ?2 WHERE id = ?1 AND NOT closed;
-
--- name: closed_workflow
-SELECT 1 FROM talo_workflow WHERE id = ?1 AND closed;
+UPDATE talo_workflow SET closed = 1, plan = x'', continuation = NULL, expires = ?2 WHERE id = ?1;
 
 -- name: forget_parts
 DELETE FROM talo_part WHERE workflow IN (SELECT value FROM json_each(?1));
@@ -210,11 +227,9 @@ DELETE FROM talo_part WHERE workflow IN (SELECT value FROM json_each(?1));
 -- name: forget_workflows
 DELETE FROM talo_workflow WHERE id IN (SELECT value FROM json_each(?1));
 
--- name: orphaned_parts
-DELETE FROM talo_part WHERE workflow IN (SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2);
-
--- name: expired_workflows
-DELETE FROM talo_workflow WHERE id IN (SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2);
+-- name: overdue_workflows
+-- Choose up to ?2 groups that have expired.
+SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2;
 
 -- name: expired_results
 DELETE FROM talo_result WHERE task_id IN (SELECT task_id FROM talo_result WHERE expires <= ?1 LIMIT ?2);

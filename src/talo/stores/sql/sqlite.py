@@ -1,7 +1,7 @@
 """The way to one SQLite database: opening, transactions, deadlines, errors.
 
 Owns the one connection that a process has to a database, the lock around it, the schema's migrations and the
-translation of sqlite3's errors. It knows no table's meaning. Callers: the roles of the SQL store.
+translation of sqlite3's errors. It knows no table's meaning. Callers: the roles of the SQL store, through ``Database``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from talo.errors import ImproperlyConfigured, OperationalError, StoreFull, StoreUnavailable, TaloError
-from talo.stores.sql.dialect import Dialect, dialect
+from talo.stores.sql._codec import json_list
+from talo.stores.sql.database import Database, Row, Session
+from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, marks
+from talo.stores.sql.listener import Listener, Tidings
+from talo.stores.sql.waker import Bell, MemoryWaker, PipeWaker
 
-__all__ = ["Database"]
+__all__ = ["SqliteDatabase", "SqliteSession"]
 
 T = TypeVar("T")
 
@@ -33,73 +37,173 @@ _PATIENCE = (0.0001, 0.001)
 _CHECKPOINT = 4000
 
 
-class Database:
+class SqliteSession(Session):
+    """Steps over one connection. A list is one value: a JSON array."""
+
+    def __init__(self, connection: sqlite3.Connection, dialect: Dialect, now: float) -> None:
+        super().__init__()
+        self.connection = connection
+        self.now = now
+        self._queries = dialect.queries
+
+    def rows(self, step: str, *values: Any) -> list[Row]:
+        found: list[Row] = []
+        for statement in self._queries[step]:
+            found += self._execute(statement, values).fetchall()
+        return found
+
+    def run(self, step: str, *values: Any) -> int:
+        changed = 0
+        for statement in self._queries[step]:
+            cursor = self._execute(statement, values)
+            cursor.fetchall()
+            changed += max(0, cursor.rowcount)
+        return changed
+
+    def many(self, step: str, rows: Sequence[Sequence[Any]]) -> None:
+        [statement] = self._queries[step]
+        if rows:
+            self.connection.executemany(statement.text, rows)
+
+    def draw(self, count: int) -> Sequence[int]:
+        last: int = self.rows("draw", count)[0][0]
+        return range(last - count + 1, last + 1)
+
+    def here(self, moment: float) -> float:
+        return moment
+
+    def gate(self, name: str) -> None:
+        """A transaction that writes is alone."""
+
+    def _execute(self, statement: Statement, values: Sequence[Any]) -> sqlite3.Cursor:
+        bound = [values[at] for at in statement.picks]
+        for at, value in enumerate(bound):
+            if value.__class__ is list:
+                bound[at] = json_list(value).decode()
+        return self.connection.execute(statement.text, bound)
+
+
+class SqliteDatabase(Database):
     """One SQLite database, a file or (``path`` None) memory of this process.
 
     Reads and writes are functions of a connection; any thread may call them, one runs at a time. A connection never
     outlives a fork: a file is opened anew, memory is refused.
     """
 
-    def __init__(self, path: Path | None, *, synchronous: str = "FULL", timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        synchronous: str = "FULL",
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+        auto_migrate: bool = True,
+    ) -> None:
         self.path = path
         self.timeout = timeout
-        self.dialect: Dialect = dialect("sqlite")
+        self.dialect: Dialect = dialect("sqlite", marks)
         self.name = str(path) if path else "memory://"
+        self.waker: Bell = PipeWaker(Path(f"{path}-wake")) if path else MemoryWaker()
+        # In memory nobody but this process commits; and a cycle of references would keep the memory.
+        self.listener = Listener(self.tidings if path else _none, self.name)
         self._synchronous = synchronous
+        self._clock = clock
+        self._auto_migrate = auto_migrate
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._left_behind: sqlite3.Connection | None = None
 
-    def read(self, work: Callable[[sqlite3.Connection], T], timeout: float | None = None) -> T:
-        """Return what ``work`` returns; it must only read, and may be called again if the database was busy."""
+    @property
+    def place(self) -> object:
+        return self if self.path is None else os.path.realpath(self.path)
+
+    def read(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
         deadline = self._deadline(timeout)
         with self._exclusive(deadline) as connection:
             while True:
                 try:
-                    return work(connection)
+                    return work(SqliteSession(connection, self.dialect, self._clock()))
                 except sqlite3.Error as error:
                     if not self._again(error, deadline):
                         raise self._translated(error) from error
 
     def write(
         self,
-        work: Callable[[sqlite3.Connection], T],
+        work: Callable[[Session], T],
         timeout: float | None = None,
         late: type[OperationalError] = StoreUnavailable,
     ) -> T:
-        """Run ``work`` in one transaction that is committed when it returns and undone when it raises.
-
-        ``late`` is raised when the lock did not become free within ``timeout`` seconds (default: the operation
-        timeout).
-        """
         deadline = self._deadline(timeout)
         with self._exclusive(deadline, late) as connection:
             try:
                 self._begin(connection, deadline)
-                answer = work(connection)
+                session = SqliteSession(connection, self.dialect, self._clock())
+                answer = work(session)
                 connection.execute("COMMIT")
-                return answer
             except sqlite3.Error as error:
                 self._undo(connection)
                 raise self._translated(error, late) from error
             except BaseException:
                 self._undo(connection)
                 raise
+        if session.rung:
+            self.waker.ring(session.rung)
+        if session.told:
+            self.listener.poke()
+        return answer
+
+    def join(self, connection: object) -> Session:
+        if not isinstance(connection, sqlite3.Connection):
+            raise ImproperlyConfigured(f"{self.name} is joined by a sqlite3.Connection, not by {_kind(connection)}")
+        try:
+            [file] = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
+            alone = connection.isolation_level is None or getattr(connection, "autocommit", False) is True
+            if alone and not connection.in_transaction:
+                raise ImproperlyConfigured("the connection commits by itself: begin a transaction on it first")
+        except sqlite3.ProgrammingError as error:
+            raise ImproperlyConfigured("the connection is closed, or another thread's") from error
+        if self.path is None or not file or os.path.realpath(file) != os.path.realpath(self.path):
+            raise ImproperlyConfigured(f"the connection leads to {file or 'memory'}, and tasks are kept in {self.name}")
+        if self._connection is None:
+            self.read(lambda tx: tx.rows("drawn"))  # the tables are there
+        return SqliteSession(connection, self.dialect, self._clock())
+
+    def write_within(self, session: Session, work: Callable[[Session], T]) -> T:
+        try:
+            return work(session)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def leave(self, session: Session) -> None:
+        # SQLite tells nobody of a commit. If it is still to come, those who wait find it by their slow look.
+        if isinstance(session, SqliteSession) and session.rung and not session.connection.in_transaction:
+            self.waker.ring(session.rung)
 
     def close(self) -> None:
         """Close the connection; memory is kept as long as somebody has this object. Idempotent."""
         if self.path is None or self._pid != os.getpid():
             return
+        self.listener.stop()
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
+    def tidings(self) -> Tidings | None:
+        return None if self.path is None else _Versions(self)
+
     def another(self) -> sqlite3.Connection:
         """Return a new connection to the same file, for one who only watches it change."""
         try:
             return self._connect()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def version(self, connection: sqlite3.Connection) -> int:
+        """A number that is another one after every commit of another connection; microseconds, and no lock."""
+        try:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
@@ -113,7 +217,7 @@ class Database:
             raise late(f"{self.name} is in use by other threads of this process and was not free in time")
         try:
             if self._connection is None:
-                self._connection = self._open(deadline, late)
+                self._connection, _ = self._open(deadline, late, self._check)
             yield self._connection
         finally:
             self._lock.release()
@@ -153,16 +257,21 @@ class Database:
                 self._connection = None
                 connection.close()
 
-    def _open(self, deadline: float, late: type[OperationalError]) -> sqlite3.Connection:
+    def _open(
+        self,
+        deadline: float,
+        late: type[OperationalError],
+        prepare: Callable[[sqlite3.Connection, float], T],
+    ) -> tuple[sqlite3.Connection, T]:
+        """Return a new connection, and what ``prepare`` found on it."""
         while True:
             try:
                 connection = self._connect()
                 try:
-                    self._migrate(connection, deadline)
+                    return connection, prepare(connection, deadline)
                 except BaseException:
                     connection.close()
                     raise
-                return connection
             except sqlite3.Error as error:
                 if not self._again(error, deadline):
                     raise self._translated(error, late) from error
@@ -203,27 +312,47 @@ class Database:
         except OSError as error:
             raise self._full(error) from error
 
-    def _migrate(self, connection: sqlite3.Connection, deadline: float) -> None:
-        known = self.dialect.migrations[-1].number
-        if self._version(connection) == known:
-            return
+    def schema(self) -> int:
+        try:
+            connection = self._connection or self._connect()
+            try:
+                return self._version(connection)
+            finally:
+                if connection is not self._connection:
+                    connection.close()
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def migrate(self) -> list[Migration]:
+        if self.path is None:
+            return []  # made when it is opened, as nobody could do it before
+        connection, done = self._open(self._deadline(None), StoreUnavailable, self._migrate)
+        connection.close()
+        return done
+
+    def _check(self, connection: sqlite3.Connection, deadline: float) -> None:
+        if self._version(connection) != self.dialect.migrations[-1].number:
+            if not self._auto_migrate and self.path is not None:
+                raise self.outdated()
+            self._migrate(connection, deadline)
+
+    def _migrate(self, connection: sqlite3.Connection, deadline: float) -> list[Migration]:
         self._begin(connection, deadline)
         try:
             # Another process may have been quicker; and only now do we have the lock.
             at = self._version(connection)
-            if at > known:
-                raise ImproperlyConfigured(
-                    f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})"
-                )
+            if at > self.dialect.migrations[-1].number:
+                raise self.newer(at)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS talo_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
             )
-            for step in self.dialect.migrations:
-                if step.number > at:
-                    for statement in step.statements:
-                        connection.execute(statement)
-                    connection.execute("INSERT INTO talo_migration VALUES (?, ?)", (step.number, step.name))
+            pending = [step for step in self.dialect.migrations if step.number > at]
+            for step in pending:
+                for statement in step.statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO talo_migration VALUES (?, ?)", (step.number, step.name))
             connection.execute("COMMIT")
+            return pending
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -262,6 +391,31 @@ class Database:
         if code == sqlite3.SQLITE_CORRUPT:
             return StoreUnavailable(f"{self.name} is damaged: restore it from a copy ({error})")
         return StoreUnavailable(f"{self.name}: {error}")
+
+
+def _none() -> None:
+    return None
+
+
+class _Versions(Tidings):
+    """Commits of others, noticed by asking: SQLite tells nobody."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self._connection = database.another()
+        self._version = -1
+
+    def heard(self, topics: frozenset[str]) -> bool:
+        del topics
+        before, self._version = self._version, self._database.version(self._connection)
+        return before != self._version
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _kind(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _code(error: sqlite3.Error) -> int | None:

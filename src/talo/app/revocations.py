@@ -1,0 +1,93 @@
+"""What clients mark in the store of shared state for all workers, those to come included: revoked ids and stamps,
+paused queues and task types.
+
+Owns the kinds of marks, their names and how long they are kept. Read by workers (``worker.marks``), written by
+``app.control`` and ``AsyncResult.revoke``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from talo.errors import NotSupported
+
+__all__ = ["PAUSED", "REVOKED_FOR", "STAMPS", "Revocations", "stamps_of"]
+
+#: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
+#: stay small: workers keep it in memory.
+REVOKED_FOR = 7 * 86_400.0
+#: Seconds for which a pause holds if nobody resumes: everything in the store of locks expires.
+PAUSED_FOR = 365 * 86_400.0
+#: Kinds of marks beside ``revoked`` and ``terminated``. Members: ``name=value``; ``queue:NAME`` and ``task:NAME``.
+STAMPS = "revoked-stamps"
+PAUSED = "paused"
+
+
+class Revocations:
+    """Marks of one app's store."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def keep(self, ids: Iterable[str], *, terminate: bool) -> bool:
+        """Remember revoked ids and tell Talo's workers; False where no store keeps them: then only workers that hear
+        the command do."""
+        store = self._app.state_store
+        if store is None:
+            return False
+        marks = dict.fromkeys(ids, REVOKED_FOR)
+        if not marks:
+            return True
+        store.locks.mark("revoked", marks)
+        if terminate:
+            store.locks.mark("terminated", marks)
+        store.bus.publish("talo.revoked", next(iter(marks)).encode())
+        return True
+
+    def keep_stamps(self, headers: Mapping[str, Any]) -> bool:
+        """Remember revoked stamps; False as in ``keep``."""
+        store = self._app.state_store
+        if store is None:
+            return False
+        store.locks.mark(STAMPS, dict.fromkeys(stamps_of(headers), REVOKED_FOR))
+        store.bus.publish("talo.revoked", b"")
+        return True
+
+    def pause(self, queues: Sequence[str], tasks: Sequence[str]) -> None:
+        """Remember a pause. ``NotSupported`` where no store keeps shared state."""
+        self._store().locks.mark(PAUSED, dict.fromkeys(_members(queues, tasks), PAUSED_FOR))
+        self._store().bus.publish("talo.revoked", b"")
+
+    def resume(self, queues: Sequence[str], tasks: Sequence[str]) -> None:
+        """Forget a pause."""
+        self._store().locks.unmark(PAUSED, _members(queues, tasks))
+        self._store().bus.publish("talo.revoked", b"")
+
+    def paused(self) -> tuple[list[str], list[str]]:
+        """Queues and tasks."""
+        members = self._store().locks.all_marked(PAUSED)
+        return tuple(  # type: ignore[return-value]
+            sorted(member.removeprefix(kind) for member in members if member.startswith(kind))
+            for kind in ("queue:", "task:")
+        )
+
+    def _store(self) -> Any:
+        store = self._app.state_store
+        if store is None:
+            raise NotSupported(
+                f"{self._app.store.url} keeps no shared state: set result_backend to a store that does, such as Redis"
+            )
+        return store
+
+
+def _members(queues: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    return [*(f"queue:{name}" for name in queues), *(f"task:{name}" for name in tasks)]
+
+
+def stamps_of(headers: Mapping[str, Any]) -> list[str]:
+    """Return ``name=value`` for each stamp; a list of values is several stamps."""
+    return [
+        f"{name}={each}"
+        for name, value in headers.items()
+        for each in (value if isinstance(value, list | tuple | set | frozenset) else [value])
+    ]

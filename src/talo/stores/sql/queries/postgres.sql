@@ -1,0 +1,337 @@
+-- Every step of the SQL store in PostgreSQL's dialect. A list of values is an array; where a step is run for many rows,
+-- each value is the array of a column.
+
+-- name: gate
+-- The bus is for those who listen now, so its commits wait for no disk.
+SELECT set_config('synchronous_commit', CASE WHEN ?1::text = 'bus' THEN 'off' ELSE current_setting('synchronous_commit') END, true),
+    pg_advisory_xact_lock(hashtextextended('talo:' || ?1::text, 0))::text;
+
+-- name: draw
+SELECT array_agg(nextval('talo_serial')) FROM generate_series(1, ?1::int);
+
+-- name: drawn
+SELECT last_value - (NOT is_called)::int FROM talo_serial;
+
+-- name: add_message
+INSERT INTO talo_message (id, queue, priority, task_id, task, head, body)
+SELECT * FROM unnest(?1::bigint[], ?2::text[], ?3::int[], ?4::text[], ?5::text[], ?6::bytea[], ?7::bytea[]);
+
+-- name: add_ready
+INSERT INTO talo_ready (queue, priority, place, message)
+SELECT queue, priority, id, id FROM talo_message WHERE id = ANY(?1::bigint[]);
+
+-- name: add_delayed
+INSERT INTO talo_delayed (due, message, queue, priority)
+SELECT * FROM unnest(?1::float8[], ?2::bigint[], ?3::text[], ?4::int[]);
+
+-- name: glance
+SELECT
+    (SELECT id FROM talo_owner WHERE owner = ?1::text),
+    (SELECT due FROM talo_delayed ORDER BY due LIMIT 1),
+    EXISTS (
+        SELECT 1 FROM unnest(?2::text[]) AS wanted (queue)
+        CROSS JOIN LATERAL (SELECT 1 FROM talo_ready AS r WHERE r.queue = wanted.queue LIMIT 1) AS found
+    );
+
+-- name: holder
+-- Renewing changes no key and goes on beside it; whoever takes the owner over or closes it waits.
+SELECT id, ends FROM talo_owner WHERE owner = ?1::text FOR KEY SHARE;
+
+-- name: hold
+SELECT id, ends FROM talo_owner WHERE owner = ?1::text FOR UPDATE;
+
+-- name: find_owner
+SELECT id, ends FROM talo_owner WHERE owner = ?1::text;
+
+-- name: next_due
+SELECT due FROM talo_delayed ORDER BY due LIMIT 1;
+
+-- name: due
+DELETE FROM talo_delayed WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_delayed WHERE due <= ?1::float8 ORDER BY due, message LIMIT ?2::int FOR UPDATE SKIP LOCKED
+)) RETURNING due, message, queue, priority;
+
+-- name: leave_delayed
+
+-- name: place_ready
+INSERT INTO talo_ready (queue, priority, place, message)
+SELECT * FROM unnest(?1::text[], ?2::int[], ?3::bigint[], ?4::bigint[]);
+
+-- name: most_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1::text;
+
+-- name: most_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1::text;
+
+-- name: less_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1::text AND priority < ?2::int;
+
+-- name: less_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1::text AND priority > ?2::int;
+
+-- name: ready
+-- What another transaction is taking is passed over, so nobody waits for anybody.
+WITH gone AS (
+    DELETE FROM talo_ready WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int
+        ORDER BY place, message LIMIT ?3::int FOR UPDATE SKIP LOCKED
+    )) RETURNING message, place
+)
+SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, gone.place
+FROM gone JOIN talo_message AS m ON m.id = gone.message ORDER BY gone.place, m.id;
+
+-- name: leave_ready
+
+-- name: add_lease
+INSERT INTO talo_lease (holder, token, message) SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[]);
+
+-- name: end_leases
+DELETE FROM talo_lease WHERE holder = ?1::bigint AND token = ANY(?2::bigint[]) RETURNING token, message;
+
+-- name: delete_messages
+DELETE FROM talo_message WHERE id = ANY(?1::bigint[]);
+
+-- name: charge
+UPDATE talo_message AS m SET deliveries = m.deliveries + c.charged, suspect = greatest(m.suspect, c.suspect)
+FROM unnest(?1::bigint[], ?2::int[], ?3::int[]) AS c (id, charged, suspect) WHERE m.id = c.id;
+
+-- name: heads
+SELECT m.id, m.queue, m.priority, (
+    SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
+)
+FROM talo_message AS m WHERE m.id = ANY(?1::bigint[]);
+
+-- name: to_dead
+INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
+SELECT d.number, m.queue, m.priority, coalesce(d.task_id, m.task_id), coalesce(d.task, m.task), m.head, m.body,
+    m.deliveries, d.death, d.died, d.expires
+FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::float8[], ?7::float8[])
+    AS d (message, number, task_id, task, death, died, expires)
+JOIN talo_message AS m ON m.id = d.message;
+
+-- name: open_owner
+INSERT INTO talo_owner (id, owner, worker, slots, ends) VALUES (?1::bigint, ?2::text, ?3::text, ?4::int, ?5::float8)
+ON CONFLICT (owner) DO UPDATE SET worker = excluded.worker, slots = excluded.slots, ends = excluded.ends;
+
+-- name: renew
+UPDATE talo_owner SET ends = ?2::float8 WHERE owner = ANY(ARRAY(
+    SELECT owner FROM talo_owner WHERE owner = ANY(?1::text[]) ORDER BY owner FOR NO KEY UPDATE
+)) RETURNING owner;
+
+-- name: owners
+SELECT owner, worker, slots, ends - ?1::float8, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
+FROM talo_owner ORDER BY ends, id;
+
+-- name: held
+SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, l.token
+FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message
+WHERE l.holder = ?1::bigint ORDER BY l.token LIMIT ?2::bigint;
+
+-- name: leave_leases
+DELETE FROM talo_lease WHERE holder = ?1::bigint AND token <= ?2::bigint;
+
+-- name: close_owner
+DELETE FROM talo_owner WHERE owner = ?1::text AND NOT EXISTS (SELECT 1 FROM talo_lease WHERE holder = talo_owner.id);
+
+-- name: count_ready
+SELECT queue, count(*) FROM talo_ready GROUP BY queue;
+
+-- name: count_delayed
+SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
+
+-- name: count_leased
+SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
+
+-- name: purge_messages
+-- Only what this statement itself took away: a message that is fetched at this moment stays with who fetches it.
+WITH ready AS (
+    DELETE FROM talo_ready WHERE queue = ANY(?1::text[]) RETURNING message
+), delayed AS (
+    DELETE FROM talo_delayed WHERE queue = ANY(?1::text[]) RETURNING message
+)
+DELETE FROM talo_message WHERE id IN (SELECT message FROM ready UNION ALL SELECT message FROM delayed);
+
+-- name: purge_ready
+
+-- name: purge_delayed
+
+-- name: dead
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (?1::text IS NULL OR task = ?1::text) AND (?2::text IS NULL OR queue = ?2::text)
+    AND (expires IS NULL OR expires > ?3::float8)
+ORDER BY id DESC LIMIT ?4::bigint OFFSET ?5::bigint;
+
+-- name: dead_get
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (id = ANY(?1::bigint[]) OR task_id = ANY(?2::text[])) AND (expires IS NULL OR expires > ?3::float8)
+ORDER BY id DESC;
+
+-- name: dead_hold
+SELECT id FROM talo_dead WHERE id = ANY(?1::bigint[]) AND (expires IS NULL OR expires > ?2::float8)
+ORDER BY id FOR UPDATE;
+
+-- name: dead_delete
+DELETE FROM talo_dead WHERE id = ANY(?1::bigint[]);
+
+-- name: store_result
+INSERT INTO talo_result (task_id, status, ready, payload, expires)
+SELECT task_id, status, ready <> 0, payload, expires
+FROM unnest(?1::text[], ?2::text[], ?3::int[], ?4::bytea[], ?5::float8[]) AS r (task_id, status, ready, payload, expires)
+ON CONFLICT (task_id) DO UPDATE
+SET status = excluded.status, ready = excluded.ready, payload = excluded.payload, expires = excluded.expires
+WHERE talo_result.status <> 'SUCCESS' OR excluded.status = 'SUCCESS' OR talo_result.expires <= (?6::float8[])[1];
+
+-- name: results
+SELECT task_id, payload FROM talo_result
+WHERE task_id = ANY(?1::text[]) AND (expires IS NULL OR expires > ?2::float8);
+
+-- name: ready_results
+SELECT task_id, payload FROM talo_result
+WHERE task_id = ANY(?1::text[]) AND ready AND (expires IS NULL OR expires > ?2::float8);
+
+-- name: forget
+DELETE FROM talo_result WHERE task_id = ANY(?1::text[]);
+
+-- name: store_group
+INSERT INTO talo_group (group_id, payload, expires) VALUES (?1::text, ?2::bytea, ?3::float8)
+ON CONFLICT (group_id) DO UPDATE SET payload = excluded.payload, expires = excluded.expires;
+
+-- name: get_group
+SELECT payload FROM talo_group WHERE group_id = ?1::text AND (expires IS NULL OR expires > ?2::float8);
+
+-- name: forget_group
+DELETE FROM talo_group WHERE group_id = ?1::text;
+
+-- name: open_workflow
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires)
+SELECT * FROM unnest(?1::text[], ?2::int[], ?3::bytea[], ?4::bytea[], ?5::float8[], ?6::float8[])
+ON CONFLICT (id) DO UPDATE SET size = excluded.size, continuation = excluded.continuation, plan = excluded.plan,
+    keep = excluded.keep, expires = excluded.expires, filled = 0, closed = 0, completed_by = NULL;
+
+-- name: workflow_plans
+SELECT id, plan FROM talo_workflow
+WHERE id = ANY(?1::text[]) AND closed = 0 AND (expires IS NULL OR expires > ?2::float8);
+
+-- name: workflow_parts
+SELECT place, payload FROM talo_part WHERE workflow = ?1::text ORDER BY place, member;
+
+-- name: workflows
+SELECT id, size, filled, closed, completed_by, keep FROM talo_workflow
+WHERE id = ANY(?1::text[]) ORDER BY id FOR UPDATE;
+
+-- name: members
+SELECT workflow, member FROM talo_part WHERE workflow = ANY(?1::text[]) AND member = ANY(?2::text[]);
+
+-- name: continuation
+SELECT continuation FROM talo_workflow WHERE id = ?1::text;
+
+-- name: add_part
+INSERT INTO talo_part (workflow, member, place, payload)
+SELECT * FROM unnest(?1::text[], ?2::text[], ?3::int[], ?4::bytea[]);
+
+-- name: fill
+UPDATE talo_workflow AS w SET size = f.size, filled = f.filled, completed_by = f.completed_by, expires = f.expires
+FROM unnest(?1::text[], ?2::int[], ?3::int[], ?4::text[], ?5::float8[]) AS f (id, size, filled, completed_by, expires)
+WHERE w.id = f.id;
+
+-- name: close_workflow
+UPDATE talo_workflow AS w SET closed = 1, plan = ''::bytea, continuation = NULL, expires = c.expires
+FROM unnest(?1::text[], ?2::float8[]) AS c (id, expires) WHERE w.id = c.id;
+
+-- name: forget_parts
+DELETE FROM talo_part WHERE workflow = ANY(?1::text[]);
+
+-- name: forget_workflows
+DELETE FROM talo_workflow WHERE id = ANY(?1::text[]);
+
+-- name: overdue_workflows
+SELECT id FROM talo_workflow WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED;
+
+-- name: expired_results
+DELETE FROM talo_result WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_result WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
+-- name: expired_groups
+DELETE FROM talo_group WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_group WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
+-- name: expired_dead
+DELETE FROM talo_dead WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_dead WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
+-- name: expired_bus
+DELETE FROM talo_bus WHERE id = ANY(ARRAY(
+    SELECT id FROM (SELECT id, expires FROM talo_bus ORDER BY id LIMIT ?2::int) AS oldest WHERE expires <= ?1::float8
+));
+
+-- name: expired_locks
+DELETE FROM talo_lock WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_lock WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
+-- name: expired_marks
+DELETE FROM talo_mark WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_mark WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
+-- name: publish
+INSERT INTO talo_bus (id, channel, payload, expires)
+SELECT * FROM unnest(?1::bigint[], ?2::text[], ?3::bytea[], ?4::float8[]);
+
+-- name: said
+SELECT id, channel, payload FROM talo_bus WHERE id > ?1::bigint AND channel = ANY(?2::text[]) ORDER BY id LIMIT ?3::int;
+
+-- name: acquire
+INSERT INTO talo_lock (name, holder, expires) VALUES (?1::text, ?2::text, ?3::float8)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
+WHERE talo_lock.holder = excluded.holder OR talo_lock.expires <= ?4::float8
+RETURNING holder;
+
+-- name: release
+DELETE FROM talo_lock WHERE name = ?1::text AND holder = ?2::text AND expires > ?3::float8;
+
+-- name: mark
+INSERT INTO talo_mark (kind, member, expires) SELECT * FROM unnest(?1::text[], ?2::text[], ?3::float8[])
+ON CONFLICT (kind, member) DO UPDATE SET expires = excluded.expires;
+
+-- name: marked
+SELECT member FROM talo_mark WHERE kind = ?1::text AND member = ANY(?2::text[]) AND expires > ?3::float8;
+
+-- name: all_marked
+SELECT member FROM talo_mark WHERE kind = ?1::text AND expires > ?2::float8;
+
+-- name: unmark
+DELETE FROM talo_mark WHERE kind = ?1::text AND member = ANY(?2::text[]);
+
+-- name: plans
+SELECT name, version, plan FROM talo_plan WHERE space = ?1::text AND version > ?2::bigint ORDER BY version;
+
+-- name: plan_versions
+SELECT name, version FROM talo_plan WHERE space = ?1::text AND plan IS NOT NULL AND name = ANY(?2::text[]);
+
+-- name: put_plan
+INSERT INTO talo_plan (space, name, version, plan) VALUES (?1::text, ?2::text, ?3::bigint, ?4::bytea)
+ON CONFLICT (space, name) DO UPDATE SET version = excluded.version, plan = excluded.plan;
+
+-- name: forget_removed
+DELETE FROM talo_plan WHERE space = ?1::text AND plan IS NULL AND name <> '' AND version <= (
+    SELECT version FROM talo_plan WHERE space = ?1::text AND plan IS NULL AND name <> ''
+    ORDER BY version DESC LIMIT 1 OFFSET ?2::int
+) RETURNING version;
+
+-- name: add_run
+INSERT INTO talo_run (space, name, id, run) SELECT * FROM unnest(?1::text[], ?2::text[], ?3::bigint[], ?4::bytea[]);
+
+-- name: forget_runs
+DELETE FROM talo_run WHERE space = ?1::text AND name = ?2::text AND id <= (
+    SELECT id FROM talo_run WHERE space = ?1::text AND name = ?2::text ORDER BY id DESC LIMIT 1 OFFSET ?3::int
+);
+
+-- name: drop_runs
+DELETE FROM talo_run WHERE space = ?1::text AND name = ?2::text;
+
+-- name: runs
+SELECT run FROM talo_run WHERE space = ?1::text AND name = ?2::text ORDER BY id DESC LIMIT ?3::int;

@@ -1,0 +1,53 @@
+"""What keeps a task from starting although it was fetched: pauses, rate limits, revoked stamps.
+
+Owns the decision for one child. Built anew from the bulletin whenever that changes; None where nothing is in force, so
+that it costs nothing then. Asked by ``worker.intake``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from talo.app.revocations import stamps_of
+from talo.util.rates import rate_of
+from talo.worker.bulletin import Standing
+from talo.worker.rates import RateTable
+
+__all__ = ["Brakes", "brakes_of"]
+
+#: Seconds after which a paused task asks again, spread so that they do not all come at once.
+_PAUSE = (5.0, 15.0)
+
+
+class Brakes:
+    """Asked before each start. ``rates``: starts a second, by task."""
+
+    def __init__(self, standing: Standing, rates: Mapping[str, float], table: RateTable) -> None:
+        self._paused = standing.paused_tasks
+        self._stamps = standing.stamps
+        self._rates = rates
+        self._table = table
+
+    def delay(self, task: str) -> float:
+        """Seconds for which a task of this name has to go back; 0.0: it may start, which counts."""
+        if task in self._paused:
+            return random.uniform(*_PAUSE)
+        rate = self._rates.get(task)
+        return self._table.ask(task, rate) if rate else 0.0
+
+    def revokes(self, headers: Mapping[str, Any]) -> bool:
+        """Whether one of the stamps of a message is revoked."""
+        stamps = headers.get("stamps") if self._stamps else None
+        return isinstance(stamps, dict) and not self._stamps.isdisjoint(stamps_of(stamps))
+
+
+def brakes_of(standing: Standing, tasks: Mapping[str, Any], table: RateTable, *, limited: bool) -> Brakes | None:
+    """Return the brakes that are in force; None if there are none. Without ``limited`` rate limits are passed over."""
+    rates: dict[str, float] = {}
+    if limited:
+        own = {name: limit for name, task in tasks.items() if (limit := getattr(task, "rate_limit", None))}
+        rates = {name: rate for name, limit in {**own, **standing.rate_limits}.items() if (rate := rate_of(limit))}
+    if not (rates or standing.paused_tasks or standing.stamps):
+        return None
+    return Brakes(standing, rates, table)

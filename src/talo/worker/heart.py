@@ -1,0 +1,92 @@
+"""The heart: worker-online, worker-heartbeat and worker-offline, for monitors. Life and death are told by leases.
+
+Owns the rhythm and the facts. A thread of the agent. Where a post that nobody hears costs a write, it beats only while
+task events are on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+from importlib import metadata
+from typing import Any
+
+from talo import signals
+from talo.errors import OperationalError, StoreError
+from talo.events.event import post_of, stamp
+from talo.worker.node import WorkerNode
+
+__all__ = ["Heart"]
+
+log = logging.getLogger("talo.worker")
+
+#: Seconds between two heartbeats, Celery's: half an operation a second.
+FREQ = 2.0
+
+
+class Heart:
+    """A service: ``start``, ``stop``."""
+
+    def __init__(self, node: WorkerNode) -> None:
+        self._node = node
+        self._ended = threading.Event()
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="talo-heart", daemon=True)
+        self._online = False
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def beat_soon(self) -> None:
+        """Beat now. From any thread."""
+        self._wanted.set()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Say good-bye and end. Legal before ``start`` and twice."""
+        self._ended.set()
+        self._wanted.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def _beats(self) -> bool:
+        return self._node.app.store.bus.unheard_is_free or self._node.standing.events
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            if self._beats:
+                self._send("worker-heartbeat" if self._online else "worker-online")
+            self._wanted.wait(FREQ)
+            self._wanted.clear()
+        if self._online:
+            self._send("worker-offline")
+
+    def _send(self, type: str) -> None:
+        node = self._node
+        app = node.app
+        fields: dict[str, Any] = {
+            "freq": FREQ,
+            "active": node.active,
+            "processed": node.processed,
+            "loadavg": [round(load, 2) for load in os.getloadavg()],
+            "sw_ident": "talo",
+            "sw_ver": _version(),
+            "sw_sys": platform.system(),
+        }
+        event = stamp(type, node.hostname, app.clock.forward(), fields)
+        try:
+            app.store.bus.post([post_of(event, app.conf.event_exchange, app.conf.event_serializer)])
+        except (OperationalError, StoreError) as exc:
+            log.debug("No heartbeat: %s", exc)
+            return
+        self._online = True
+        signals.heartbeat_sent.send(sender=self)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("talo")
+    except metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,256 @@
+"""Real PostgreSQL servers for tests: started from the installed binaries on private ports, in directories of their own.
+
+``PostgresServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
+fixtures: ``postgres_server`` is one for the whole session, not to be harmed, in which ``postgres_url`` gives every test
+a schema of its own, dropped at its end; ``own_postgres`` is one for a single test to do anything to. Without the
+binaries a test is skipped, in CI it fails. To use them::
+
+    from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import eventually
+
+__all__ = ["PASSWORD", "PostgresServer", "own_postgres", "postgres_server", "postgres_url"]
+
+#: Of the superuser ``talo``.
+PASSWORD = "hush/hush"
+_TRIES = 20
+#: Where distributions keep what is not on the path.
+_PLACES = "/usr/lib/postgresql/*/bin"
+
+
+def _binary(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        found = sorted(Path("/").glob(f"{_PLACES.lstrip('/')}/{name}"))
+        path = str(found[-1]) if found else None
+    if path:
+        return path
+    message = "no PostgreSQL is installed: apt-get install postgresql"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _user() -> str | None:
+    """Whom the server runs as: it refuses root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        return "nobody"
+
+
+class PostgresServer:
+    """One server process on a port of its own, with its data in a directory of its own. ``options`` become settings."""
+
+    def __init__(self, **options: Any) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="talo-postgres-"))
+        # What a killed process has written stays written: the machine goes on.
+        self._options = {"fsync": "off", "max_connections": 200, "unix_socket_directories": "", **options}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = _user()
+        self.port = 0
+        self._initialise()
+
+    def _initialise(self) -> None:
+        secret = self.directory / "secret"
+        secret.write_text(PASSWORD)
+        if self._user is not None:
+            for path in (self.directory, secret):
+                shutil.chown(path, self._user)
+        words = [_binary("initdb"), "-D", str(self.directory / "data"), "-U", "talo", f"--pwfile={secret}", "-A"]
+        words += ["scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]
+        done = subprocess.run(words, user=self._user, capture_output=True, text=True, check=False, cwd=self.directory)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> PostgresServer:
+        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
+        for _ in range(1 if self.port else _TRIES):
+            port = self.port or _free_port()
+            if self._launch(port):
+                self.port = port
+                return self
+        raise RuntimeError(f"postgres does not start: {(self.directory / 'log').read_text()[-2000:]}")
+
+    def _launch(self, port: int) -> bool:
+        words = [_binary("postgres"), "-D", str(self.directory / "data"), "-p", str(port), "-h", "127.0.0.1"]
+        for name, value in self._options.items():
+            words += ["-c", f"{name}={value}"]
+        with (self.directory / "log").open("ab") as log:
+            process = subprocess.Popen(
+                words,
+                user=self._user,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def answers_or_is_gone() -> bool:
+            if process.poll() is not None:
+                return False
+            try:
+                with psycopg.connect(self.url_of("postgres", port), connect_timeout=2) as connection:
+                    found = connection.execute("SHOW data_directory").fetchone()
+            except psycopg.OperationalError as error:
+                raise AssertionError from error
+            # Another server may have taken the port a moment earlier, then ours ends.
+            assert found == (str(self.directory / "data"),)
+            return True
+
+        if not eventually(answers_or_is_gone, timeout=30):
+            return False
+        self._process = process
+        return True
+
+    @property
+    def url(self) -> str:
+        """Its database ``postgres``."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str, port: int | None = None) -> str:
+        """One of its databases; ``port`` of a proxy in front of it."""
+        return f"postgresql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{port or self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """The process, which must be running."""
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of one statement in the database ``postgres``, over a connection beside the one under test."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def stop(self) -> None:
+        """End it in good order, whoever is connected. Idempotent."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End all of its processes as a power cut would. Idempotent."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if number == signal.SIGKILL:
+            for pid in self._family(process.pid):
+                _signal(pid, signal.SIGKILL)
+        else:
+            self._continue(process.pid)
+            process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+    def pause(self) -> None:
+        """Stop all of its processes as they are (SIGSTOP): connections stay up and nothing answers."""
+        # The postmaster first, or it forks more.
+        for pid in self._family(self.pid):
+            _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on after ``pause``."""
+        self._continue(self.pid)
+
+    def _continue(self, pid: int) -> None:
+        for each in self._family(pid):
+            _signal(each, signal.SIGCONT)
+
+    @staticmethod
+    def _family(pid: int) -> list[int]:
+        """The server's process and its children, which belong to it alone."""
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        return [pid, *(int(each) for each in children.read_text().split())] if children.exists() else [pid]
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def terminate_connections(self) -> int:
+        """End every connection to the database but the one that asks; how many there were."""
+        rows = self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return len(rows)
+
+    def remove(self) -> None:
+        """Kill it and delete its data."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests that do it no harm."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty schema of the session's server."""
+    schema = f"test_{next(_schemas)}"
+    postgres_server.run(f"CREATE SCHEMA {schema}")
+    yield f"{postgres_server.url}?options=-csearch_path%3D{schema}"
+    postgres_server.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND application_name = 'talo'"
+    )
+    postgres_server.run(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that this test may kill, pause and restart; it keeps what it has answered."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()

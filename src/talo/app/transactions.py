@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from talo.app.outlets import Outlet
 from talo.stores.base import Store
 from talo.wire.message import Message
 
 if TYPE_CHECKING:
-    from talo.app.outlets import Outlet
     from talo.app.stores import AppStores
 
 __all__ = ["TransactionDoors"]

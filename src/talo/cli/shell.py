@@ -33,7 +33,10 @@ _NAMES = ("chain", "chord", "chunks", "group", "signature", "xmap", "xstarmap", 
 def shell(
     session: Session, /, ipython: bool, bpython: bool, python: bool, without_tasks: bool, **patches: bool
 ) -> None:
-    """Start Python with the app (app), its tasks, and what workflows are made of."""
+    """Start Python with the app and its tasks at hand.
+
+    The app is ``app``; what workflows are made of is there too.
+    """
     for name, wanted in patches.items():
         if wanted:
             raise Refused(f"--{name}: Talo does not patch the standard library; blocking calls are fine in a shell")

@@ -72,6 +72,11 @@ CELERY: dict[str, dict[str, str]] = {
         **names("talo.settings", "PendingConfiguration=Settings"),
     },
     "celery.app.builtins": {},
+    "celery.app.control": {
+        **names("talo.app.control", "Control"),
+        **names("talo.app.inspecting", "Inspect"),
+    },
+    "celery.app.events": names("talo.app.events", "Events"),
     "celery.app.defaults": {
         **names("talo.compat.log", "DEFAULT_PROCESS_LOG_FMT DEFAULT_TASK_LOG_FMT"),
         **names("talo.compat.version", "DEFAULTS NAMESPACES find"),
@@ -122,6 +127,16 @@ CELERY: dict[str, dict[str, str]] = {
         **names(
             "talo.compat.backends", "BaseKeyValueStoreBackend=KeyValueStoreBackend DisabledBackend get_current_task"
         ),
+    },
+    # -- events and remote control
+    "celery.events": names("talo.events", "Event EventDispatcher EventReceiver"),
+    "celery.events.dispatcher": names("talo.events", "EventDispatcher"),
+    "celery.events.event": names("talo.events", "Event"),
+    "celery.events.receiver": names("talo.events", "EventReceiver"),
+    "celery.events.snapshot": names("talo.events.snapshot", "Polaroid"),
+    "celery.events.state": names("talo.events", "State Task Worker"),
+    "celery.worker.control": {
+        **names("talo.control.panel", "Panel control_command inspect_command"),
     },
     # -- periodic tasks
     "celery.beat": {

@@ -78,8 +78,8 @@ def worker(where: Environment, folder: Path, *arguments: str, app: str = "projec
     return CeleryCommand(where, folder, "-A", app, "worker", "-n", "w@test", "-l", "INFO", "-c", "1", *arguments, **env)
 
 
-def build(folder: Path) -> Environment:
-    """Make the environment."""
+def build(folder: Path, *, distributions: bool = True) -> Environment:
+    """Make the environment; without ``distributions`` nothing in it is called celery."""
     venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
     made = Environment(folder)
     for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
@@ -88,6 +88,8 @@ def build(folder: Path) -> Environment:
         (made.site / entry.name).symlink_to(entry)
     _merged(Path(sysconfig.get_paths()["purelib"]) / "opentelemetry", made.site / "opentelemetry")
     (made.site / "talo_source.pth").write_text(f"{ROOT / 'src'}\n")
+    if not distributions:
+        return made
     pip = [sys.executable, "-m", "pip", "--python", str(made.python), "install", "--no-deps", "--quiet"]
     done = _pip([*pip, str(ROOT / "packages/talo-as-celery")])
     done = done if done.returncode else _pip([*pip, "--ignore-installed", *PLUGINS])

@@ -131,8 +131,7 @@ def test_what_was_revoked_before_a_worker_starts_never_runs(place: str, tmp_path
 @pytest.mark.promise("L03")
 def test_what_is_revoked_while_the_worker_runs_never_starts(app: Talo, worker: Worker) -> None:
     delayed = app.send_many((("featured.begun", ()) for _ in range(20)), countdown=1.0)
-    for result in delayed:
-        result.revoke()
+    app.ResultSet(delayed).revoke()
     for result in delayed:
         with pytest.raises(errors.TaskRevokedError):
             result.get(timeout=LONG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import pytest
 
 from talo import chain, chord, group
 from talo.app.graph import graph_of
-from talo.errors import ChordError, TaskRevokedError
+from talo.app.workflows import top_of
+from talo.errors import ChordError, NotRegistered, TaskRevokedError
 from talo.wire import new_id
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
+from tests.chaos.kit import roles, stopped
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
@@ -36,7 +40,8 @@ def worker(
     flows.app.conf.broker_url = broker
     flows.app.conf.result_backend = results
     flows.app.close_stores()
-    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows") as worker:
+    env = {"TALO_TASK_UNKNOWN_PATIENCE": "0.1"}
+    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows", env=env) as worker:
         yield worker
     flows.app.close_stores()
 
@@ -85,6 +90,8 @@ SHAPES: dict[str, tuple[Any, Any]] = {
     ),
     "immutable steps": (add.s(1, 1) | note.si("alone") | group(note.si(1), note.si(2)) | gather.s(), [1, 2]),
     "members that retry": (chord([flows.third_time.s(5), add.s(5, 5)], gather.s()), [5, 10]),
+    "a member that retries with other options": (chord([flows.again_elsewhere.s(5), add.s(5, 5)], gather.s()), [5, 10]),
+    "a step that retries with other options": (flows.again_elsewhere.s(5) | add.s(1), 6),
     "a member that ignores its result": (chord([flows.ignore.s(), add.s(5, 5)], gather.s()), [None, 10]),
     "replaced by a task": (flows.replaced_by_task.s(5) | add.s(1), 106),
     "replaced by a chain": (flows.replaced_by_chain.s(5) | add.s(1), 1106),
@@ -147,6 +154,25 @@ def test_a_failed_member_fails_whatever_waits_for_it(worker: Worker, place: str)
         value_of(BROKEN[place])
 
 
+@pytest.mark.parametrize("place", ["member", "step of a member", "step", "body"])
+def test_a_call_that_no_worker_knows_fails_its_workflow(worker: Worker, place: str) -> None:
+    # Given a task that is registered nowhere, for which no worker waits long
+    nobody = flows.app.signature("tests.apps.flows.nobody")
+    signature, error = {
+        "member": (chord([add.s(1, 1), nobody], gather.s()), ChordError),
+        "step of a member": (chord([add.s(1, 1) | nobody | add.s(1), add.s(1, 1)], gather.s()), ChordError),
+        "step": (chain(add.s(1, 1), nobody, add.s(1)), NotRegistered),
+        "body": (chord([add.s(1, 1)], nobody | note.s()), NotRegistered),
+    }[place]
+    # Then whoever waits for the workflow is told by its result
+    result = signature.apply_async(link_error=on_error_new.s())
+    with pytest.raises(error, match="nobody"):
+        result.get(timeout=TIMEOUT, follow_parents=False)
+    # and so are the error callbacks, once
+    failed = [result.id, *(node.id for node in result._parents() if hasattr(node, "task_id"))]
+    eventually(lambda: _once_of(worker, failed))
+
+
 @pytest.mark.parametrize(
     "signature",
     [
@@ -206,6 +232,11 @@ def test_error_callbacks_of_a_chain_are_called_for_the_step_that_failed(worker: 
     assert worker.trace.count("errback")[result.id] == 0
 
 
+def _once_of(worker: Worker, ids: list[str]) -> None:
+    called = worker.trace.count("errback_new")
+    assert sum(called[task_id] for task_id in ids) == 1
+
+
 def _called(worker: Worker, word: str, task_id: str) -> None:
     assert worker.trace.count(word)[task_id] == 1
 
@@ -241,25 +272,82 @@ def test_results_are_linked_to_those_before_them(worker: Worker) -> None:
     assert result.parent.parent.progress()[:2] == (2, 2)
 
 
+def test_the_graph_of_a_result_is_that_of_celery(worker: Worker) -> None:
+    # Given a chain that has ended
+    result = (add.s(1, 1) | add.s(2) | add.s(3)).apply_async()
+    assert result.get(timeout=TIMEOUT) == 7
+    # Then the graph of its first result leads to the last, in Celery's words
+    first = result.parent.parent
+    graph = first.graph
+    assert list(graph) == [first, result.parent, result]
+    assert list(graph.items()) == [(first, [result.parent]), (result.parent, [result]), (result, [])]
+    assert graph.topsort() == [result, result.parent, first]
+    assert [value for _, value in first.collect()] == [2, 4, 7] and first.get_leaf() == 7
+    file = io.StringIO()
+    graph.to_dot(file)
+    assert f'"{first.id}" -> "{result.parent.id}";' in file.getvalue()
+
+
 def test_a_task_may_send_a_chord(worker: Worker) -> None:
     [chord_id] = flows.fans_out.delay(4).get(timeout=TIMEOUT)
     assert flows.app.AsyncResult(chord_id).get(timeout=TIMEOUT) == 6
 
 
-@pytest.mark.promise("W05")
-def test_what_belongs_to_a_cancelled_root_does_not_start(worker: Worker) -> None:
-    # Given a workflow whose first step runs
-    result = chain(flows.nap.s(1.0), *[note.s() for _ in range(20)]).apply_async()
-    root = result
-    while root.parent is not None:
-        root = root.parent
-    eventually(lambda: _called(worker, "start", root.id))
+def test_what_belongs_to_a_cancelled_root_does_not_start_once_the_call_has_returned(worker: Worker) -> None:
+    # Given a workflow of a thousand nodes in all shapes, a few of which have run and two of which run
+    header = [chain(flows.work.s(n), flows.work.s()) for n in range(400)]
+    result = chain(note.s("go"), chord(header, flows.work.s()), *[flows.work.s() for _ in range(200)]).apply_async()
+    root = top_of(result)
+    eventually(lambda: _at_least(worker, 10))
     # When its root is revoked
-    root.revoke()
-    # Then the step that ran is the last
+    root.revoke(terminate=True)
+    returned = time.time()
+    # Then what had passed its check runs (one for each child), nothing else begins,
+    with pytest.raises((TaskRevokedError, ChordError)):
+        result.get(timeout=TIMEOUT)
+    eventually(_nothing_left)
+    late = [line for line in worker.trace.lines() if line[0] == "work" and float(line[3]) > returned]
+    assert len(late) <= 2, late
+    assert sum(worker.trace.count("work").values()) < 400
+
+
+def test_running_tasks_of_a_cancelled_root_are_told(worker: Worker) -> None:
+    # Given a workflow two tasks of which run for long
+    result = chain(note.s("go"), group(flows.nap.si(60.0), flows.nap.si(60.0))).apply_async()
+    eventually(lambda: [_called(worker, "start", member.id) for member in result.results])
+    # When its root is revoked with ``terminate``
+    top_of(result).revoke(terminate=True)
+    # Then they stop, and their results say so
     with pytest.raises(TaskRevokedError):
         result.get(timeout=TIMEOUT)
-    assert worker.trace.count("note")[result.id] == 0
+    for member in result.results:
+        assert isinstance(member.get(propagate=False, timeout=TIMEOUT), TaskRevokedError)
+
+
+def test_a_worker_that_does_not_answer_is_named_once(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a worker whose agent stands still
+    [agent] = roles(flows.app, worker)["agent"]
+    with stopped([agent], flows.app):
+        # When tasks are revoked
+        for task_id in ("a", "b", "c"):
+            flows.app.AsyncResult(task_id).revoke(timeout=0.3)
+    # Then the call returns all the same, and says who has not heard
+    [told] = [record for record in caplog.records if "not confirmed" in record.message]
+    assert worker.node in told.message
+    # and once the agent goes on it has heard
+    eventually(_hears)
+
+
+def _hears() -> None:
+    assert flows.app.hearing.tell() == []
+
+
+def _at_least(worker: Worker, count: int) -> None:
+    assert sum(worker.trace.count("work").values()) >= count
+
+
+def _nothing_left() -> None:
+    assert not [q for q in flows.app.store.broker.stats(["celery"]) if q.ready or q.delayed or q.leased]
 
 
 def test_a_group_is_saved_and_restored(worker: Worker) -> None:
@@ -310,3 +398,28 @@ def test_a_workflow_can_be_drawn(worker: Worker) -> None:
 def test_no_task_polls(worker: Worker) -> None:
     assert value_of(chord([add.s(n, n) for n in range(100)], total.s())) == 9900
     assert "chord_unlock" not in worker.output()
+
+
+@pytest.mark.parametrize("shape", ["chord", "chain", "nested"])
+def test_all_of_a_workflow_knows_its_root(worker: Worker, shape: str) -> None:
+    # Given a workflow that ends with a task behind a chord
+    last = flows.identity.s()
+    signature = {
+        "chord": chord([add.s(1, 1), add.s(2, 2)], last),
+        "chain": chain(note.s("go"), group(note.si(1), note.si(2)), note.si(3), last),
+        "nested": chord([chord([add.s(1, 1)], total.s()), flows.replaced_by_group.s(1)], note.s() | last),
+    }[shape]
+    result = signature.apply_async()
+    # Then that task's root is the first of all handles: who revokes it reaches the end
+    assert result.get(timeout=TIMEOUT)["root_id"] == top_of(result).id
+
+
+def test_a_workflow_cancelled_between_its_members_and_its_body_ends(worker: Worker) -> None:
+    # Given a chord with more behind it, the root of which is revoked by its only member
+    result = chain(chord([flows.cancels_its_root.s()], note.s()), note.s(), group(note.s(), note.s())).apply_async()
+    # Then neither the body nor what follows it runs, and all of it says why
+    with pytest.raises((TaskRevokedError, ChordError)):
+        result.get(timeout=TIMEOUT)
+    for member in result.results:
+        member.get(timeout=TIMEOUT, propagate=False)
+        assert worker.trace.count("note")[member.id] == 0

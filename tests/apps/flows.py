@@ -74,6 +74,14 @@ def third_time(self: Any, value: Any = None) -> Any:
     return value
 
 
+@app.task(bind=True, max_retries=3)
+def again_elsewhere(self: Any, value: Any = None) -> Any:
+    """Retries with an option of its own, so that its message is made anew."""
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.01, priority=7)
+    return value
+
+
 @app.task(bind=True)
 def on_error(self: Any, failed_id: str) -> str:
     trace("errback", failed_id)
@@ -91,6 +99,19 @@ def nap(self: Any, seconds: float) -> float:
     time.sleep(seconds)
     trace("end", self.request.id)
     return seconds
+
+
+@app.task(bind=True)
+def cancels_its_root(self: Any) -> None:
+    app.AsyncResult(self.request.root_id).revoke()
+
+
+@app.task(bind=True)
+def work(self: Any, value: Any = None, *more: Any) -> Any:
+    """Takes a moment."""
+    trace("work", self.request.id)
+    time.sleep(0.01)
+    return value
 
 
 @app.task(bind=True)

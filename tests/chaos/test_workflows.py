@@ -69,6 +69,29 @@ def test_a_chain_is_complete_and_in_order_under_kills(place: str, tmp_path: Path
         assert result.get(timeout=LONG) == length - 1
 
 
+def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: str, tmp_path: Path) -> None:
+    # Given workers on a network that doubles every message
+    length = 200
+    name = "tests.apps.doubled.step"
+    steps = [flows.app.signature(name, (0,) if not n else ()) for n in range(length)]
+    workers = Fleet(place, tmp_path / "fleet", "-c", "3", app="tests.apps.doubled")
+    with workers:
+        # When a chain runs while children are killed at random
+        result = chain(*steps, app=flows.app).apply_async()
+        repeat_everything()
+        Storm().until(ended(result), strike(workers), 0.15)
+        assert result.get(timeout=LONG) == length
+        eventually(nothing_left, LONG, 0.05)
+    # Then each step ran (its copies, too), and was sent once
+    sendings: dict[str, set[str]] = {}
+    for line in workers.trace.lines():
+        if line[0] == "step":
+            sendings.setdefault(line[1], set()).add(line[4])
+    assert len(sendings) == length
+    assert {task_id: marks for task_id, marks in sendings.items() if len(marks) != 1} == {}
+    assert sum(workers.trace.count("step").values()) >= 2 * length
+
+
 @pytest.mark.promise("W02")
 @pytest.mark.parametrize("every", [0, 100], ids=["body", "error callback"])
 def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_path: Path, every: int) -> None:
@@ -95,6 +118,24 @@ def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_
         else:
             assert result.get(timeout=LONG) == list(range(count))
             assert workers.trace.count("gather")[body_id] >= 1
+
+
+def test_a_very_large_chord_takes_bounded_memory(place: str, tmp_path: Path) -> None:
+    # Given a chord of very many members
+    count = full(100_000, 3_000)
+    with fleet(place, tmp_path) as workers:
+        result = chord([flows.quick.s(n, 0) for n in range(count)], flows.gather.s()).apply_async()
+        # When it has run
+        assert result.get(timeout=LONG) == list(range(count))
+        # Then no process of the worker ever took more than two kilobytes for each
+        peaks = {pid: peak_kib(pid) for pid in (workers.last.pid, *workers.last.descendants())}
+        assert max(peaks.values()) < 80_000 + 2 * count, peaks
+    assert workers.trace.count("gather")[result.id] == 1
+
+
+def peak_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def repeat_everything() -> None:

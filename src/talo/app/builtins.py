@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from talo import states
-from talo.app.workflows import CHORD
-from talo.canvas.advance import FAIL, Ending, Sending, after_failure, later_ids, later_records
+from talo.canvas.advance import CHORD, FAIL, Ending, Sending, after_failure, later_ids, later_records
 from talo.canvas.celery_form import CELERY_CHORD
 from talo.canvas.plan import STEP, Record, compile_workflow, part_of
 from talo.canvas.primitives import chord as make_chord
@@ -99,7 +98,8 @@ def _begun(
         return flows.planned_for_celery(whole)  # type: ignore[no-any-return]
     launches, records = compile_workflow(whole, part=place, options=more)
     if records:
-        flows.keep(records, (request.delivery_info or {}).get("routing_key") or flows.queue_of(launches[0]))
+        queue = (request.delivery_info or {}).get("routing_key") or flows.queue_of(launches[0])
+        flows.keep(records, queue, request.root_id)
     return launches
 
 

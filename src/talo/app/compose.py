@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from talo.app.result import allow_join_result
 from talo.canvas.advance import Ending, Sending
 from talo.canvas.algebra import is_composed
-from talo.canvas.plan import PART, STEP
+from talo.canvas.plan import ONCE, PART, STEP, once
 from talo.canvas.primitives import chord, chunks, xmap, xstarmap
 from talo.canvas.signature import Signature, maybe_signature
 from talo.errors import Ignore, ImproperlyConfigured
@@ -91,9 +91,7 @@ class Composing:
         if request.stamped_headers:
             options |= {"stamped_headers": request.stamped_headers, **(request.stamps or {})}
         options = {key: value for key, value in options.items() if value is not None}
-        headers = {**(request.headers or {})}
-        if PART in (request.message_headers or {}):
-            headers[PART] = (request.message_headers or {})[PART]
+        headers = {**(request.headers or {}), **request.standing}
         ending = _ending_of(request)
         ending.continues = True
         lineage = {"parent_id": request.id, "root_id": request.root_id, **({"headers": headers} if headers else {})}
@@ -102,6 +100,7 @@ class Composing:
             kwargs["options"] = {k: v for k, v in options.items() if k in ("link", "link_error")}
             if request.chord is not None and not request.chain:
                 kwargs["chord"] = request.chord
+            lineage["headers"] = {**headers, ONCE: once()}
             ending.sends.append(Sending(STEP, [], kwargs, lineage))
         else:
             own = dict(sig.options)

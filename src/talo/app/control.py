@@ -87,16 +87,17 @@ class Control:
         """Keep tasks from starting, with ``terminate`` stop those that run. It holds for a week, for workers that
         are down too where the store keeps shared state."""
         ids = [task_id] if isinstance(task_id, str) else [str(each) for each in task_id]
-        kept = self._revocations.keep(ids, terminate=terminate)
+        kept = self._revocations.keep(ids, terminate=terminate, within=kwargs.get("timeout"))
         named = {"task_id": task_id if isinstance(task_id, str) else ids, "terminate": terminate, "signal": signal}
         return self._tell_too("revoke", kept, destination, named, kwargs)
 
     def keep_revoked(
         self, ids: Iterable[str] = (), *, stamps: Mapping[str, Any] | None = None, terminate: bool = False
     ) -> bool:
-        """Remember what is revoked without a command to workers; False where no store keeps it."""
-        kept = self._revocations.keep(ids, terminate=terminate)
-        return (self._revocations.keep_stamps(stamps) if stamps else True) and kept
+        """Remember what is revoked without a command to workers, and without waiting until they have heard; False where
+        no store keeps it."""
+        kept = self._revocations.keep(ids, terminate=terminate, within=0.0)
+        return (self._revocations.keep_stamps(stamps, within=0.0) if stamps else True) and kept
 
     def revoke_by_stamped_headers(
         self,

@@ -30,26 +30,6 @@ class EagerResult(AsyncResult[R]):
         self._state = state
         self._doc = ResultDoc(task_id=id or "", status=state, result=None, traceback=traceback, name=name)
 
-    def get(
-        self,
-        timeout: float | None = None,
-        propagate: bool = True,
-        interval: float = 0.5,
-        no_ack: bool = True,
-        follow_parents: bool = True,
-        callback: Callable[[str, R], Any] | None = None,
-        on_message: Callable[[dict[str, Any]], Any] | None = None,
-        on_interval: Callable[[], Any] | None = None,
-        disable_sync_subtasks: bool = True,
-    ) -> R:
-        """Return what the task returned, or raise what it raised."""
-        del timeout, interval, no_ack, follow_parents, on_interval
-        if disable_sync_subtasks:
-            assert_will_not_block()
-        return self._end_get(propagate, callback, on_message)
-
-    wait = get
-
     def _begin_get(self, disable_sync_subtasks: bool) -> bool:
         if disable_sync_subtasks:
             assert_will_not_block()

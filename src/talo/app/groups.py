@@ -304,9 +304,13 @@ class ResultSet(Generic[R]):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Keep every task of it from starting."""
-        for leaf in self._leaves():
-            leaf.revoke(connection, terminate, signal, wait, timeout)
+        """Keep every task of it from starting, all in one step; otherwise as ``AsyncResult.revoke``."""
+        del connection
+        ids, how = self._revoked_ids(), signal or "SIGTERM"
+        self.app.control.revoke(ids, terminate=terminate, signal=how, reply=wait, timeout=timeout)
+
+    def _revoked_ids(self) -> list[str]:
+        return [leaf.id for leaf in self._leaves()]
 
 
 class GroupResult(ResultSet[R]):
@@ -330,21 +334,9 @@ class GroupResult(ResultSet[R]):
         """The results of its members."""
         return self.results
 
-    def maybe_throw(self, callback: Any = None, propagate: bool = True) -> None:
-        """Raise what the first failed member raised."""
-        super().maybe_throw(callback=callback, propagate=propagate)
-
-    def revoke(
-        self,
-        connection: Any = None,
-        terminate: bool = False,
-        signal: str | int | None = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Keep every task of it, and what follows them, from starting."""
-        AsyncResult(self.id, app=self.app).revoke(connection, terminate, signal, wait, timeout)
-        super().revoke(connection, terminate, signal, wait, timeout)
+    def _revoked_ids(self) -> list[str]:
+        # The id of the group is its members' root if nothing stood before them: what follows them is meant, too.
+        return [self.id, *super()._revoked_ids()]
 
     # -- as data
 

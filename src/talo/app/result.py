@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from talo import states
 from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
+from talo.app.dependencies import DependencyGraph
 from talo.app.outlets import refuse_unsent
 from talo.errors import IncompleteStream, TimeoutError
 from talo.execution.request import current_frame
@@ -362,6 +363,20 @@ class AsyncResult(ResultTwins[R], Generic[R]):
             elif not intermediate:
                 raise IncompleteStream
 
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+        """This and all that came of it as a graph; arguments as for ``iterdeps`` and ``DependencyGraph``."""
+        graph = DependencyGraph(formatter=formatter)
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent is not None:
+                graph.add_edge(parent, node)
+        return graph
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """This and all that came of it as a graph. ``IncompleteStream`` as long as one is not ready."""
+        return self.build_graph()
+
     def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[AsyncResult[Any], Any]]:
         """(result, its value) of this and all that came of it, waiting for each; keywords as for ``get``."""
         waiting: list[AsyncResult[Any]] = [self]
@@ -395,7 +410,13 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         wait: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Keep the task from starting. With ``terminate`` its run, if it has begun, is to be stopped as well."""
+        """Keep the task, and what follows it if it is the root of a workflow, from starting. With ``terminate`` what
+        runs of it is to be stopped as well.
+
+        Returns when every worker has heard of it: no task of it starts after that. ``timeout`` bounds the wait (in
+        seconds, 2 by default; 0 does not wait); a worker that has not heard within that time is named in a warning,
+        and starts nothing of it as soon as it has.
+        """
         del connection
         self.app.control.revoke(self.id, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout)
 

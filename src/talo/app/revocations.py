@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from talo.app.hearing import HEARD_WITHIN
 from talo.errors import NotSupported
 
 __all__ = ["PAUSED", "REVOKED_FOR", "STAMPS", "Revocations", "stamps_of"]
@@ -29,9 +30,9 @@ class Revocations:
     def __init__(self, app: Any) -> None:
         self._app = app
 
-    def keep(self, ids: Iterable[str], *, terminate: bool) -> bool:
-        """Remember revoked ids and tell Talo's workers; False where no store keeps them: then only workers that hear
-        the command do."""
+    def keep(self, ids: Iterable[str], *, terminate: bool, within: float | None = None) -> bool:
+        """Remember revoked ids and tell Talo's workers, waiting until they have heard (``within`` seconds, see
+        ``Hearing.tell``); False where no store keeps them: then only workers that hear the command do."""
         store = self._app.state_store
         if store is None:
             return False
@@ -41,16 +42,16 @@ class Revocations:
         store.locks.mark("revoked", marks)
         if terminate:
             store.locks.mark("terminated", marks)
-        store.bus.publish("talo.revoked", next(iter(marks)).encode())
+        self._app.hearing.tell(HEARD_WITHIN if within is None else within)
         return True
 
-    def keep_stamps(self, headers: Mapping[str, Any]) -> bool:
+    def keep_stamps(self, headers: Mapping[str, Any], *, within: float = HEARD_WITHIN) -> bool:
         """Remember revoked stamps; False as in ``keep``."""
         store = self._app.state_store
         if store is None:
             return False
         store.locks.mark(STAMPS, dict.fromkeys(stamps_of(headers), REVOKED_FOR))
-        store.bus.publish("talo.revoked", b"")
+        self._app.hearing.tell(within)
         return True
 
     def pause(self, queues: Sequence[str], tasks: Sequence[str]) -> None:

@@ -8,14 +8,19 @@ form in which records are stored. What a workflow consists of is ``canvas.plan``
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from talo.app.groups import GroupResult, ResultSet
+from talo.app.hearing import Hearing
+from talo.canvas.advance import CHORD
+from talo.canvas.algebra import members_of
 from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
-from talo.execution.request import current_frame
+from talo.execution.request import Frame, current_frame
 from talo.stores.base import GroupRecord, ResultBackend
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -26,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
-#: The task that a complete group sends.
-CHORD = "talo.chord"
 #: Seconds for which a record is kept, and again from each part of its group: longer than any workflow should pause.
 KEPT = 30 * 86400.0
 #: Messages that are made and sent at a time, so that a group of any size takes bounded memory for them.
@@ -44,6 +47,11 @@ class WorkflowDoors:
     def workflows(self) -> Workflows:
         """Sends workflows and keeps their records."""
         return Workflows(self, self._sender)
+
+    @functools.cached_property
+    def hearing(self) -> Hearing:
+        """Tells the workers what is revoked, and waits until they have heard."""
+        return Hearing(self)
 
     def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
         """Send a chain, group or chord; return the handle of its last result."""
@@ -79,8 +87,12 @@ class Workflows:
         """Send a composed signature; return the handle of its last result. ``ValueError`` for one that contains
         itself."""
         app = self._app
+        if signature["subtask_type"] == "group" and (options.get("link") or options.get("link_error")):
+            raise TypeError("a group has no result of its own: link its members, or make it the header of a chord")
         if app.conf.task_always_eager:
             return signature.apply(args, kwargs, **options)
+        if getattr(signature, "streamed", None) is not None and not app.env.celery_form:
+            return self._send_streamed(signature, tuple(args or ()), kwargs, options)
         try:
             twin = signature.clone()
         except RecursionError:
@@ -97,16 +109,43 @@ class Workflows:
             launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
         else:
             launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
-        frame = current_frame()
-        inside = frame is not None and not frame.request.called_directly
-        root = top.id if records and not inside else None
+        self._dispatch(launches, records, top.id)
+        if add_to_parent:
+            _add_to_trail(top)
+        return result
+
+    def _send_streamed(
+        self, whole: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+    ) -> GroupResult[Any]:
+        """Send a group whose members come from an iterator: batch by batch, of which nothing but the ids stays here."""
+        group_id = options.pop("task_id", None) or whole.options.get("task_id") or str(uuid4())
+        add_to_parent = options.pop("add_to_parent", True)
+        options = {**{k: v for k, v in whole.options.items() if k != "task_id"}, **options}
+        handles: list[Any] = []
+        members = _flat(whole.streamed.stream())
+        while batch := [member.clone() for member in itertools.islice(members, _BATCH)]:
+            launches: list[Any] = []
+            records: list[Record] = []
+            for member in batch:
+                handles.append(member.freeze(group_id=group_id, group_index=len(handles)))
+                begun, kept = compile_workflow(member, (*args, *whole["args"]), kwargs, options=options)
+                launches += begun
+                records += kept
+            self._dispatch(launches, records, group_id)
+        result = self._app.GroupResult(group_id, handles)
+        if add_to_parent:
+            _add_to_trail(result)
+        return result  # type: ignore[no-any-return]
+
+    def _dispatch(self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str) -> None:
+        """Keep the records, then send what begins; it belongs to ``top_id`` if no task sends it."""
+        sender = _inside()
+        root = top_id if records and sender is None else None
         if records:
-            self.keep(records, self.queue_of(launches[0]) if launches else app.conf.task_default_queue)
+            queue = self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue
+            self.keep(records, queue, root if sender is None else sender.request.root_id)
         for at in range(0, len(launches), _BATCH):
             self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
-        if inside and add_to_parent and frame is not None and frame.task.trail:
-            frame.task.add_trail(top)
-        return result
 
     @staticmethod
     def _set(twin: Signature, options: Mapping[str, Any]) -> None:
@@ -142,20 +181,21 @@ class Workflows:
 
     # -- records
 
-    def keep(self, records: Sequence[Record], queue: str) -> None:
-        """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``."""
-        self._records.open_groups([self._stored(record, queue) for record in records])
+    def keep(self, records: Sequence[Record], queue: str, root: str | None) -> None:
+        """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``, and belongs
+        to the workflow whose first task is ``root``."""
+        self._records.open_groups([self._stored(record, queue, root) for record in records])
 
-    def _stored(self, record: Record, queue: str) -> GroupRecord:
+    def _stored(self, record: Record, queue: str, root: str | None) -> GroupRecord:
         plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
-        then = self._continuation(record, queue) if record.size else None
+        then = self._continuation(record, queue, root) if record.size else None
         kept = self._app.conf.result_chord_expires or KEPT
         return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
 
-    def _continuation(self, record: Record, queue: str) -> Message:
+    def _continuation(self, record: Record, queue: str, root: str | None) -> Message:
         if record.then:
             queue = self.queue_of(record.then[0])
-        options = {"task_id": f"{record.id}-then", "queue": queue}
+        options = {"task_id": f"{record.id}-then", "queue": queue, **({"root_id": root} if root else {})}
         message: Message = self._app.prepare(CHORD, [record.id], {}, options)
         return message
 
@@ -184,6 +224,24 @@ class Workflows:
         """The ends of the members of a group, in its order."""
         accept = self._app.result_accept
         return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
+
+
+def _flat(members: Iterable[Any]) -> Iterator[Any]:
+    """Members, and those of groups among them."""
+    for member in members:
+        yield from members_of(member) if member["subtask_type"] == "group" and not member["options"] else (member,)
+
+
+def _inside() -> Frame | None:
+    """The frame of the task that sends, if a worker runs it."""
+    frame = current_frame()
+    return frame if frame is not None and not frame.request.called_directly else None
+
+
+def _add_to_trail(result: Any) -> None:
+    frame = _inside()
+    if frame is not None and frame.task.trail:
+        frame.task.add_trail(result)
 
 
 def top_of(result: Any) -> Any:

@@ -10,11 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from talo.canvas.algebra import is_composed
-from talo.canvas.plan import PART, STEP, part_of
+from talo.canvas.plan import ONCE, PART, STEP, once, part_of
 from talo.wire.protocol import Call
 
-__all__ = ["FAIL", "Ending", "Sending", "after_failure", "after_success", "later_ids", "later_records", "place_of"]
+__all__ = [
+    "CHORD",
+    "FAIL",
+    "Ending",
+    "Sending",
+    "after_failure",
+    "after_success",
+    "later_ids",
+    "later_records",
+    "place_of",
+]
 
+#: The task that a complete group sends.
+CHORD = "talo.chord"
 #: The task that ends what stands in records and will never run.
 FAIL = "talo.fail"
 
@@ -61,8 +73,16 @@ def after_success(call: Call, result: Any) -> list[Sending]:
         sendings.append(_continue(call, signature, result, options))
     if call.chain:
         *rest, following = call.chain
-        sendings.append(_continue(call, following, result, {"chain": rest}))
+        sendings.append(_continue(call, following, result, {"chain": rest, **_same_sending(call, following)}))
     return sendings
+
+
+def _same_sending(call: Call, following: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of the next step, with the word of the sending to which the whole chain belongs."""
+    word = call.headers.get(ONCE)
+    if word is None:
+        return {}
+    return {"headers": {**((following.get("options") or {}).get("headers") or {}), ONCE: word}}
 
 
 def after_failure(call: Call, signature: dict[str, Any]) -> Sending:
@@ -100,8 +120,10 @@ def _continue(call: Call, signature: dict[str, Any], result: Any, options: dict[
         rest = options.get("chain") or []
         kwargs = {"signature": signature, "steps": rest, "chord": _last_chord(signature, rest)}
         place = place_of({}, rest)
-        more = {"headers": {PART: list(place)}} if place is not None else {}
-        return Sending(STEP, [result], kwargs, {**_lineage(call), **more})
+        headers: dict[str, Any] = {ONCE: once()}
+        if place is not None:
+            headers[PART] = list(place)
+        return Sending(STEP, [result], kwargs, {**_lineage(call), "headers": headers})
     args = list(signature.get("args") or ())
     if not signature.get("immutable"):
         args = [result, *args]

@@ -17,10 +17,14 @@ from uuid import uuid4
 from talo.canvas.algebra import is_composed
 from talo.canvas.signature import Signature
 
-__all__ = ["INLINE", "PART", "STEP", "Record", "compile_workflow", "part_of"]
+__all__ = ["INLINE", "ONCE", "PART", "STANDING", "STEP", "Record", "compile_workflow", "once", "part_of"]
 
 #: The header that names the group and the index for which an end counts.
 PART = "talo-part"
+#: The header with the random word of one sending of a chain, by which a step that is in its queue twice is known.
+ONCE = "talo-once"
+#: The headers that say where in a workflow a message stands. They go with whatever takes its place.
+STANDING = (PART, ONCE)
 #: The task that goes on with what a record keeps.
 STEP = "talo.step"
 #: Steps that a message carries; later ones stand in a record.
@@ -221,4 +225,11 @@ def _with_steps(launch: Launch, steps: Sequence[Launch]) -> Launch:
     """Return the launch with the steps that follow it, in the order of messages."""
     if not steps:
         return launch
-    return {**launch, "options": {**launch["options"], "chain": list(reversed(steps))}}
+    options = launch["options"]
+    headers = {**(options.get("headers") or {}), ONCE: once()}
+    return {**launch, "options": {**options, "headers": headers, "chain": list(reversed(steps))}}
+
+
+def once() -> str:
+    """Return a word for one sending of a chain. With the task id beside it eight digits tell any two apart."""
+    return uuid4().hex[:8]

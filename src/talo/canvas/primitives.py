@@ -7,27 +7,29 @@ Owns their shape as data and the fixing of ids (``freeze``); the rules of ``|`` 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
 from talo.canvas.algebra import members_of, normal
+from talo.canvas.members import Members, read
 from talo.canvas.signature import Signature, maybe_signature
 
 __all__ = ["chain", "chord", "chunks", "group", "xmap", "xstarmap"]
 
 
 def _signatures(tasks: Iterable[Any], app: Any) -> list[Signature]:
-    found = []
-    for task in tasks:
-        signature = task if isinstance(task, Signature) else maybe_signature(task, app=app)
-        if not isinstance(signature, Signature):
-            made = getattr(signature, "s", None)
-            if made is None:
-                raise TypeError(f"a workflow is made of signatures, not of {task!r}")
-            signature = made()
-        found.append(signature.group() if isinstance(signature, chunks) else signature)
-    return found
+    return [_signature(task, app) for task in tasks]
+
+
+def _signature(task: Any, app: Any) -> Signature:
+    signature = task if isinstance(task, Signature) else maybe_signature(task, app=app)
+    if not isinstance(signature, Signature):
+        made = getattr(signature, "s", None)
+        if made is None:
+            raise TypeError(f"a workflow is made of signatures, not of {task!r}")
+        signature = made()
+    return signature.group() if isinstance(signature, chunks) else signature
 
 
 def _given(tasks: tuple[Any, ...]) -> Iterable[Any]:
@@ -61,7 +63,7 @@ class _Composed(Signature):
         """Its own app, else that of one of its tasks, else the current one."""
         if self._app is not None:
             return self._app
-        inner = next((each._app for each in self._inner() if each._app is not None), None)
+        inner = next((each._app for each in self._some() if each._app is not None), None)
         return inner if inner is not None else Signature.app.fget(self)  # type: ignore[attr-defined]
 
     @property
@@ -71,6 +73,10 @@ class _Composed(Signature):
 
     def _inner(self) -> list[Signature]:
         return list(self["kwargs"].get("tasks") or ())
+
+    def _some(self) -> Iterable[Signature]:
+        """Enough of what it is made of to know the app by."""
+        return self._inner()
 
     def flatten_links(self) -> list[Any]:
         """Every callback linked to it and to what it is made of."""
@@ -166,20 +172,28 @@ class chain(_Composed):
 
 @Signature.register_type()
 class group(_Composed):
-    """Calls that run beside each other. Called with arguments, each member takes them."""
+    """Calls that run beside each other. Called with arguments, each member takes them.
+
+    The members of an iterator that has more than ten thousand are read when the group is sent, and not kept.
+    """
 
     def __init__(self, *tasks: Any, **options: Any) -> None:
         app = options.pop("app", None)
         given = _given(tasks)
         if isinstance(given, group):
             given = given.tasks
-        members = _signatures(given, app)
+        members = (
+            read(_signature(task, app) for task in given) if isinstance(given, Iterator) else _signatures(given, app)
+        )
         super().__init__("celery.group", (), {"tasks": members}, options=options, subtask_type="group", app=app)
 
     @property
     def tasks(self) -> list[Signature]:
         """Its members."""
-        return self["kwargs"]["tasks"]  # type: ignore[no-any-return]
+        members = self["kwargs"]["tasks"]
+        if isinstance(members, Members):
+            members = self["kwargs"]["tasks"] = members.listed()
+        return members  # type: ignore[no-any-return]
 
     @tasks.setter
     def tasks(self, tasks: Iterable[Any]) -> None:
@@ -190,6 +204,20 @@ class group(_Composed):
         """Return the group that the dict describes; nothing in it is shared with the dict."""
         tasks = _signatures((d.get("kwargs") or {}).get("tasks") or (), app)
         return _with_rest(cls(*([task.clone() for task in tasks],), app=app), d)
+
+    @property
+    def streamed(self) -> Members | None:
+        """Its members if they can be sent without being kept."""
+        members = self["kwargs"]["tasks"]
+        return members if isinstance(members, Members) else None
+
+    def _some(self) -> Iterable[Signature]:
+        members = self.streamed
+        return self._inner() if members is None else (members.first,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self["kwargs"]["tasks"] = self.tasks  # an iterator cannot be pickled
+        return super().__reduce__()
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> group:
         """Give the members countdowns from ``start`` on, ``step`` seconds apart, beginning again after ``stop``;

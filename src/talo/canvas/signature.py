@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import uuid4
 
 from talo.canvas.algebra import join
-from talo.canvas.stamping import StampingVisitor, stamp
+from talo.canvas.stamping import StampingVisitor, stamp, stamp_links
 from talo.errors import NotRegistered
 
 __all__ = ["SignatureApp", "Signature", "maybe_signature", "signature", "subtask", "use_app_source"]
@@ -332,6 +332,10 @@ class Signature(dict[str, Any]):
     def stamp(self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any) -> None:
         """Put stamps on this and all that it is made of: those that ``visitor`` says, and ``headers``."""
         stamp(self, visitor, append_stamps, headers)
+
+    def stamp_links(self, visitor: StampingVisitor | None, append_stamps: bool = False, **headers: Any) -> None:
+        """Put stamps on what is linked to this, callbacks and error callbacks, and not on itself."""
+        stamp_links(self, visitor, append_stamps, headers)
 
     def append_to_list_option(self, key: str, value: Any) -> Any:
         """Append to a list option unless it is there already; return ``value``."""

@@ -1,6 +1,7 @@
 """Stamps: values that a visitor puts on every call of a workflow, to be found in the headers of their messages.
 
-Owns the visitor and the walk; that stamps reach the messages is ``app.send``'s. Called by ``Signature.stamp``.
+Owns the visitor and the walk; that stamps reach the messages is ``app.send``'s. Called by ``Signature.stamp`` and
+``stamp_links``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["StampingVisitor", "stamp"]
+__all__ = ["StampingVisitor", "stamp", "stamp_links"]
 
 HEADERS = "stamped_headers"
 
@@ -60,7 +61,15 @@ def stamp(signature: Any, visitor: StampingVisitor | None, append: bool = False,
 
     Stamps that are there stay; with ``append`` a second value of one joins the first in a list.
     """
-    _Walk(visitor, append).visit(signature, _declared(headers or {}))
+    try:
+        _Walk(visitor, append).visit(signature, _declared(headers or {}))
+    except RecursionError:
+        raise ValueError(f"{signature['task']} is linked to itself in a circle and cannot be stamped") from None
+
+
+def stamp_links(signature: Any, visitor: StampingVisitor | None, append: bool = False, headers: Any = None) -> None:
+    """The same for the callbacks and error callbacks of a signature, and not for itself."""
+    _Walk(visitor, append).links(signature, _declared(headers or {}))
 
 
 class _Walk:
@@ -98,6 +107,10 @@ class _Walk:
         own = {**headers, **self._ask("on_signature", signature, headers)}
         if signature.get("subtask_type") is None:
             self._put(signature, own)
+        self.links(signature, headers)
+
+    def links(self, signature: Any, headers: Mapping[str, Any]) -> None:
+        """Stamp the callbacks and error callbacks of one signature."""
         for key, hook in (("link", "on_callback"), ("link_error", "on_errback")):
             links = signature["options"].get(key)
             if not links:

@@ -4,6 +4,7 @@ Owns nothing but the options: sending is the app's. Called by ``cli.main``."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from talo.cli._params import JSON_ARRAY, JSON_OBJECT, MOMENT, MOMENT_OR_SECONDS
 from talo.cli._session import Session
 from talo.errors import TimeoutError
 from talo.util.names import nearest
+from talo.util.optional import load
 
 __all__ = ["call"]
 
@@ -77,7 +79,10 @@ def _known(app: Talo, session: Session, name: str, force: bool) -> Any:
 
 def _wait(result: Any, timeout: float | None) -> None:
     try:
-        value = result.get(timeout=timeout)
+        if sys.stderr.isatty():
+            value = load("talo.cli._progress").wait(result, timeout)
+        else:
+            value = result.get(timeout=timeout)
     except TimeoutError as error:
         raise Failed(f"no result within {timeout:g} s; `talo result {result.id} --wait` goes on waiting") from error
     except Exception as error:

@@ -1,7 +1,8 @@
-"""The place of an end in a group: what a settlement tells those who wait for all members.
+"""The place of an end in a workflow: what a settlement tells those who wait for all members of a group, and that a step
+of a chain has ended.
 
-Owns the part in Talo's form and in Celery's. Which group a member belongs to stands in its message
-(``canvas.advance.place_of``). Called by ``execution.settle``.
+Owns the part in Talo's form and in Celery's, and the closing of a step. Which group a member belongs to stands in its
+message (``canvas.advance.place_of``). Called by ``execution.settle``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from typing import Any
 from talo import states
 from talo.canvas.advance import later_ids, place_of
 from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
+from talo.canvas.plan import ONCE
 from talo.execution.env import Env
 from talo.execution.recording import payload_of
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.stores.base import GroupPart, Settlement
+from talo.stores.base import GroupPart, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.serializers import get as get_codec
 
-__all__ = ["celery_part", "count", "member_of"]
+__all__ = ["celery_part", "close_step", "count", "member_of"]
 
 
 def count(run: Run, settlement: Settlement, state: str, value: Any) -> None:
@@ -36,6 +38,16 @@ def count(run: Run, settlement: Settlement, state: str, value: Any) -> None:
     settlement.part = GroupPart(
         group=place[0], member=member_of(run.call.id, run.call.chain), index=place[1], payload=payload, grows=grows
     )
+
+
+def close_step(request: Context, settlement: Settlement) -> None:
+    """Let the end of a chain's step be the only one: of a message that is in the queue twice the second end has no
+    effect."""
+    word = (request.message_headers or {}).get(ONCE)
+    if word is None or settlement.closes is not None or settlement.verdict is Verdict.AGAIN:
+        return
+    if settlement.follow or settlement.also:
+        settlement.closes = f"once:{word}:{request.id}:{request.replaced_task_nesting}"
 
 
 def celery_part(env: Env, request: Context, queue: str | None, state: str, value: Any) -> GroupPart | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar, Token
 from typing import Any
 
-from talo.canvas.plan import PART
+from talo.canvas.plan import STANDING
 
 __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave", "request_of"]
 
@@ -38,7 +38,7 @@ STANDARD_HEADERS = frozenset(
         "compression",
         "celery_beat_task",
         "redelivered",
-        PART,
+        *STANDING,
     ]
 )
 
@@ -112,6 +112,12 @@ class Context:
     def headers(self, value: dict[str, Any] | None) -> None:
         self.message_headers = value
 
+    @property
+    def standing(self) -> dict[str, Any]:
+        """The headers that say where in a workflow the message stands."""
+        came = self.message_headers or {}
+        return {name: came[name] for name in STANDING if name in came}
+
     def get(self, key: str, default: Any = None) -> Any:
         """Return a field or header by name."""
         return getattr(self, key, default)
@@ -141,7 +147,7 @@ class Context:
             "expires": self.expires,
             "soft_time_limit": limit_soft,
             "time_limit": limit_hard,
-            "headers": self.headers,
+            "headers": {**(self.headers or {}), **self.standing} or None,
             "retries": self.retries,
             "reply_to": self.reply_to,
             "replaced_task_nesting": self.replaced_task_nesting,

@@ -12,6 +12,7 @@ from typing import Any
 
 from talo import states
 from talo.canvas.advance import (
+    CHORD,
     FAIL,
     Ending,
     Sending,
@@ -23,11 +24,11 @@ from talo.canvas.advance import (
 )
 from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
 from talo.canvas.plan import PART, STEP
-from talo.errors import InvalidTaskError, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
-from talo.execution.parts import celery_part, count, member_of
+from talo.execution.parts import celery_part, close_step, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
@@ -36,19 +37,34 @@ from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
-from talo.wire.protocol import encode_body
+from talo.wire.protocol import Call, encode_body
 from talo.wire.results import encode_result, task_tuple
 from talo.wire.serializers import get as get_codec
 
-__all__ = ["settlement_of", "settlement_of_expired", "settlement_of_lost", "settlement_of_malformed", "succession"]
+__all__ = [
+    "settlement_of",
+    "settlement_of_expired",
+    "settlement_of_lost",
+    "settlement_of_malformed",
+    "settlement_of_unknown",
+    "succession",
+]
 
 
-#: Talo's own tasks, which no route of the user's concerns.
-INTERNAL = frozenset({FAIL, STEP, CELERY_CHORD, "talo.errback"})
+#: Talo's own tasks, which no route of the user's concerns, and no cancelling of a workflow: what they go on with ends
+#: as revoked in its turn, so that each of its results says so.
+INTERNAL = frozenset({CHORD, FAIL, STEP, CELERY_CHORD, "talo.errback"})
 
 
 def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
+    settlement = _settlement_of(run)
+    if run.outcome is not Outcome.RETRY:
+        close_step(run.request, settlement)
+    return settlement
+
+
+def _settlement_of(run: Run) -> Settlement:
     delivery = run.delivery
     assert delivery is not None
     if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
@@ -222,6 +238,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
     settlement.verdict = Verdict.DEAD
     settlement.death = _death(run, reason, detail)
+    close_step(run.request, settlement)
     return settlement
 
 
@@ -233,6 +250,23 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
     if not request.ignore_result:
         settlement.result = result
     _break_off(env, request, settlement, result.payload, exc, delivery.queue)
+    close_step(request, settlement)
+    return settlement
+
+
+def settlement_of_unknown(call: Call, request: Context, delivery: Delivery, env: Env, exc: NotRegistered) -> Settlement:
+    """Return the settlement of a task that no worker knows: a dead letter, and failed for whoever waits for it."""
+    result = meta_of(env, request, states.FAILURE, exc, None)
+    text = f"no worker knows task {call.task!r}"
+    settlement = settlement_of_malformed(delivery, env, "unregistered", text, result=result)
+    _break_off(env, request, settlement, result.payload, exc, delivery.queue, states.FAILURE)
+    sendings = []
+    for signature in call.errbacks or ():
+        known = env.tasks.get(signature["task"])
+        late = known is not None and takes_failure(known)
+        sendings.append(_errback_later(request, exc, signature) if late else after_failure(call, signature))
+    settlement.follow = [*_told(env, delivery.queue, sendings), *settlement.follow]
+    close_step(request, settlement)
     return settlement
 
 
@@ -272,15 +306,16 @@ def _errbacks_of_dead(run: Run) -> list[Sending]:
     """Error callbacks that take the failure itself cannot be called in place for a dead process; a worker calls them
     from a message."""
     tasks = run.plan.env.tasks
-    sendings = []
-    for signature in run.call.errbacks or ():
-        task = tasks.get(signature["task"])
-        if task is not None and takes_failure(task) and run.exc is not None:
-            request = {
-                k: run.request.get(k) for k in ("id", "task", "args", "kwargs", "retries", "root_id", "parent_id")
-            }
-            sendings.append(Sending("talo.errback", [signature, request, exception_to_data(run.exc)], {}, {}))
-    return sendings
+    return [
+        _errback_later(run.request, run.exc, signature)
+        for signature in run.call.errbacks or ()
+        if (task := tasks.get(signature["task"])) is not None and takes_failure(task) and run.exc is not None
+    ]
+
+
+def _errback_later(request: Context, exc: BaseException, signature: Any) -> Sending:
+    facts = {k: request.get(k) for k in ("id", "task", "args", "kwargs", "retries", "root_id", "parent_id")}
+    return Sending("talo.errback", [signature, facts, exception_to_data(exc)], {}, {})
 
 
 def _record_exception(run: Run, settlement: Settlement, state: str) -> None:
@@ -357,25 +392,30 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
 
 
 def _messages(run: Run, sendings: list[Sending]) -> list[Message]:
-    prepare = run.plan.env.prepare
-    return [prepare(*(each if each.name not in INTERNAL else _here(run, each))) for each in sendings]
+    env, queue = run.plan.env, run.delivery.queue if run.delivery is not None else None
+    return [_message(env, queue, sending) for sending in sendings]
 
 
-def _here(run: Run, sending: Sending) -> Sending:
+def _message(env: Env, queue: str | None, sending: Sending) -> Message:
     """Talo's own tasks go where this one came from: there somebody knows them."""
-    queue = run.delivery.queue if run.delivery is not None else None
-    if queue is not None and run.plan.env.celery_form and not queue.endswith(INTERNAL_SUFFIX):
-        queue += INTERNAL_SUFFIX
-    return sending._replace(options={**sending.options, "queue": queue})
+    if sending.name in INTERNAL:
+        if queue is not None and env.celery_form and not queue.endswith(INTERNAL_SUFFIX):
+            queue += INTERNAL_SUFFIX
+        sending = sending._replace(options={**sending.options, "queue": queue})
+    return env.prepare(*sending)
 
 
 def _errbacks(run: Run, sendings: list[Sending]) -> list[Message]:
+    return _told(run.plan.env, run.delivery.queue if run.delivery is not None else None, sendings)
+
+
+def _told(env: Env, queue: str | None, sendings: list[Sending]) -> list[Message]:
     """The messages of error callbacks. One that cannot be made is told and left out: the task has failed already, and
     its end must not fail, here or in the agent that buries it."""
     messages: list[Message] = []
     for sending in sendings:
         try:
-            messages += _messages(run, [sending])
+            messages.append(_message(env, queue, sending))
         except Exception as exc:  # noqa: BLE001  whatever its options make the sending raise
             log.error("Error callback %s cannot be sent: %r", sending.name, exc, extra={"action": "errback"})
     return messages

@@ -142,8 +142,9 @@ class Settlement(msgspec.Struct, kw_only=True):
     follow: Sequence[Message] = ()
     #: The place of this end in a group that something waits for.
     part: GroupPart | None = None
-    #: The group whose continuation this is. If it has been closed before, nothing but the end of the lease is applied;
-    #: else it is closed and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
+    #: What ends with this and ends once: the group whose continuation this is, or a step of a chain, which nobody has
+    #: opened. If it has been closed before, nothing but the end of the lease is applied; else it is closed, which is
+    #: remembered for an hour, and its parts are deleted. ``celery:<id>`` names a chord that Celery sent.
     closes: str | None = None
     #: AGAIN: seconds to wait. With 0 it becomes the next to be fetched, ahead of what waits.
     delay: float = 0.0

@@ -16,8 +16,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
+from talo.execution.settle import INTERNAL
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
 from talo.worker.remote import Remote
@@ -261,7 +263,11 @@ class Agent:
             running = {entry.token for entry in share.board.running()}
             if not running:
                 continue
-            held = [(d.lease.token, d.message) for d in self._broker.held(share.board.owner) if d.message is not None]
+            held = [
+                (d.lease.token, d.message)
+                for d in self._broker.held(share.board.owner)
+                if d.message is not None and d.message.task not in INTERNAL
+            ]
             names = {
                 token: {name for name in (message.id, message.headers.get("root_id")) if isinstance(name, str)}
                 for token, message in held
@@ -304,12 +310,13 @@ class Agent:
             return
         while not self._ended.is_set():
             try:
-                with state.bus.subscribe(["talo.revoked"]) as ear:
+                with state.bus.subscribe([QUESTION]) as ear:
                     # What was revoked or paused while nobody listened counts too.
                     self._look_again()
                     while not self._ended.is_set():
-                        if ear.get(5.0) is not None:
+                        if (heard := ear.get(5.0)) is not None:
                             self._look_again()
+                            answer(state, heard[1], [share.board.owner for share in self._shares if share.board.owner])
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
 

@@ -9,19 +9,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from talo import signals, states
+from talo import signals
 from talo.errors import MalformedMessage, NotRegistered, OperationalError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.limits import Limits
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.execution.settle import settlement_of_expired, settlement_of_malformed
-from talo.stores.base import Delivery, ResultMeta, Settlement, Verdict
+from talo.execution.settle import INTERNAL, settlement_of_expired, settlement_of_malformed, settlement_of_unknown
+from talo.stores.base import Delivery, Settlement, Verdict
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
-from talo.wire.results import encode_result
-from talo.wire.serializers import get as get_codec
 from talo.worker.brakes import Brakes
 
 __all__ = ["COPY", "COPY_TTL", "Intake"]
@@ -100,7 +98,8 @@ class Intake:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
                 return refusal
-        if self._revoked(call.id) or (call.headers["root_id"] != call.id and self._revoked(call.headers["root_id"])):
+        root = call.headers["root_id"]
+        if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
         if self.brakes is not None and (held := self._held_back(self.brakes, delivery, call, request)) is not None:
             return held
@@ -170,13 +169,7 @@ class Intake:
                 follow=[message.anew({**message.headers, UNKNOWN_SINCE: since}, message.body, now + UNKNOWN_PAUSE)],
             )
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
-        payload = encode_result(
-            call.id, states.FAILURE, exc, date_done=now, codec=get_codec(self._env.result_serializer)
-        )
-        result = ResultMeta(task_id=call.id, status=states.FAILURE, payload=payload, expires=self._env.result_expires)
-        return settlement_of_malformed(
-            delivery, self._env, "unregistered", f"no worker knows task {call.task!r}", result=result
-        )
+        return settlement_of_unknown(call, context_of(call, message, None, self._env), delivery, self._env, exc)
 
     def _surplus(self, delivery: Delivery, call: Call, copy: str) -> Settlement | None:
         """The end of a message of which another copy has come before; None for the first one."""
@@ -209,8 +202,8 @@ class Intake:
         return settlement_of_expired(request, delivery, self._env, why)
 
 
-def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:
-    """Return the request of a call."""
+def context_of(call: Call, message: Message, plan: Plan | None, env: Env) -> Context:
+    """Return the request of a call; ``plan`` is that of its task, if this process knows it."""
     headers = call.headers
     properties = message.properties
     fields = {
@@ -234,6 +227,6 @@ def context_of(call: Call, message: Message, plan: Plan, env: Env) -> Context:
             "redelivered": bool(headers.get("redelivered")),
         },
     }
-    if fields.get("ignore_result") is None:
+    if fields.get("ignore_result") is None and plan is not None:
         fields["ignore_result"] = plan.ignore_result
     return Context.of(fields)

@@ -42,8 +42,10 @@ def _apart(store: Store, results: ResultBackend, settlements: Sequence[Settlemen
         completed = results.add_parts(parts)
         if completed:
             store.broker.send(completed)
+    # What is closed is remembered with the messages, where their store can: a repeated one finds it there.
+    remembers = store.features.atomic
     return [
-        msgspec.structs.replace(s, result=None, also=(), part=None, closes=None)
+        msgspec.structs.replace(s, result=None, also=(), part=None, closes=s.closes if remembers else None)
         if s.result is not None or s.also or s.part is not None or s.closes is not None
         else s
         for s in settlements

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from talo import Talo, chain, chord, group
-from talo.canvas.plan import INLINE, PART, STEP
+from talo.canvas.plan import INLINE, ONCE, PART, STEP
+from talo.errors import EncodeError
 from tests.unit.app.conftest import FarSide, app, far  # noqa: F401  fixtures
 
 
@@ -61,6 +62,17 @@ def far_body(sent: Any) -> str:
     return str(sent.chain) + str(sent.headers)
 
 
+def test_each_sending_of_a_chain_has_a_word_of_its_own_and_a_plain_call_has_none(app: Talo, far: FarSide) -> None:  # noqa: F811
+    twice = chain(call(app, 1), call(app, 2))
+    words = []
+    for _ in range(2):
+        twice.apply_async()
+        words.append(far.call().headers[ONCE])
+    assert len(set(words)) == 2
+    call(app, 1).apply_async()
+    assert ONCE not in far.call().headers
+
+
 def test_members_of_a_chord_name_their_place(app: Talo, far: FarSide) -> None:  # noqa: F811
     result = chord([call(app, 1), call(app, 2)], call(app)).apply_async()
     messages = far.messages()
@@ -83,6 +95,27 @@ def test_a_workflow_that_contains_itself_is_refused(app: Talo) -> None:  # noqa:
     round_["kwargs"]["tasks"].append(round_)
     with pytest.raises(ValueError, match="contains itself"):
         round_.apply_async()
+
+
+@pytest.mark.parametrize("key", ["link", "link_error"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda one, two: one,
+        lambda one, two: chain(one, two),
+        lambda one, two: group(one, two),
+        lambda one, two: chord([one], two),
+    ],
+    ids=["call", "chain", "group", "chord"],
+)
+def test_signatures_linked_in_a_circle_are_refused(app: Talo, far: FarSide, key: str, make: Any) -> None:  # noqa: F811
+    # Given two calls, each of which is linked to the other
+    one, two = call(app, 1), call(app, 2)
+    one.options[key], two.options[key] = [two], [one]
+    # Then whatever they are part of is refused with the place of the circle, and nothing is sent
+    with pytest.raises(EncodeError, match="refers to itself"):
+        make(one, two).apply_async()
+    assert far.messages() == []
 
 
 def test_nothing_is_sent_for_an_empty_chain_or_group(app: Talo, far: FarSide) -> None:  # noqa: F811

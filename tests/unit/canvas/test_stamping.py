@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from talo import Talo, chain, chord, group
 from talo.canvas import StampingVisitor
 from tests.unit.app.conftest import FarSide, app, far  # noqa: F401  fixtures
@@ -61,3 +63,26 @@ def test_a_chord_is_stamped_in_header_and_body(app: Talo) -> None:  # noqa: F811
     whole = chord([app.signature("a")], app.signature("body"), app=app)
     whole.stamp(order=1)
     assert whole.tasks.tasks[0].options["order"] == whole.body.options["order"] == 1
+
+
+def test_what_is_linked_is_stamped_without_the_call_itself(app: Talo) -> None:  # noqa: F811
+    # Given a call with a callback that has an error callback, and an error callback
+    inner = app.signature("inner")
+    signature = app.signature("step").set(link=[app.signature("linked").set(link_error=[inner])])
+    signature.link_error(app.signature("failed"))
+    # When its links are stamped
+    signature.stamp_links(Monitor(), order=7)
+    # Then all behind it carry the stamps, and it does not
+    [linked], [failed] = signature.options["link"], signature.options["link_error"]
+    assert linked.options["stamped_headers"] == ["callback", "monitor", "order"]
+    assert linked.options["link_error"][0].options["monitor"] == "inner"
+    assert (failed.options["monitor"], failed.options["order"]) == ("failed", 7)
+    assert "stamped_headers" not in signature.options
+
+
+def test_a_circle_of_links_is_told(app: Talo) -> None:  # noqa: F811
+    one, two = app.signature("one"), app.signature("two")
+    one.link(two)
+    two.link(one)
+    with pytest.raises(ValueError, match="one is linked to itself"):
+        one.stamp(order=1)

@@ -71,7 +71,10 @@ class Book:
 
     def __init__(self, tx: Session, parts: Sequence[GroupPart], closing: Iterable[str] = ()) -> None:
         self._tx = tx
-        ids = sorted({each.group for each in parts}.union(closing))
+        steps = sorted(set(closing))
+        # The step of a chain has no row yet. It gets one before all are locked, so that two who close it meet at it.
+        tx.many("open_step", [(step, tx.now + _REMEMBERED) for step in steps])
+        ids = sorted({each.group for each in parts}.union(steps))
         self._groups = {row[0]: _Group(*row) for row in tx.rows("workflows", ids)}
         self._members: set[tuple[str, str]] = set()
         if parts and self._groups:
@@ -105,10 +108,8 @@ class Book:
         return self._continuation(part.group)
 
     def close(self, group_id: str) -> bool:
-        """Close a group, if there is one; False if it was closed already."""
-        group = self._groups.get(group_id)
-        if group is None:
-            return True
+        """Close a group or the step of a chain; False if it was closed already."""
+        group = self._groups[group_id]
         if group.closed:
             return False
         group.closed = 1

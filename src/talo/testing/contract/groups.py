@@ -132,6 +132,19 @@ class GroupContract(ContractCase):
         assert store.results.group_parts("h") == []
         assert store.broker.held("me") == []
 
+    def test_the_step_of_a_chain_closes_once_though_nobody_opened_it(self, store: Store, other: Store) -> None:
+        # Given the message of a step that is in its queue twice
+        one, two, three = _fetch(store, 3)
+        # When both copies end, and a step of another sending too
+        assert store.broker.settle([end(one, closes="once:1:a", follow=[message(body="next")])]) == []
+        second = end(
+            two, Verdict.DEAD, closes="once:1:a", follow=[message(body="again")], result=document("a", "FAILURE")
+        )
+        assert other.broker.settle([second, end(three, closes="once:2:a", follow=[message(body="other")])]) == []
+        # Then the first end counts: nothing of the second is sent, stored, or kept as dead
+        assert sorted(_ready(store)) == ["next", "other"]
+        assert (store.results.get(["a"]), store.broker.dead(), store.broker.held("me")) == ({}, [], [])
+
     def test_a_closed_group_takes_no_part_and_has_no_plan(self, store: Store) -> None:
         _open(store, 1)
         one, two = _fetch(store, 2)

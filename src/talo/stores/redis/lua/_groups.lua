@@ -6,7 +6,8 @@
 --                                last (the member that made it complete), closed ('1': its continuation has run)
 --   talo:group:<id>:parts  hash  member -> "<index>:<payload>"; how many there are says whether the group is complete
 --
--- A closed group is remembered for an hour, so that a repeated continuation finds it closed.
+-- A closed group, or step of a chain (which nobody opened), is remembered for an hour, so that a repeated continuation
+-- finds it closed.
 
 local REMEMBERED = 3600000
 
@@ -76,7 +77,7 @@ local function add_part(id, member, index, payload, grows, repeated, list, raw, 
   return nil
 end
 
--- Close a group and delete its parts; false if it was closed already.
+-- Close a group and delete its parts, or close the step of a chain; false if it was closed already.
 local function close(id)
   if string.sub(id, 1, 1) == '@' then
     local base = string.sub(id, 2)

@@ -7,7 +7,7 @@
 --   then the tokens of the plain settlements: DONE with nothing attached, leased to the owner,
 --   then each rich settlement:
 --     owner ('' for the owner above), token, verdict (0 DONE, 1 AGAIN, 2 DEAD), number of results, number of messages
---       to send, number of parts (0 or 1), group that it closes ('' none)
+--       to send, number of parts (0 or 1), group or step that it closes ('' none)
 --     per part:    group, member, index, payload, how many more members it adds, and for a chord that
 --                  Celery sent (then group is its key): list, raw, milliseconds to keep; else three times ''
 --     per result:  key, '1' if SUCCESS, milliseconds to keep ('' for ever), payload
@@ -92,9 +92,10 @@ for i = 1, tonumber(ARGV[7]) do
   local value = verdict ~= '0' and call('HGET', key, token)
   local found = call('HDEL', key, token) == 1
   if found and closes ~= '' and not close(closes) then
-    -- The continuation of a group was there twice, and the other one has run: this one was nothing.
+    -- The continuation of a group, or the step of a chain, was there twice, and the other one has run: this one was
+    -- nothing.
     at = at + 4 * results + 3 * sends
-    found, verdict = false, '0'
+    found = false
   elseif found then
     if part == 1 then
       local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5], false,

@@ -234,6 +234,12 @@ UPDATE talo_workflow AS w SET size = f.size, filled = f.filled, completed_by = f
 FROM unnest(?1::text[], ?2::int[], ?3::int[], ?4::text[], ?5::float8[]) AS f (id, size, filled, completed_by, expires)
 WHERE w.id = f.id;
 
+-- name: open_step
+-- The step of a chain is closed without having been opened. Whoever closes the same one waits here for the other's commit.
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires)
+SELECT id, 0, NULL, ''::bytea, NULL, expires FROM unnest(?1::text[], ?2::float8[]) AS c (id, expires)
+ON CONFLICT (id) DO NOTHING;
+
 -- name: close_workflow
 UPDATE talo_workflow AS w SET closed = 1, plan = ''::bytea, continuation = NULL, expires = c.expires
 FROM unnest(?1::text[], ?2::float8[]) AS c (id, expires) WHERE w.id = c.id;

@@ -217,6 +217,10 @@ INSERT INTO talo_part (workflow, member, place, payload) VALUES (?1, ?2, ?3, ?4)
 -- name: fill
 UPDATE talo_workflow SET size = ?2, filled = ?3, completed_by = ?4, expires = ?5 WHERE id = ?1;
 
+-- name: open_step
+-- The step of a chain is closed without having been opened.
+INSERT OR IGNORE INTO talo_workflow (id, size, continuation, plan, keep, expires) VALUES (?1, 0, NULL, x'', NULL, ?2);
+
 -- name: close_workflow
 -- What was closed stays known for a while, so that a repeated message finds it closed.
 UPDATE talo_workflow SET closed = 1, plan = x'', continuation = NULL, expires = ?2 WHERE id = ?1;

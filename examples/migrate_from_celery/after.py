@@ -1,4 +1,4 @@
-"""The app when the move is done and Talo's own defaults are wanted: at least once, dead letters, 9 is the most urgent."""
+"""The app when the move is done, with Talo's own defaults: at least once, dead letters, 9 is the most urgent."""
 
 from talo import Talo
 

@@ -122,7 +122,7 @@ def test_the_check_reads_the_example_and_the_routes_are_celerys(tmp_path: Path) 
     assert {task["name"]: len(task["changes"]) for task in report["tasks"]} == {
         "shop.tasks.letter": 1,
         "shop.tasks.total": 1,
-    }  # noqa: E501
+    }
     routes = subprocess.run(
         [sys.executable, "-m", "talo.compat", "celery", "-A", "shop", "migrate", "routes"], cwd=EXAMPLE, env=env,
         text=True, capture_output=True, check=False,
@@ -135,5 +135,5 @@ def test_the_app_afterwards_has_talos_defaults(tmp_path: Path) -> None:
     env = environment("redis://localhost:1/0", ALL)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=EXAMPLE, env=env, text=True, capture_output=True, check=False
-    )  # noqa: E501
+    )
     assert done.stdout.strip() == "True ('celery',)", done.stderr

@@ -5,6 +5,9 @@ Owns names only: nothing in Talo raises these, but code written for Celery catch
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import NoReturn
+
 import click
 
 from talo.errors import NotSupported, OperationalError, TaloError, TaloWarning
@@ -28,6 +31,7 @@ __all__ = [
     "NotConfigured",
     "SecurityWarning",
     "WorkersJoined",
+    "reraise",
 ]
 
 
@@ -108,3 +112,9 @@ class ExceptionWithTraceback(Exception):
 
     def __reduce__(self) -> tuple[type[ExceptionWithTraceback], tuple[BaseException, str]]:
         return ExceptionWithTraceback, (self.exc, self.tb)
+
+
+def reraise(tp: object, value: BaseException, tb: TracebackType | None = None) -> NoReturn:
+    """Raise an exception with a traceback."""
+    del tp
+    raise value.with_traceback(tb) if tb is not None and value.__traceback__ is not tb else value

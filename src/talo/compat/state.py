@@ -15,9 +15,11 @@ from talo.app import current
 from talo.app.task import Task
 from talo.canvas.signature import Signature
 from talo.compat.absent import refuse
+from talo.compat.version import SOFTWARE_INFO
 from talo.execution.request import Context, current_frame, enter, leave
 
 __all__ = [
+    "SOFTWARE_INFO",
     "CallableSignature",
     "CallableTask",
     "active_requests",

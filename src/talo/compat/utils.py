@@ -221,6 +221,36 @@ def dictfilter(d: Mapping[str, Any] | None = None, **kw: Any) -> dict[str, Any]:
     return {key: value for key, value in {**(d or {}), **kw}.items() if value is not None}
 
 
+def padlist(container: Iterable[Any], size: int, default: Any = None) -> Iterator[Any]:
+    """The items, filled up to ``size``."""
+    items = list(container)[:size]
+    yield from [*items, *[default] * (size - len(items))]
+
+
+def mattrgetter(*attrs: str) -> Callable[[Any], dict[str, Any]]:
+    """A function from an object to these attributes of it by name, None where it has none."""
+    return lambda obj: {attr: getattr(obj, attr, None) for attr in attrs}
+
+
+def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
+    """``typ(val)``, None as it is."""
+    return typ(val) if val is not None else None
+
+
+def firstmethod(method: str, on_call: Any = None) -> Callable[..., Any]:
+    """A function that calls a method of each object until one answers."""
+
+    def call(it: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        for obj in it:
+            meth = getattr(obj, method)
+            answer = on_call(meth, *args, **kwargs) if on_call else meth(*args, **kwargs)
+            if answer is not None:
+                return answer
+        return None
+
+    return call
+
+
 class LRUCache(OrderedDict[Any, Any]):
     """A dict that forgets what was used least lately above ``limit`` entries."""
 
@@ -286,6 +316,40 @@ def b64encode(s: Any) -> str:
 def b64decode(s: Any) -> bytes:
     """The bytes of base64 text."""
     return base64.b64decode(s.encode() if isinstance(s, str) else s)
+
+
+def strtobool(term: Any, table: Mapping[str, bool] | None = None) -> bool:
+    """True or False of a text. ``TypeError`` for any other text."""
+    if not isinstance(term, str):
+        return bool(term)
+    known = table or {
+        "true": True,
+        "yes": True,
+        "1": True,
+        "on": True,
+        "false": False,
+        "no": False,
+        "0": False,
+        "off": False,
+    }
+    if term.lower() not in known:
+        raise TypeError(f"Cannot coerce {term!r} to type bool")
+    return known[term.lower()]
+
+
+def str_to_list(value: Any) -> list[str]:
+    """The names between the commas of a text; lists as they are."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+def pluralize(n: float, text: str, suffix: str = "s") -> str:
+    """A word for so many."""
+    return text if n == 1 else f"{text}{suffix}"
+
+
+def indent(t: str, indent: int = 0, sep: str = "\n") -> str:
+    """A text with spaces before its lines."""
+    return sep.join(" " * indent + line for line in t.split(sep))
 
 
 def truncate(s: str, maxlen: int = 128, suffix: str = "...") -> str:

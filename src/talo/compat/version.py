@@ -5,7 +5,9 @@ Owns the version: that of the Celery whose surface was the measure. Never compar
 
 from __future__ import annotations
 
+import platform
 import signal
+import sys
 from typing import Any, NamedTuple
 
 from talo.compat.absent import refuse
@@ -52,6 +54,11 @@ class version_info_t(NamedTuple):
 VERSION = version_info = version_info_t(5, 6, 2, "", "")
 __version__ = "5.6.2"
 __author__ = "Talo's authors, under Celery's name"
+__contact__ = __homepage__ = ""
+__docformat__ = "markdown"
+VERSION_BANNER = f"{__version__} ({SERIES})"
+IS_macOS, IS_WINDOWS, SYSTEM = sys.platform == "darwin", sys.platform == "win32", platform.system()
+SOFTWARE_INFO = {"sw_ident": "py-celery", "sw_ver": __version__, "sw_sys": SYSTEM}
 
 #: What Celery's defaults are.
 DEFAULTS: dict[str, Any] = {name: option.default_for(True) for name, option in OPTIONS.items()}
@@ -139,3 +146,8 @@ class _Signals:
 
 
 signals = _Signals()
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal."""
+    return signal.Signals(number).name

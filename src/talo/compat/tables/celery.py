@@ -33,7 +33,7 @@ _ERRORS = (
 )
 _WARNINGS = (
     "AlwaysEagerIgnored CDeprecationWarning CPendingDeprecationWarning CeleryCommandException "
-    "DuplicateNodenameWarning DuplicateTaskNameWarning FixupWarning NotConfigured SecurityWarning"
+    "DuplicateNodenameWarning DuplicateTaskNameWarning FixupWarning NotConfigured SecurityWarning reraise"
 )
 _RESULTS = {
     **names("talo.app.result", "AsyncResult allow_join_result assert_will_not_block denied_join_result"),
@@ -55,7 +55,11 @@ CELERY: dict[str, dict[str, str]] = {
         **names("talo.app.shared", "shared_task"),
         **names("talo.app.task", "Task"),
         **names("talo.wire", "uuid=new_id"),
-        **names("talo.compat.version", "VERSION version_info __version__ __author__ maybe_patch_concurrency SERIES"),
+        **names(
+            "talo.compat.version",
+            "VERSION version_info __version__ __author__ __contact__ __homepage__ __docformat__ VERSION_BANNER "
+            "version_info_t maybe_patch_concurrency SERIES",
+        ),
     },
     # -- the app
     "celery.app": {
@@ -83,7 +87,7 @@ CELERY: dict[str, dict[str, str]] = {
     },
     "celery.app.log": names("talo.compat.log", "Logging TaskFormatter ColorFormatter"),
     "celery.app.registry": names("talo.app.registry", "TaskRegistry"),
-    "celery.app.routes": names("talo.app.routes", "Router"),
+    "celery.app.routes": names("talo.app.routes", "Router MapRoute=_MapRoute prepare=_routers"),
     "celery.app.task": {**names("talo.app.task", "Task"), **names("talo.execution.request", "Context")},
     "celery.app.trace": names("talo.compat.trace", "build_tracer task_has_custom trace_task trace_ok_t logger info"),
     "celery.app.utils": {**names("talo.settings", "Settings"), **names("talo.compat.app", "bugreport")},
@@ -158,7 +162,9 @@ CELERY: dict[str, dict[str, str]] = {
     "celery.platforms": {
         **names("talo.compat.utils", "close_open_fds isatty"),
         **names(
-            "talo.compat.version", "EX_OK EX_FAILURE EX_UNAVAILABLE EX_USAGE EX_CANTCREAT signals set_process_title"
+            "talo.compat.version",
+            "IS_macOS IS_WINDOWS SYSTEM signal_name EX_OK EX_FAILURE EX_UNAVAILABLE EX_USAGE EX_CANTCREAT signals "
+            "set_process_title",
         ),
     },
     "celery.worker": names("talo.compat.worker", "WorkController"),
@@ -174,7 +180,9 @@ CELERY: dict[str, dict[str, str]] = {
         **names("talo.compat.worker", "Control=Pool Tasks=Pool Evloop=Pool DelayedDelivery=Pool"),
     },
     "celery.worker.request": names("talo.compat.request", "Request create_request_cls"),
-    "celery.worker.state": names("talo.compat.state", "revoked total_count active_requests reserved_requests"),
+    "celery.worker.state": names(
+        "talo.compat.state", "revoked total_count active_requests reserved_requests SOFTWARE_INFO"
+    ),
     "celery.worker.strategy": names("talo.compat.strategy", "hybrid_to_proto2 proto1_to_proto2"),
     # -- programs
     "celery.bin": {},

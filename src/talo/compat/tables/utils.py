@@ -28,12 +28,17 @@ UTILS: dict[str, dict[str, str]] = {
     },
     "celery.utils.dispatch": names("talo.util.signal", "Signal"),
     "celery.utils.dispatch.signal": names("talo.util.signal", "Signal"),
-    "celery.utils.functional": names(_U, "LRUCache chunks dictfilter first is_list maybe_list memoize noop pass1 uniq"),
+    "celery.utils.functional": names(
+        _U,
+        "LRUCache chunks dictfilter first firstmethod is_list mattrgetter maybe maybe_list memoize noop padlist "
+        "pass1 uniq",
+    ),
     "celery.utils.imports": names(
         _U, "find_module gen_task_name import_from_cwd instantiate qualname symbol_by_name cwd_in_path"
     ),
     "celery.utils.log": names(
-        "talo.compat.log", "ColorFormatter base_logger get_logger get_task_logger mlevel task_logger worker_logger"
+        "talo.compat.log",
+        "ColorFormatter LoggingProxy base_logger get_logger get_task_logger mlevel task_logger worker_logger",
     ),
     "celery.utils.nodenames": {
         **names(_U, "anon_nodename default_nodename gethostname host_format node_format nodename nodesplit"),
@@ -41,8 +46,8 @@ UTILS: dict[str, dict[str, str]] = {
     },
     "celery.utils.objects": names(_U, "cached_property"),
     "celery.utils.saferepr": names("talo.wire.repr", "saferepr"),
-    "celery.utils.serialization": names(_U, "b64decode b64encode pickle"),
-    "celery.utils.text": names(_U, "truncate"),
+    "celery.utils.serialization": names(_U, "b64decode b64encode pickle strtobool"),
+    "celery.utils.text": names(_U, "indent pluralize str_to_list truncate"),
     "celery.utils.time": names(
         _T,
         "LocalTimezone adjust_timestamp delta_resolution ffwd get_exponential_backoff_interval humanize_seconds "

@@ -29,12 +29,12 @@ _QUEUES = (
 
 
 class _Group(click.Group):
-    """Answers Celery's ``migrate SOURCE DESTINATION`` in one line."""
+    """Answers Celery's ``migrate [OPTIONS] SOURCE DESTINATION`` in one line."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if "://" in args[0]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any("://" in word for word in args):
             raise Refused(f"migrate SOURCE DESTINATION: {_QUEUES}")
-        return super().resolve_command(ctx, args)
+        return super().parse_args(ctx, args)
 
 
 @click.group(cls=_Group)

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Run:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALO_", "CELERY_"))}
         return subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False,
-            env={**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{tmp_path}", "CELERY_BROKER_URL": "memory://", **env},
+            env={**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{tmp_path}", **env},
         )  # fmt: skip
 
     return python

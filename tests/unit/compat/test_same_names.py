@@ -58,7 +58,8 @@ def test_exceptions_are_of_the_same_family(run: Run) -> None:
 
 @pytest.mark.promise("K07")
 def test_signals_give_the_same_keywords(run: Run) -> None:
-    code = "import json, celery.signals as s\nprint(json.dumps({n: sorted(getattr(s, n).providing_args) for n in s.__all__}))"
+    args = "{n: sorted(getattr(s, n).providing_args) for n in s.__all__}"
+    code = f"import json, celery.signals as s\nprint(json.dumps({args}))"
     real = json.loads(run("-c", code).stdout)
     ours = json.loads(run("-c", ALIAS + code).stdout)
     assert {n: set(args) - set(ours[n]) for n, args in real.items() if set(args) - set(ours[n])} == {}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from talo.stores.redis import RedisStore
-from talo.testing.contract import ForkContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from tests.servers.redis import RedisServer, command, redis_server, redis_url  # noqa: F401
 
 
@@ -34,7 +34,7 @@ class RedisPlace:
             store.close()
 
 
-class TestRedis(StoreContract, ScheduleContract, RawContract, ForkContract):
+class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
         place = RedisPlace(redis_url)
@@ -42,7 +42,7 @@ class TestRedis(StoreContract, ScheduleContract, RawContract, ForkContract):
         place.close()
 
 
-class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, RawContract):
+class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, RawContract):
     @pytest.fixture
     def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
         place = RedisPlace(redis_url, keyprefix="pre:")

@@ -10,7 +10,7 @@ import pytest
 
 from talo.stores.base import Store
 from talo.stores.url import open_store
-from talo.testing.contract import ForkContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 
 
 class SqlitePlace:
@@ -33,7 +33,7 @@ class SqlitePlace:
             store.close()
 
 
-class TestSqlite(StoreContract, ScheduleContract, RawContract, ForkContract):
+class TestSqlite(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
         place = SqlitePlace(f"sqlite:///{tmp_path}/talo.sqlite3")

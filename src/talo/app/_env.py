@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from talo.app._call import repr_levels
+from talo.execution.history import Keeper
 from talo.stores.base import ResultMeta
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -42,6 +43,11 @@ class AppEnv:
         self.dead_letters: bool = conf.task_dead_letters
         self.dead_letter_expires: float | None = conf.dead_letter_expires
         self.max_deliveries: int = conf.task_max_deliveries
+        self.history: Keeper | None = (
+            None
+            if conf.history == "off"
+            else Keeper(conf.history, conf.history_success_rate, conf.history_expires, conf.history_failure_expires)
+        )
         results = app.result_store
         #: Chords are counted where Celery counts, and Talo's own messages keep out of Celery's sight.
         self.celery_form: bool = (

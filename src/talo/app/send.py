@@ -43,6 +43,7 @@ from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
 from talo.wire.repr import saferepr
+from talo.wire.sent import SENT
 
 __all__ = ["Prepared", "SendOptions", "Sender"]
 
@@ -150,6 +151,9 @@ class Sender:
                 fields[key] = saferepr(value, maxlevels=repr_levels(conf))
         compression = options.get("compression") or conf.task_compression
         codec = serializers.get(options.get("serializer") or conf.task_serializer)
+        headers = options.get("headers")
+        if conf.task_protocol == 2:
+            headers = {SENT: now, **(headers or NOTHING)}
         messages = [
             make_message(
                 name,
@@ -169,7 +173,7 @@ class Sender:
                 codec=codec,
                 compression=compression,
                 task_protocol=conf.task_protocol,
-                headers=options.get("headers"),
+                headers=headers,
                 embed=embed,
                 **fields,
             )

@@ -33,11 +33,16 @@ COMMANDS: dict[str, Entry] = {
     "call": Entry("talo.cli.call", "Send a task by name and print its id."),
     "graph": Entry("talo.cli.graph", "Print what came of a task, with the state of each."),
     "result": Entry("talo.cli.result", "Print the result of a task."),
+    "runs": Entry("talo.cli.runs", "List runs that have ended, latest first."),
+    "run": Entry("talo.cli.runs", "Tell one task's story: each attempt, with its times and traceback."),
+    "failures": Entry("talo.cli.failures", "Group failures by kind, those that came last first."),
+    "explain": Entry("talo.cli.failures", "Say why a task is not running."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
     "inspect": Entry("talo.cli.inspect", "Ask workers what they do."),
     "control": Entry("talo.cli.control", "Steer workers."),
     "events": Entry("talo.cli.events", "Watch what happens to tasks and workers."),
     "queues": Entry("talo.cli.queues", "Count what waits in each queue."),
+    "waiting": Entry("talo.cli.runs", "List what waits in a queue, the next to be fetched first."),
     "purge": Entry("talo.cli.purge", "Delete all waiting tasks of queues."),
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
     "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
@@ -50,10 +55,9 @@ COMMANDS: dict[str, Entry] = {
     "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),
 }
 
-_LATER = "this release of Talo does not have it yet"
 #: Celery's commands that are not here: what to do instead.
 ABSENT: dict[str, str] = {
-    "list": "`talo queues` lists the queues; there are no bindings to list",
+    "list": "`talo queues` lists the queues, `talo waiting QUEUE` what waits; there are no bindings to list",
     "logtool": "log lines carry fields: use a JSON formatter and any log tool",
     "amqp": "use the tools of the broker",
     "upgrade": "old names of settings are understood as they are; `talo check --settings` shows today's names",

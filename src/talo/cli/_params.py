@@ -8,11 +8,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-__all__ = ["JSON_ARRAY", "JSON_OBJECT", "LOG_LEVEL", "MOMENT", "MOMENT_OR_SECONDS", "NAMES", "SLOTS", "umask_of"]
+__all__ = [
+    "JSON_ARRAY",
+    "JSON_OBJECT",
+    "LOG_LEVEL",
+    "MOMENT",
+    "MOMENT_OR_SECONDS",
+    "NAMES",
+    "PAST",
+    "SLOTS",
+    "umask_of",
+]
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -67,6 +78,24 @@ class _Moment(_ParamType):
             self.fail(f"{value!r} is not {more} ISO 8601 time such as 2030-12-31T23:59:00+01:00", param, ctx)
 
 
+class _Past(_ParamType):
+    """A moment as epoch seconds: an ISO 8601 time (local if it names no zone), or an age such as 15m."""
+
+    name = "time or age"
+    UNITS: ClassVar = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int | float):
+            return float(value)
+        number, unit = value[:-1], value[-1:].lower()
+        if unit in self.UNITS and number.replace(".", "", 1).isdigit():
+            return time.time() - float(number) * self.UNITS[unit]
+        try:
+            return dt.datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            self.fail(f"{value!r} is neither a time such as 2026-01-31T12:00 nor an age such as 15m", param, ctx)
+
+
 class _Names(_ParamType):
     """Names between commas."""
 
@@ -117,6 +146,7 @@ JSON_OBJECT = _Json(dict, "JSON object", '{"x": 1}')
 MOMENT = _Moment()
 MOMENT_OR_SECONDS = _Moment(seconds=True)
 NAMES = _Names()
+PAST = _Past()
 LOG_LEVEL = _LogLevel()
 SLOTS = _Slots()
 

@@ -19,7 +19,8 @@ __all__ = ["queues"]
 def queues(session: Session, as_json: bool) -> None:
     """Count what waits in each queue.
 
-    Ready tasks could start now, delayed ones wait for their time, leased ones are held by a worker.
+    Ready tasks could start now, delayed ones wait for their time, leased ones are held by a worker. Oldest is for how
+    long the one that has waited longest could have started.
     """
     with session.opened() as app:
         found = {stats.name: stats for stats in app.store.broker.stats()}
@@ -31,6 +32,10 @@ def queues(session: Session, as_json: bool) -> None:
     else:
         print_table(
             session,
-            ("queue", "ready", "delayed", "leased"),
-            [(row.name, row.ready, row.delayed, row.leased) for row in rows],
+            ("queue", "ready", "delayed", "leased", "oldest"),
+            [(row.name, row.ready, row.delayed, row.leased, _age(row.oldest)) for row in rows],
         )
+
+
+def _age(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:.1f} s"

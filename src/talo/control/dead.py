@@ -6,6 +6,7 @@ replayed twice or lost. Called by the command line and the dashboard."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -16,6 +17,7 @@ from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire.message import Message
 from talo.wire.protocol import decode, encode_body, make_message
+from talo.wire.sent import SENT
 
 __all__ = ["DeadLetters", "Replayed", "new_run"]
 
@@ -135,6 +137,7 @@ def new_run(letter: DeadLetter, accept: frozenset[str]) -> Message:
         "eta": None,
         "expires": None,
         "replay_of": old,
+        SENT: time.time(),
     }
     properties = {name: value for name, value in message.properties.items() if name not in _OF_ONE_SENDING}
     properties["correlation_id"] = task_id

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from talo.wire.message import Message
+
+if TYPE_CHECKING:
+    from talo.execution.history import Keeper
 
 __all__ = ["Env", "TaskLike"]
 
@@ -96,6 +99,8 @@ class Env(Protocol):
     #: Whether failed tasks become dead letters, and for how many seconds.
     dead_letters: bool
     dead_letter_expires: float | None
+    #: Which runs are kept in history; None: nothing is counted or kept.
+    history: Keeper | None
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it.

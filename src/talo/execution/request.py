@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from talo.canvas.plan import STANDING
+from talo.wire.sent import SENT
 
 __all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave", "request_of"]
 
@@ -39,6 +40,7 @@ STANDARD_HEADERS = frozenset(
         "celery_beat_task",
         "redelivered",
         *STANDING,
+        SENT,
     ]
 )
 

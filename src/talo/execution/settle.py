@@ -12,7 +12,6 @@ from typing import Any
 
 from talo import states
 from talo.canvas.advance import (
-    CHORD,
     FAIL,
     Ending,
     Sending,
@@ -22,12 +21,13 @@ from talo.canvas.advance import (
     later_records,
     place_of,
 )
-from talo.canvas.celery_form import CELERY_CHORD, INTERNAL_SUFFIX
-from talo.canvas.plan import PART, STEP
+from talo.canvas.celery_form import INTERNAL_SUFFIX
+from talo.canvas.plan import PART
 from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
+from talo.execution.history import INTERNAL, record_of_request, record_of_run
 from talo.execution.parts import celery_part, close_step, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
@@ -35,13 +35,16 @@ from talo.execution.retry import Again, backoff
 from talo.execution.run import Outcome, Run
 from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
+from talo.util.text import storable
 from talo.wire.exceptions import exception_to_data
 from talo.wire.message import Message
 from talo.wire.protocol import Call, encode_body
 from talo.wire.results import encode_result, task_tuple
+from talo.wire.sent import SENT
 from talo.wire.serializers import get as get_codec
 
 __all__ = [
+    "INTERNAL",
     "settlement_of",
     "settlement_of_expired",
     "settlement_of_lost",
@@ -51,22 +54,18 @@ __all__ = [
 ]
 
 
-#: Talo's own tasks, which no route of the user's concerns, and no cancelling of a workflow: what they go on with ends
-#: as revoked in its turn, so that each of its results says so.
-INTERNAL = frozenset({CHORD, FAIL, STEP, CELERY_CHORD, "talo.errback"})
-
-
 def settlement_of(run: Run) -> Settlement:
     """Return the settlement of a run that has come to an outcome."""
-    settlement = _settlement_of(run)
+    delivery = run.delivery
+    assert delivery is not None
+    settlement = _settled(run, delivery)
     if run.outcome is not Outcome.RETRY:
         close_step(run.request, settlement)
+    settlement.run = record_of_run(run, delivery, settlement)
     return settlement
 
 
-def _settlement_of(run: Run) -> Settlement:
-    delivery = run.delivery
-    assert delivery is not None
+def _settled(run: Run, delivery: Delivery) -> Settlement:
     if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
         try:
             return _ENDINGS[run.outcome](run, delivery)
@@ -233,12 +232,14 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     assert delivery is not None
     run.fail(exc, skip=0)
     if run.outcome is not Outcome.FAILURE:
-        return _ENDINGS[run.outcome](run, delivery)
-    settlement = _failure(run, delivery)
-    settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
-    settlement.verdict = Verdict.DEAD
-    settlement.death = _death(run, reason, detail)
-    close_step(run.request, settlement)
+        settlement = _ENDINGS[run.outcome](run, delivery)
+    else:
+        settlement = _failure(run, delivery)
+        settlement.follow = [*settlement.follow, *_errbacks(run, _errbacks_of_dead(run))]
+        settlement.verdict = Verdict.DEAD
+        settlement.death = _death(run, reason, detail)
+        close_step(run.request, settlement)
+    settlement.run = record_of_run(run, delivery, settlement)
     return settlement
 
 
@@ -251,6 +252,7 @@ def settlement_of_expired(request: Context, delivery: Delivery, env: Env, why: s
         settlement.result = result
     _break_off(env, request, settlement, result.payload, exc, delivery.queue)
     close_step(request, settlement)
+    settlement.run = record_of_request(env, request, delivery, states.REVOKED, why, settlement)
     return settlement
 
 
@@ -280,20 +282,24 @@ def settlement_of_malformed(
         exc = InvalidTaskError(f"{reason}: {text}"[:2000])
         payload = result.payload if result is not None else encode_result(str(message.id), states.FAILURE, exc)
         part = GroupPart(group=place[0], member=str(message.id), index=place[1], payload=payload)
-    return Settlement(
+    settlement = Settlement(
         lease=delivery.lease,
         verdict=Verdict.DEAD,
         result=result,
         part=part,
         death=Death(
             reason=reason,
-            text=text[:2000],
+            text=storable(text, 2000),
             detail={"worker": env.hostname},
-            task_id=message.id if message else None,
-            task=message.task if message else None,
+            task_id=storable(message.id, 2000) or None if message else None,
+            task=storable(message.task, 2000) or None if message else None,
             expires=env.dead_letter_expires,
         ),
     )
+    request = Context(message.headers if message is not None and type(message.headers) is dict else {})
+    state = result.status if result is not None else states.REJECTED
+    settlement.run = record_of_request(env, request, delivery, state, f"{reason}: {text}", settlement)
+    return settlement
 
 
 def lost_delay(task: TaskLike, deliveries: int) -> float:
@@ -434,6 +440,7 @@ def _next_attempt(run: Run, again: Again) -> Message:
         "retries": again.retries,
         "eta": dt.datetime.fromtimestamp(again.due, dt.UTC).isoformat(),
         "parent_id": call.id,
+        SENT: time.time(),
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:

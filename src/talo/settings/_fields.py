@@ -215,6 +215,11 @@ class Fields:
     control_exchange: str
     control_queue_durable: bool
     control_queue_exclusive: bool
+    history: str
+    history_success_rate: float
+    history_expires: float
+    history_failure_expires: float
+    history_max_runs: int | None
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, INT, SECONDS, STR, STRS, ZONE, choice, either, maybe
+from talo.settings._kinds import BOOL, FLOAT, INT, SECONDS, STR, STRS, ZONE, choice, either, maybe
 from talo.settings._option import Group, Option, Status
 
 __all__ = ["GROUPS"]
@@ -38,6 +38,43 @@ _GENERAL = (
         None,
         ("CELERY_TIMEZONE",),
         "The time zone of schedules and of naive times, as an IANA name; None: UTC.",
+    ),
+)
+
+_HISTORY = (
+    Option(
+        "history",
+        choice("sampled", "all", "failures", "off"),
+        "sampled",
+        (),
+        "Which runs are kept to be searched. sampled: all that did not succeed, and of the successes up to "
+        "history_success_rate; all; failures: no successes; off: nothing is kept or counted. The others count all.",
+        own=True,
+    ),
+    Option(
+        "history_success_rate",
+        FLOAT,
+        20.0,
+        (),
+        "Successes that each process keeps in a second, at most; the others are counted only.",
+        own=True,
+    ),
+    Option("history_expires", SECONDS, 2 * 86_400.0, (), "Seconds that a success is kept in the history.", own=True),
+    Option(
+        "history_failure_expires",
+        SECONDS,
+        14 * 86_400.0,
+        (),
+        "The same for everything else: failures, retries, revoked and lost runs.",
+        own=True,
+    ),
+    Option(
+        "history_max_runs",
+        maybe(INT),
+        None,
+        (),
+        "Runs that are kept at most, the latest; None: 1,000,000 in a database, 250,000 on Redis (about 130 MB).",
+        own=True,
     ),
 )
 
@@ -343,5 +380,6 @@ GROUPS = (
     Group("Daemons", _DAEMON),
     Group("Events", _EVENTS),
     Group("Remote control", _CONTROL),
+    Group("History", _HISTORY),
     Group("Security", _SECURITY),
 )

@@ -1,4 +1,4 @@
-"""What a store promises: the verbs of its five roles and the data they exchange.
+"""What a store promises: the verbs of its roles and the data they exchange.
 
 Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
 ``app.send`` (send),
@@ -24,6 +24,7 @@ from typing import Self
 import msgspec
 
 from talo.errors import NotSupported
+from talo.stores.history import History
 from talo.stores.records import (
     DeadLetter,
     Death,
@@ -150,6 +151,12 @@ class Broker(ABC):
     @abstractmethod
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
+
+    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
+        """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
+        message is left out. ``NotSupported`` where the features say so."""
+        del queue, limit, offset, delayed
+        raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
     @abstractmethod
     def purge(self, queues: Sequence[str]) -> int:
@@ -422,6 +429,7 @@ class Store(ABC):
     locks: Locks
     #: None where the features say so.
     schedules: Schedules | None = None
+    history: History | None = None
 
     @property
     @abstractmethod

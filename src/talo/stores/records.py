@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from talo.stores.history import RunRecord
 from talo.wire.message import Message
 
 __all__ = [
@@ -154,6 +155,8 @@ class Settlement(msgspec.Struct, kw_only=True):
     suspect: bool = False
     #: DEAD: why.
     death: Death | None = None
+    #: For counters and history: the attempt that ends here.
+    run: RunRecord | None = None
 
 
 class Turn(msgspec.Struct):
@@ -189,6 +192,9 @@ class QueueStats(msgspec.Struct, kw_only=True):
     ready: int
     delayed: int
     leased: int
+    #: Seconds for which the ready message that has waited longest could have been fetched; None: nothing is ready, or
+    #: the store or the message does not say.
+    oldest: float | None = None
 
 
 class Post(msgspec.Struct, kw_only=True):
@@ -240,6 +246,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     transactions: bool = False
     #: It keeps schedules: a tick is claimed in the same step that sends the task.
     schedules: bool = False
+    #: It keeps counters and history.
+    history: bool = False
+    #: It can list what waits (``Broker.peek``).
+    peek: bool = False
     #: It keeps locks and marks, which expire. One that does not needs a store beside it that does.
     locks: bool = True
     #: It keeps results that any process may read.

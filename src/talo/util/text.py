@@ -6,8 +6,9 @@ Owns small pure functions; nothing here knows what it is talking about. Called w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["count", "duration", "shorten", "words"]
+__all__ = ["count", "duration", "shorten", "storable", "words"]
 
 _UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
 
@@ -27,6 +28,15 @@ def count(number: int, noun: str) -> str:
 def shorten(text: str, limit: int = 80) -> str:
     """Return ``text``, or its beginning and three dots, in no more than ``limit`` characters."""
     return text if len(text) <= limit else text[: max(0, limit - 3)] + "..."
+
+
+def storable(value: Any, limit: int) -> str:
+    """Return a text that every store takes: bounded, without NULs and halves of surrogate pairs. What is no text
+    becomes an empty one."""
+    if not isinstance(value, str):
+        return ""
+    text = value[:limit].replace("\0", "\\0")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def duration(seconds: float) -> str:

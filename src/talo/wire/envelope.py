@@ -17,6 +17,7 @@ from talo.wire._ids import new_id
 from talo.wire._json import dumps, loads
 from talo.wire.form import FilledForm
 from talo.wire.message import Message
+from talo.wire.sent import SENT
 
 __all__ = ["pack", "unpack"]
 
@@ -66,6 +67,7 @@ def _filled(message: FilledForm) -> bytes:
         _encode(headers["parent_id"]),
         _encode(headers["argsrepr"]),
         _encode(headers["kwargsrepr"]),
+        _encode(headers[SENT]),
         _encode(properties["correlation_id"]),
         _encode(properties["reply_to"]),
         _encode(new_id()),
@@ -75,7 +77,7 @@ def _filled(message: FilledForm) -> bytes:
 def _printed(model: Message) -> bytes:
     """The list item of a model with a ``%b`` in each blank, in the order of ``_filled``."""
     body, tag = new_id().encode(), new_id()
-    headers = {name: new_id() for name in ("id", "root_id", "parent_id", "argsrepr", "kwargsrepr")}
+    headers = {name: new_id() for name in ("id", "root_id", "parent_id", "argsrepr", "kwargsrepr", SENT)}
     properties = {name: new_id() for name in ("correlation_id", "reply_to")}
     marked = msgspec.structs.replace(
         model, body=body, headers={**model.headers, **headers}, properties={**model.properties, **properties}

@@ -8,6 +8,7 @@ writing, too (``envelope`` does). Which calls are alike is not known here. Calle
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import time
 from typing import Any
 
 from talo.errors import EncodeError
@@ -16,6 +17,7 @@ from talo.wire._json import dumps
 from talo.wire._write import encode_body
 from talo.wire.message import Message
 from talo.wire.repr import saferepr
+from talo.wire.sent import SENT
 from talo.wire.serializers import JSON
 
 __all__ = ["FilledForm", "Form"]
@@ -69,6 +71,7 @@ class Form:
         headers["parent_id"] = parent_id
         headers["argsrepr"] = saferepr(args, maxlevels=self._levels)
         headers["kwargsrepr"] = saferepr(kwargs, maxlevels=self._levels) if kwargs else "{}"
+        headers[SENT] = time()
         # Containers are not shared: receivers of signals may write in them.
         headers["timelimit"] = headers["timelimit"].copy()
         headers["stamps"] = {}

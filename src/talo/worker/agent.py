@@ -20,6 +20,7 @@ from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
+from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
 from talo.worker.remote import Remote
@@ -41,8 +42,6 @@ TICK = 0.1
 IDLE_TICK = 0.4
 #: A task that has run for so long holds up what was fetched behind it.
 LONG = 0.15
-#: Seconds between two looks for expired results, locks and dead letters.
-CLEANUP_EVERY = 60.0
 #: Seconds that the pass of a beat may take at the end; what it has claimed is sent in any case.
 BEAT_GRACE = 2.0
 
@@ -78,7 +77,6 @@ class Agent:
         #: Nobody is judged dead before (monotonic).
         self._unsure_until = 0.0
         self._last_look = time.time()
-        self._next_cleanup = time.monotonic() + CLEANUP_EVERY
 
     def run(self) -> int:
         """Live until told to stop, or until the supervisor and all its children are gone."""
@@ -91,6 +89,7 @@ class Agent:
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
         self._undertaker = Undertaker(self._app, self._options, self._owner)
+        self._janitor = Janitor(self._app, self._owner)
         self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
         self._watchdog = Watchdog(
             self._broker, self._options, self._shares, lambda: self._remote.node.standing.open_queues
@@ -186,10 +185,7 @@ class Agent:
             self._undertaker.reap(spare={share.board.owner for share in self._shares})
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
-        if now >= self._next_cleanup:
-            self._next_cleanup = now + CLEANUP_EVERY * random.uniform(0.8, 1.2)
-            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
-                store.results.cleanup(1000)
+        self._janitor.sweep(now)
 
     def _be_unsure(self) -> None:
         """While the store was away nobody could renew: whoever lives does so within one operation's time and its

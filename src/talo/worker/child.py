@@ -87,7 +87,7 @@ class Child:
         store = app.store
         self.settler = Settler(
             store,
-            split_of(store, app.result_store),
+            split_of(store, app.result_store, app.state_store),
             self._share.ring,
             hostname=options.hostname,
             role=f"child-{self._share.number}",

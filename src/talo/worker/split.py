@@ -1,5 +1,5 @@
-"""Where results go: with the settlement where broker and results are one place, before it where they are two, nowhere
-where there is no result store.
+"""Where results and history go: with the settlement where broker and results are one place, before it where they are
+two, nowhere where there is no store for them.
 
 Chosen once per process. Called by the settler and the undertaker, on what they are about to hand to the broker.
 """
@@ -12,19 +12,35 @@ from functools import partial
 import msgspec
 
 from talo.stores.base import ResultBackend, Settlement, Store
+from talo.stores.history import History
 
 __all__ = ["Split", "split_of"]
 
 Split = Callable[[Sequence[Settlement]], Sequence[Settlement]]
 
 
-def split_of(store: Store, results: Store | None) -> Split:
-    """Return what makes settlements fit for this pair of stores."""
+def split_of(store: Store, results: Store | None, state: Store | None = None) -> Split:
+    """Return what makes settlements fit for these stores; ``state`` keeps the history of a broker that keeps none."""
+    split: Split
     if results is None:
-        return _bare
-    if store.same_as(results):
-        return _whole
-    return partial(_apart, store, results.results)
+        split = _bare
+    elif store.same_as(results):
+        split = _whole
+    else:
+        split = partial(_apart, store, results.results)
+    if store.history is not None:
+        return split
+    return partial(_told, None if state is None else state.history, split)
+
+
+def _told(history: History | None, split: Split, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    """History first, since it may be told twice and must not be missing."""
+    runs = [s.run for s in settlements if s.run is not None]
+    if not runs:
+        return split(settlements)
+    if history is not None:
+        history.record(runs)
+    return split([msgspec.structs.replace(s, run=None) if s.run is not None else s for s in settlements])
 
 
 def _whole(settlements: Sequence[Settlement]) -> Sequence[Settlement]:

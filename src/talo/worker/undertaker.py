@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from talo.errors import Terminated, TimeLimitExceeded, WorkerLostError
+from talo.execution.history import record_of_lost
 from talo.execution.limits import limits_of
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
@@ -37,7 +38,7 @@ class Undertaker:
     def __init__(self, app: Talo, options: WorkerOptions, owner: str) -> None:
         self._env = app.env
         self._broker = app.store.broker
-        self._split = split_of(app.store, app.result_store)
+        self._split = split_of(app.store, app.result_store, app.state_store)
         self._options = options
         self._owner = owner
         #: A take-over began and did not come to its end.
@@ -177,11 +178,11 @@ class Undertaker:
         if run is None:
             if _reached(count, self._options.max_deliveries):
                 return settlement_of_malformed(delivery, self._env, "worker_lost", text)
-            return _again(delivery, charge=True)
+            return self._charged(delivery, text)
         task = run.plan.task
         limit = task.max_deliveries or self._options.max_deliveries
         if not _reached(count, limit) and not task.at_most_once and task.reject_on_worker_lost is not False:
-            settlement = _again(delivery, charge=True)
+            settlement = self._charged(delivery, text)
             settlement.delay = lost_delay(task, delivery.deliveries)
             return settlement
         log.error(
@@ -194,6 +195,12 @@ class Undertaker:
         )
         exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})
+
+    def _charged(self, delivery: Delivery, text: str) -> Settlement:
+        """Its attempt is lost, and counted; it goes back to its queue."""
+        settlement = _again(delivery, charge=True)
+        settlement.run = record_of_lost(self._env, delivery, text)
+        return settlement
 
 
 def _reached(count: int, limit: int | None) -> bool:

@@ -57,7 +57,7 @@ def test_every_option_of_sending_reaches_the_message(project: Project) -> None:
 @pytest.mark.parametrize("option", [["--countdown", "3600"], ["--eta", "2999-01-01T00:00:00+00:00"]])
 def test_a_later_call_waits_in_the_store(project: Project, option: list[str]) -> None:
     project.with_app("call", f"{project.name}.add", "-a", "[1, 2]", *option)
-    assert project.talo("queues").rows == [["celery", "0", "1", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "0", "1", "0"]]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_arguments_that_do_not_fit_are_told_before_anything_is_sent(project: Pro
     told = project.with_app("call", f"{project.name}.add", "-a", "[1]")
     assert told.code == 2
     told.says_in_one_line("missing a required argument: 'y'")
-    assert project.talo("queues").rows == [["celery", "0", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "0", "0", "0"]]
 
 
 def test_an_unknown_task_is_told_with_the_nearest_name(project: Project) -> None:
@@ -94,7 +94,7 @@ def test_an_unknown_task_is_told_with_the_nearest_name(project: Project) -> None
 def test_an_unknown_task_is_sent_when_told_so_or_without_an_app(project: Project) -> None:
     assert project.with_app("call", "elsewhere.add", "--force").code == 0
     assert project.talo("call", "elsewhere.add").code == 0
-    assert project.talo("queues").rows == [["celery", "2", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "2", "0", "0"]]
 
 
 def test_waiting_in_vain_says_so(project: Project) -> None:

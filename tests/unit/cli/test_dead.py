@@ -65,7 +65,7 @@ def test_a_replay_is_a_new_run_linked_to_the_old_one(project: Project) -> None:
     _, replay_of, new = told.out.strip().split("\t")
     assert replay_of == old != new
     assert project.talo("dead", "list").rows == []
-    assert project.talo("queues").rows == [["celery", "1", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "1", "0", "0"]]
     assert told.err == "Replayed 1 dead letter.\n"
 
 
@@ -89,7 +89,7 @@ def test_one_command_replays_a_thousand(project: Project) -> None:
     runs = json.loads(told.out)
     assert {run["replay_of"] for run in runs} == set(old)
     assert len({run["task_id"] for run in runs} - set(old)) == 1000
-    assert project.talo("queues").rows == [["celery", "1000", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "1000", "0", "0"]]
 
 
 def test_replaying_what_is_not_there_fails_and_replays_the_rest(project: Project) -> None:

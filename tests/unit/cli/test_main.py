@@ -96,8 +96,8 @@ def test_the_broker_option_wins_over_everything(project: Project) -> None:
     project.with_app("call", f"{project.name}.add", "-a", "[1, 2]")
     told = project.talo("-b", other, "queues")
     # Then
-    assert told.rows == [["celery", "0", "0", "0"]]
-    assert project.talo("queues").rows == [["celery", "1", "0", "0"]]
+    assert [row[:4] for row in told.rows] == [["celery", "0", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "1", "0", "0"]]
 
 
 def origin_of_broker(project: Project) -> str:

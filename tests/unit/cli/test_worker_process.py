@@ -171,7 +171,7 @@ def test_purge_empties_the_queues_that_are_consumed_first(project: Project) -> N
         worker.says(" ready.")
         worker.says("purge: Erased 2 messages from the queue.")
     # Then
-    assert project.talo("queues").rows == [["celery", "0", "0", "0"], ["other", "1", "0", "0"]]
+    assert [row[:4] for row in project.talo("queues").rows] == [["celery", "0", "0", "0"], ["other", "1", "0", "0"]]
     assert "succeeded" not in worker.everything()
 
 

@@ -169,6 +169,12 @@ def test_talo_s_own_settings_are_effective():
         "django_on_commit": True,
         "outbox": False,
         "outbox_lease": 10.0,
+        "db_auto_migrate": True,
+        "history": "sampled",
+        "history_success_rate": 20.0,
+        "history_expires": 2 * 86_400.0,
+        "history_failure_expires": 14 * 86_400.0,
+        "history_max_runs": None,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

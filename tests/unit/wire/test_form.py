@@ -13,6 +13,7 @@ from talo.errors import EncodeError
 from talo.wire import decode, make_message, new_id, pack, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
+from talo.wire.sent import SENT
 
 HOW: dict[str, Any] = {
     "queue": "q%s",
@@ -36,7 +37,7 @@ class _Odd:
 
 def form(**how: Any) -> Form:
     """A form of calls that have these options."""
-    return Form(make_message("t.%add", "model", **{**HOW, **how}))
+    return Form(make_message("t.%add", "model", headers={SENT: 0.0}, **{**HOW, **how}))
 
 
 def filled(of: Form, args: Any, kwargs: Any, parent: str | None = None) -> FilledForm:
@@ -48,7 +49,9 @@ def filled(of: Form, args: Any, kwargs: Any, parent: str | None = None) -> Fille
 def written(like: FilledForm, args: Any, kwargs: Any, **how: Any) -> Message:
     """The same message, written by itself."""
     ids = {key: like.headers[key] for key in ("root_id", "parent_id")}
-    return make_message("t.%add", like.headers["id"], args, kwargs, reply_to="me", **ids, **{**HOW, **how})
+    headers = {SENT: like.headers[SENT]}
+    options = {"reply_to": "me", "headers": headers, **ids, **HOW, **how}
+    return make_message("t.%add", like.headers["id"], args, kwargs, **options)
 
 
 def meaning(message: Message) -> tuple[Any, ...]:

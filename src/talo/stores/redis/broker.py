@@ -27,7 +27,9 @@ from talo.stores.base import (
     Turn,
     Verdict,
 )
+from talo.stores.history import RunRecord
 from talo.stores.redis import scripts
+from talo.stores.redis._keeping import CHUNK, runs_as_parts
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import DeadlinePassed, Part, pack
 from talo.stores.redis.dead import DeadLetters
@@ -35,6 +37,7 @@ from talo.stores.redis.deliveries import delivery_of
 from talo.stores.redis.groups import part_of
 from talo.stores.redis.keys import SEPARATOR, list_of, queue_of
 from talo.stores.redis.leases import Leases
+from talo.stores.redis.waiting import Waiting
 from talo.stores.redis.wake import Wake
 from talo.wire.envelope import pack as pack_message
 from talo.wire.message import Message
@@ -60,6 +63,9 @@ class RedisBroker(Broker):
         self._wake = Wake(client)
         self._leases = Leases(client)
         self._dead = DeadLetters(client, self.sendable)
+        self._waiting = Waiting(client)
+        #: Runs of one chunk of history.
+        self.chunk = CHUNK
         self._announced: set[str] = set()
         self._lists: dict[tuple[str, int], bytes] = {}
         self._urgency: dict[str, list[bytes]] = {}
@@ -171,14 +177,14 @@ class RedisBroker(Broker):
         names = tuple(queues)
         order = (self._orders.get(names) or self._begin(names)) if limit else ()
         keys = [self._delayed, *(each for name in order for each in self._urgency[name])] if limit else []
-        plain, rich, leases = self._settling(settlements, owner)
+        plain, rich, leases, runs = self._settling(settlements, owner)
         counts = len(plain), len(leases) - len(plain)
         head: tuple[Part, ...] = (len(keys), *keys, self._keys.prefix, owner, int(is_open), limit, _PROMOTE, *counts)
         connection = client.pool.take(deadline)
         try:
             if limit:
                 self._wake.prepare(connection, deadline)
-            reply = client.run_on(connection, scripts.TURN, (*head, *plain, *rich), deadline)
+            reply = client.run_on(connection, scripts.TURN, (*head, *plain, *rich, *runs), deadline)
             if limit:
                 self._wake.note(connection, armed=reply[2] == b"1")
         finally:
@@ -202,8 +208,13 @@ class RedisBroker(Broker):
         next_due = float(due) - float(now) + time.time() if due else None
         return Turn(deliveries, [leases[position - 1] for position in refused], next_due)
 
-    def _settling(self, settlements: Sequence[Settlement], owner: str) -> tuple[list[Part], list[Part], list[Lease]]:
-        """The tokens of settlements that carry nothing, the parts of the others, and the leases in that order."""
+    def _settling(
+        self, settlements: Sequence[Settlement], owner: str
+    ) -> tuple[list[Part], list[Part], list[Lease], list[Part]]:
+        """The tokens of settlements that carry nothing, the parts of the others, the leases in that order, and what
+        their runs tell."""
+        plain_runs: list[RunRecord | None] = []
+        rich_runs: list[RunRecord | None] = []
         plain: list[Part] = []
         rich: list[Part] = []
         plain_leases: list[Lease] = []
@@ -221,10 +232,13 @@ class RedisBroker(Broker):
             ):
                 plain.append(lease.token)
                 plain_leases.append(lease)
+                plain_runs.append(settlement.run)
             else:
                 self._describe(settlement, owner, rich)
                 rich_leases.append(lease)
-        return plain, rich, plain_leases + rich_leases
+                rich_runs.append(settlement.run)
+        runs = runs_as_parts(plain_runs + rich_runs, self.chunk)
+        return plain, rich, plain_leases + rich_leases, runs
 
     def _describe(self, settlement: Settlement, owner: str, parts: list[Part]) -> None:
         lease, result, also, follow = settlement.lease, settlement.result, settlement.also, settlement.follow
@@ -299,10 +313,20 @@ class RedisBroker(Broker):
             ready[queue_of(name)] += numbers[2 * at]
             delayed[queue_of(name)] += numbers[2 * at + 1]
         leased = self._leases.held_by_queue()
+        oldest = self._waiting.oldest(lists)
         return [
-            QueueStats(name=queue, ready=ready[queue], delayed=delayed[queue], leased=leased.get(queue, 0))
+            QueueStats(
+                name=queue,
+                ready=ready[queue],
+                delayed=delayed[queue],
+                leased=leased.get(queue, 0),
+                oldest=max(0.0, oldest[queue]) if queue in oldest else None,
+            )
             for queue in queues
         ]
+
+    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
+        return self._waiting.peek(queue, limit, offset, delayed=delayed)
 
     def purge(self, queues: Sequence[str]) -> int:
         lists = [each for queue in queues for each in self._keys.lists(queue)]

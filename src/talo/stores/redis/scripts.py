@@ -15,6 +15,7 @@ __all__ = [
     "DEAD_GET",
     "DEAD_LIST",
     "DEAD_REPLACE",
+    "FRONTS",
     "GROUP_OPEN",
     "GROUP_PARTS",
     "LEASED",
@@ -22,11 +23,19 @@ __all__ = [
     "MARKED",
     "OPEN",
     "OWNERS",
+    "PEEK_DELAYED",
     "PLANS_CHANGE",
     "PLANS_READ",
     "PURGE",
+    "RECORD",
     "RELEASE",
     "RENEW",
+    "RUNS_COUNT",
+    "RUNS_DROP",
+    "RUNS_FIND",
+    "RUNS_FORGET",
+    "RUNS_KINDS",
+    "RUNS_SIZES",
     "SEND",
     "STATS",
     "STORE",
@@ -50,7 +59,7 @@ class Script:
         return f"<script {self.name}>"
 
 
-TURN = Script("turn", "_messages", "_results", "_groups")
+TURN = Script("turn", "_messages", "_results", "_groups", "_history")
 SEND = Script("send", "_messages")
 OPEN = Script("open", "_messages")
 RENEW = Script("renew", "_messages")
@@ -69,6 +78,15 @@ GROUP_PARTS = Script("group_parts", "_messages", "_groups")
 STORE = Script("store", "_results")
 PLANS_READ = Script("plans_read", "_messages", "_plans")
 PLANS_CHANGE = Script("plans_change", "_messages", "_plans")
+RECORD = Script("record", "_messages", "_history")
+RUNS_FIND = Script("runs_find", "_messages", "_history", "_runs")
+RUNS_COUNT = Script("runs_count", "_messages", "_history", "_runs")
+RUNS_KINDS = Script("runs_kinds", "_messages", "_history", "_runs")
+RUNS_FORGET = Script("runs_forget", "_messages", "_history")
+RUNS_SIZES = Script("runs_sizes", "_messages", "_history")
+RUNS_DROP = Script("runs_drop", "_messages", "_history")
+FRONTS = Script("fronts", "_messages")
+PEEK_DELAYED = Script("peek_delayed", "_messages")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")
 MARK = Script("mark")

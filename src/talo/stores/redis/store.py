@@ -16,6 +16,7 @@ from talo.stores.redis.bus import Fanout, RedisBus
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
+from talo.stores.redis.history import RedisHistory
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
 from talo.stores.redis.pool import Limits
@@ -29,7 +30,7 @@ _LIMITS = ("max_connections", "pool_timeout", "connect_timeout", "client_name", 
 
 
 class RedisStore(Store):
-    """Broker, results, bus, locks and schedules in one Redis (or Valkey) database.
+    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database.
 
     ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
     (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
@@ -69,12 +70,20 @@ class RedisStore(Store):
         made = Connecting(client_name, connect_timeout)
         self._client = Client(self._address, keys, timeout, Limits(max_connections, pool_timeout), made)
         self.features = Features(
-            name="redis", atomic=True, shared=True, durable=True, max_message=MAX_MESSAGE, schedules=True
+            name="redis",
+            atomic=True,
+            shared=True,
+            durable=True,
+            max_message=MAX_MESSAGE,
+            schedules=True,
+            history=True,
+            peek=True,
         )
         self.broker = RedisBroker(self._client)
         self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
         self.bus = RedisBus(self._client, Fanout(fanout_prefix, fanout_patterns))
         self.locks = RedisLocks(self._client)
+        self.history = RedisHistory(self._client)
         self.schedules = RedisSchedules(self._client, self.broker.sendable)
 
     def __repr__(self) -> str:

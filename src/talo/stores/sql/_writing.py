@@ -7,6 +7,7 @@ owners, leases, groups, results, each by name.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,14 +16,19 @@ import msgspec
 
 from talo.states import READY_STATES, SUCCESS
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
+from talo.stores.history import PERIODS, RunRecord, tally
 from talo.stores.sql import _groups
 from talo.stores.sql._codec import Parcel, delivery, pack
 from talo.stores.sql.database import RESULTS, Session
 
-__all__ = ["Plan", "insert", "lease", "move", "promote", "settle", "store_results"]
+__all__ = ["Plan", "insert", "keep", "lease", "move", "promote", "settle", "store_results"]
 
 #: Delayed messages that one turn makes ready at most.
 _PROMOTED = 1000
+#: Rows over which the writers of one counter are spread.
+_SHARDS = 16
+
+_encode_run = msgspec.msgpack.Encoder().encode
 
 
 class Plan:
@@ -37,6 +43,7 @@ class Plan:
             if each.verdict is Verdict.DEAD
         }
         self.results = any(each.result is not None or each.also for each in settlements)
+        self.runs = any(each.run is not None for each in settlements)
 
 
 def insert(tx: Session, parcels: Sequence[Parcel]) -> Counter[str]:
@@ -82,6 +89,8 @@ def settle(tx: Session, plan: Plan) -> tuple[list[Lease], Counter[str]]:
     applied = [index for index in ended if index not in void] if void else ended
     if plan.results:
         store_results(tx, _results(plan, applied))
+    if plan.runs:
+        keep(tx, [run for index in applied if (run := plan.settlements[index].run) is not None])
     follow = [parcel for index in applied for parcel in plan.follow.get(index, ())] if plan.follow else []
     if thens:
         follow += pack(thens)
@@ -170,6 +179,32 @@ def store_results(tx: Session, results: Iterable[ResultMeta]) -> None:
     )
     if last:
         tx.tell(RESULTS)
+
+
+def keep(tx: Session, runs: Sequence[RunRecord]) -> None:
+    """Count these runs, and write those that are kept into the history."""
+    # Writers of one row wait for each other where rows are locked: each process has rows of its own, as far as they go.
+    shard = os.getpid() % _SHARDS
+    counters: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for (minute, *names), sums in tally(runs).items():
+        for kind, bucket, count, micros in sums.entries():
+            for width, _ in PERIODS:
+                key = width, int(minute) * 60 // width * width, *names, kind, bucket, shard
+                known = counters.get(key, (0, 0))
+                counters[key] = known[0] + count, known[1] + micros
+    # In one order for all, so that two of them never wait for each other.
+    tx.many("add_count", [(*key, *counters[key]) for key in sorted(counters)])
+    kept = [run for run in runs if run.keep is not None]
+    if kept:
+        numbered = list(zip(tx.draw(len(kept)), kept, strict=True))
+        tx.many("add_history", [_searched(number, run) for number, run in numbered])
+        tx.many("add_history_detail", [(number, _encode_run(run)) for number, run in numbered])
+
+
+def _searched(number: int, run: RunRecord) -> tuple[Any, ...]:
+    root = run.root if run.root != run.id else None
+    place = run.name, run.queue, run.worker, run.id, run.attempt, root
+    return number, run.ended, run.state, *place, run.fingerprint, run.error, run.ended + (run.keep or 0.0)
 
 
 def promote(tx: Session) -> Counter[str]:

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Settlement, Turn
 from talo.stores.sql import _writing
-from talo.stores.sql._codec import Parcel, delivery, pack
+from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql.database import Database, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.waker import poll
 from talo.wire.message import Message
+from talo.wire.sent import ready_since
 
 __all__ = ["SqlBroker"]
 
@@ -242,16 +243,45 @@ class SqlBroker(DeadLetters):
     # Numbers
 
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
-        def work(tx: Session) -> list[dict[str, int]]:
-            names = ("count_ready", "count_delayed", "count_leased")
-            return [{row[0]: row[1] for row in tx.rows(name)} for name in names]
+        def work(tx: Session) -> list[QueueStats]:
+            steps = ("count_ready", "count_delayed", "count_leased")
+            ready, delayed, leased = ({row[0]: row[1] for row in tx.rows(step)} for step in steps)
+            return [
+                QueueStats(
+                    name=name,
+                    ready=ready.get(name, 0),
+                    delayed=delayed.get(name, 0),
+                    leased=leased.get(name, 0),
+                    oldest=self._oldest(tx, name) if ready.get(name) else None,
+                )
+                for name in (sorted({*ready, *delayed, *leased}) if queues is None else queues)
+            ]
 
-        ready, delayed, leased = self._database.read(work)
-        names = sorted({*ready, *delayed, *leased}) if queues is None else queues
-        return [
-            QueueStats(name=name, ready=ready.get(name, 0), delayed=delayed.get(name, 0), leased=leased.get(name, 0))
-            for name in names
-        ]
+        return self._database.read(work)
+
+    @staticmethod
+    def _oldest(tx: Session, queue: str) -> float | None:
+        """The age of the oldest of those that stand first, one per priority."""
+        since = []
+        [(level,)] = tx.rows("most_urgent_high_first", queue)
+        while level is not None:
+            for (head,) in tx.rows("front", queue, level):
+                first, _ = message(queue, level, head, b"")
+                at = None if first is None else ready_since(first)
+                if at is not None:
+                    since.append(at)
+            [(level,)] = tx.rows("less_urgent_high_first", queue, level)
+        return max(0.0, tx.now - min(since)) if since else None
+
+    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
+        step = "peek_delayed" if delayed else f"peek_ready_{self._order}"
+        found = []
+        for name, priority, head, body, due in self._database.read(lambda tx: tx.rows(step, queue, limit, offset)):
+            each, _ = message(name, priority, head, body)
+            if each is not None:
+                each.due = due
+                found.append(each)
+        return found
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = list(queues)

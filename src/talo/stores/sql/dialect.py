@@ -2,20 +2,21 @@
 
 Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
 step, the same names in every dialect. A section holds the statements that this step takes there: one, several (the rows
-are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs.
+are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs. A
+step may be asked for without the lines of some values (``asking``): a search by what is asked for only.
 Running them is a ``Session``'s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Dialect", "Migration", "Statement", "dialect", "dollars", "marks", "percents"]
+__all__ = ["Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +60,45 @@ def dollars(text: str) -> Statement:
 
 def percents(text: str) -> Statement:
     """``%s``, one per use: PyMySQL."""
-    uses = tuple(int(number) - 1 for number in re.findall(r"\?(\d)", text))
-    return Statement(re.sub(r"\?\d", "%s", text.replace("%", "%%")), uses)
+    uses = tuple(int(number) - 1 for number in re.findall(r"\?(\d+)", text))
+    return Statement(re.sub(r"\?\d+", "%s", text.replace("%", "%%")), uses)
 
 
 def _numbered(text: str, sign: str) -> Statement:
-    used = sorted({int(number) for number in re.findall(r"\?(\d)", text)})
+    used = sorted({int(number) for number in re.findall(r"\?(\d+)", text)})
     new = {number: at for at, number in enumerate(used, 1)}
     return Statement(
-        re.sub(r"\?(\d)", lambda found: f"{sign}{new[int(found[1])]}", text), tuple(number - 1 for number in used)
+        re.sub(r"\?(\d+)", lambda found: f"{sign}{new[int(found[1])]}", text), tuple(number - 1 for number in used)
     )
+
+
+def asking(step: str, values: Sequence[Any]) -> str:
+    """Return the step without the lines that need a value which is None. Such lines stand for themselves."""
+    return f"{step} {' '.join(str(number) for number, value in enumerate(values, 1) if value is not None)}"
+
+
+class _Steps(dict[str, tuple[Statement, ...]]):
+    """Steps by name, and those without some of their lines as they are asked for."""
+
+    def __init__(self, texts: Mapping[str, str], style: Style) -> None:
+        super().__init__({name: tuple(style(each) for each in _statements(text)) for name, text in texts.items()})
+        self._texts = texts
+        self._style = style
+
+    def __missing__(self, key: str) -> tuple[Statement, ...]:
+        step, *there = key.split(" ")
+        known = frozenset(there)
+        lines = _bare(self._texts[step]).split("\n")
+        text = "\n".join(line for line in lines if known.issuperset(re.findall(r"\?(\d+)", line)))
+        found = self[key] = tuple(self._style(each) for each in _statements(text))
+        return found
 
 
 @cache
 def dialect(name: str, style: Style) -> Dialect:
     """Return the dialect, read once per process."""
     here = resources.files(__package__)
-    queries = _sections((here / "queries" / f"{name}.sql").read_text("utf-8"), style)
+    queries = _Steps(_sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
     steps = []
     for file in (here / "migrations" / name).iterdir():
         number, _, title = file.name.removesuffix(".sql").partition("_")
@@ -91,9 +114,6 @@ def _statements(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in _bare(text).split(";") if each.strip())
 
 
-def _sections(text: str, style: Style) -> dict[str, tuple[Statement, ...]]:
+def _sections(text: str) -> dict[str, str]:
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return {
-        name: tuple(style(each) for each in _statements(body))
-        for name, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

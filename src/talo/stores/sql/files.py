@@ -54,6 +54,8 @@ def open_sqlite(
         max_message=MAX_MESSAGE,
         transactions=not memory,
         schedules=True,
+        history=True,
+        peek=True,
     )
     return SqlStore(database, shown, features, **options)
 

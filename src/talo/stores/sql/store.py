@@ -13,6 +13,7 @@ from talo.stores.base import Features, Store
 from talo.stores.sql.broker import SqlBroker
 from talo.stores.sql.bus import SqlBus
 from talo.stores.sql.database import Database
+from talo.stores.sql.history import SqlHistory
 from talo.stores.sql.locks import SqlLocks
 from talo.stores.sql.results import SqlResults
 from talo.stores.sql.schedules import SqlSchedules
@@ -46,6 +47,7 @@ class SqlStore(Store):
         self.results = SqlResults(database)
         self.bus = SqlBus(database)
         self.locks = SqlLocks(database)
+        self.history = SqlHistory(database)
         self.schedules = SqlSchedules(database)
 
     @property

@@ -17,6 +17,7 @@ from talo.testing.contract.broker import BrokerContract
 from talo.testing.contract.bus import BusContract
 from talo.testing.contract.dead import DeadContract
 from talo.testing.contract.groups import GroupContract
+from talo.testing.contract.history import HistoryContract
 from talo.testing.contract.leases import LeaseContract
 from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
@@ -32,6 +33,7 @@ __all__ = [
     "DeadContract",
     "ForkContract",
     "GroupContract",
+    "HistoryContract",
     "LeaseContract",
     "LockContract",
     "Place",
@@ -57,4 +59,5 @@ class StoreContract(
     LockContract,
     ProcessContract,
 ):
-    """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides."""
+    """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides,
+    one that keeps history ``HistoryContract``."""

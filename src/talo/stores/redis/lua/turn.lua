@@ -1,4 +1,5 @@
--- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua, _groups.lua
+-- Settle what is finished, make ready what is due, lease what is next: one step. uses _messages.lua, _results.lua, _groups.lua,
+-- _history.lua
 --
 -- ARGV
 --   1 key prefix          2 owner             3 '1': the owner must be open, else nothing is done
@@ -14,6 +15,7 @@
 --     per message: list, raw, due ('' at once)
 --     AGAIN: delay in seconds, charge '0' or '1', suspect '0' or '1'
 --     DEAD:  charge '0' or '1', death (opaque), task id or '', seconds to keep ('' for ever)
+--   then, if there is anything to count: how many runs a chunk of history takes, the sums (see count_all in _history.lua), and per run to be kept: the position of its settlement, and what keep_run takes
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
@@ -36,6 +38,8 @@ end
 local leases = leases_of(owner)
 local at = 7
 local refused = {}
+-- Positions of which nothing but the end of the lease was applied, if that.
+local nothing = {}
 
 -- plain settlements
 local plain = tonumber(ARGV[6])
@@ -96,6 +100,7 @@ for i = 1, tonumber(ARGV[7]) do
     -- nothing.
     at = at + 4 * results + 3 * sends
     found = false
+    nothing[#nothing + 1] = plain + i
   elseif found then
     if part == 1 then
       local list, raw = add_part(ARGV[member + 1], ARGV[member + 2], ARGV[member + 3], ARGV[member + 4], ARGV[member + 5], false,
@@ -135,6 +140,23 @@ if #back > 0 then
   for _, item in ipairs(back) do
     local list, raw = opened(item[2])
     again(list, raw, ARGV[item[3] + 1], ARGV[item[3] + 2], ARGV[item[3] + 3])
+  end
+end
+
+-- counters and history
+if #ARGV > at then
+  for _, position in ipairs(refused) do
+    nothing[#nothing + 1] = position
+  end
+  local unkept = {}
+  for _, position in ipairs(nothing) do
+    unkept[position] = true
+  end
+  local size = tonumber(ARGV[at + 1])
+  for kept = count_all(at + 1, nothing) + 1, #ARGV, 13 do
+    if not unkept[tonumber(ARGV[kept])] then
+      keep_run(kept, size)
+    end
   end
 end
 

@@ -57,6 +57,8 @@ def open_postgres(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, 
         max_message=MAX_MESSAGE,
         transactions=True,
         schedules=True,
+        history=True,
+        peek=True,
     )
     return SqlStore(PostgresDatabase(where, timeout=timeout, auto_migrate=auto_migrate), where.url, features, **options)
 

@@ -341,3 +341,122 @@ DELETE FROM talo_run WHERE space = ?1::text AND name = ?2::text;
 
 -- name: runs
 SELECT run FROM talo_run WHERE space = ?1::text AND name = ?2::text ORDER BY id DESC LIMIT ?3::int;
+
+-- name: add_count
+INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
+SELECT * FROM unnest(?1::int[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::text[], ?7::int[], ?8::int[], ?9::bigint[], ?10::bigint[])
+ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
+DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+
+-- name: counts
+-- Without a name or queue their lines are taken out.
+SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+WHERE width = ?3::int AND start >= ?4::float8 AND start < ?5::float8
+    AND name = ?1::text
+    AND queue = ?2::text
+GROUP BY start, name, queue, state, kind, bucket;
+
+-- name: old_counts
+DELETE FROM talo_count WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_count WHERE width = ?1::int AND start < ?2::float8 LIMIT ?3::int
+));
+
+-- name: add_history
+INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, root, fingerprint, error, expires)
+SELECT * FROM unnest(?1::bigint[], ?2::float8[], ?3::text[], ?4::text[], ?5::text[], ?6::text[], ?7::text[], ?8::int[], ?9::text[], ?10::text[], ?11::text[], ?12::float8[]);
+
+-- name: add_history_detail
+INSERT INTO talo_history_detail (seq, run) SELECT * FROM unnest(?1::bigint[], ?2::bytea[]);
+
+-- name: in_history
+SELECT 1 FROM talo_history WHERE id = ?1::text AND attempt = ?2::int AND ended = ?3::float8;
+
+-- name: history
+-- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+WHERE h.expires > ?12::float8
+    AND h.id = ?1::text
+    AND (h.root = ?2::text OR h.id = ?2::text)
+    AND h.name = ?3::text
+    AND h.queue = ?4::text
+    AND h.worker = ?5::text
+    AND h.state = ?6::text
+    AND h.state = ANY(?7::text[])
+    AND h.fingerprint = ?8::text
+    AND h.ended >= ?9::float8
+    AND h.ended < ?10::float8
+    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    AND (h.ended, h.seq) < (?13::float8, ?14::bigint)
+ORDER BY h.ended DESC, h.seq DESC LIMIT ?15::int;
+
+-- name: count_history
+SELECT h.state, count(*) FROM talo_history AS h
+WHERE h.expires > ?12::float8
+    AND h.id = ?1::text
+    AND (h.root = ?2::text OR h.id = ?2::text)
+    AND h.name = ?3::text
+    AND h.queue = ?4::text
+    AND h.worker = ?5::text
+    AND h.state = ?6::text
+    AND h.state = ANY(?7::text[])
+    AND h.fingerprint = ?8::text
+    AND h.ended >= ?9::float8
+    AND h.ended < ?10::float8
+    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+GROUP BY h.state;
+
+-- name: find_history
+SELECT h.seq FROM talo_history AS h
+WHERE h.expires > ?12::float8
+    AND h.id = ?1::text
+    AND (h.root = ?2::text OR h.id = ?2::text)
+    AND h.name = ?3::text
+    AND h.queue = ?4::text
+    AND h.worker = ?5::text
+    AND h.state = ?6::text
+    AND h.state = ANY(?7::text[])
+    AND h.fingerprint = ?8::text
+    AND h.ended >= ?9::float8
+    AND h.ended < ?10::float8
+    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+LIMIT ?13::int;
+
+-- name: failures
+SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
+WHERE fingerprint IS NOT NULL AND ended >= ?1::float8 AND expires > ?2::float8
+GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3::int;
+
+-- name: history_details
+SELECT run FROM talo_history_detail WHERE seq = ANY(?1::bigint[]);
+
+-- name: expired_history
+SELECT seq FROM talo_history WHERE expires <= ?1::float8 LIMIT ?2::int;
+
+-- name: history_size
+SELECT count(*) FROM talo_history;
+
+-- name: oldest_history
+SELECT seq FROM talo_history ORDER BY ended LIMIT ?1::int;
+
+-- name: delete_history
+DELETE FROM talo_history WHERE seq = ANY(?1::bigint[]);
+
+-- name: delete_history_details
+DELETE FROM talo_history_detail WHERE seq = ANY(?1::bigint[]);
+
+-- name: front
+-- The head of the first message of a queue and priority: the one of them that has waited longest.
+SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
+
+-- name: peek_ready_high_first
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1::text ORDER BY r.priority DESC, r.place, r.message LIMIT ?2::int OFFSET ?3::int;
+
+-- name: peek_ready_low_first
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1::text ORDER BY r.priority, r.place, r.message LIMIT ?2::int OFFSET ?3::int;
+
+-- name: peek_delayed
+SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+WHERE d.queue = ?1::text ORDER BY d.due, d.message LIMIT ?2::int OFFSET ?3::int;

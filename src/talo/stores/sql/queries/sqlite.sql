@@ -314,3 +314,122 @@ DELETE FROM talo_run WHERE space = ?1 AND name = ?2;
 
 -- name: runs
 SELECT run FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT ?3;
+
+-- name: add_count
+INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
+DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+
+-- name: counts
+-- Without a name or queue their lines are taken out.
+SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+WHERE width = ?3 AND start >= ?4 AND start < ?5
+    AND name = ?1
+    AND queue = ?2
+GROUP BY start, name, queue, state, kind, bucket;
+
+-- name: old_counts
+DELETE FROM talo_count WHERE (width, start, name, queue, state, kind, bucket, shard) IN (
+    SELECT width, start, name, queue, state, kind, bucket, shard FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3
+);
+
+-- name: add_history
+INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, root, fingerprint, error, expires)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: add_history_detail
+INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
+
+-- name: in_history
+SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
+
+-- name: history
+-- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+WHERE +h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND '' || h.state IN (SELECT value FROM json_each(?7))
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+    AND (h.ended, h.seq) < (?13, ?14)
+ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+
+-- name: count_history
+SELECT h.state, count(*) FROM talo_history AS h
+WHERE +h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND '' || h.state IN (SELECT value FROM json_each(?7))
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+GROUP BY h.state;
+
+-- name: find_history
+SELECT h.seq FROM talo_history AS h
+WHERE +h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND '' || h.state IN (SELECT value FROM json_each(?7))
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+LIMIT ?13;
+
+-- name: failures
+SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
+WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
+
+-- name: history_details
+SELECT run FROM talo_history_detail WHERE seq IN (SELECT value FROM json_each(?1));
+
+-- name: expired_history
+SELECT seq FROM talo_history WHERE expires <= ?1 LIMIT ?2;
+
+-- name: history_size
+SELECT count(*) FROM talo_history;
+
+-- name: oldest_history
+SELECT seq FROM talo_history ORDER BY ended LIMIT ?1;
+
+-- name: delete_history
+DELETE FROM talo_history WHERE seq IN (SELECT value FROM json_each(?1));
+
+-- name: delete_history_details
+DELETE FROM talo_history_detail WHERE seq IN (SELECT value FROM json_each(?1));
+
+-- name: front
+-- The head of the first message of a queue and priority: the one of them that has waited longest.
+SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
+
+-- name: peek_ready_high_first
+SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3;
+
+-- name: peek_ready_low_first
+SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3;
+
+-- name: peek_delayed
+SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d CROSS JOIN talo_message AS m ON m.id = d.message
+WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3;

@@ -1,0 +1,225 @@
+"""What became of tasks, for people: runs, one task's story, failures by kind, and why a task is not running.
+
+Owns finding the store that keeps the history and putting together what several places know of one task. It reads only.
+Called by the command line and the dashboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from talo.errors import NotSupported
+from talo.stores.base import Delivery, OwnerInfo
+from talo.stores.history import History, RunQuery, RunRecord
+from talo.wire.message import Message
+from talo.wire.sent import ready_since, sent_at
+
+if TYPE_CHECKING:
+    from talo.app.app import Talo
+
+__all__ = ["Explanation", "Reason", "Story", "explain", "history_of", "story_of"]
+
+#: Seconds in which workers have to say what they consume.
+ANSWER = 1.0
+#: Messages that are looked through in each queue for one task.
+FURTHEST = 5000
+_PAGE = 250
+#: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
+_UNKNOWN_SINCE = "talo-unknown-since"
+
+
+class Reason(msgspec.Struct, kw_only=True):
+    """One reason why a task is where it is. ``code`` is for programs, ``text`` for people."""
+
+    #: ``waiting``, ``delayed``, ``leased``, ``paused``, ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``,
+    #: ``revoked``, ``dead``, ``ended``, ``not_found``.
+    code: str
+    text: str
+    #: JSON-able.
+    facts: dict[str, Any] = {}
+
+
+class Explanation(msgspec.Struct, kw_only=True):
+    """Why a task does not run, the most important reason first. There is at least one."""
+
+    id: str
+    task: str | None = None
+    queue: str | None = None
+    reasons: list[Reason] = []
+
+
+class Story(msgspec.Struct, kw_only=True):
+    """Everything that is kept of one task."""
+
+    id: str
+    #: The first attempt first.
+    attempts: list[RunRecord] = []
+    #: What it started, directly or not, the latest first; of a root only.
+    workflow: list[RunRecord] = []
+
+
+def history_of(app: Talo) -> History:
+    """Return the history of an app. ``NotSupported`` if none of its stores keeps one."""
+    state = app.state_store
+    if state is None or state.history is None:
+        raise NotSupported(
+            f"{app.store.url} keeps no history: set result_backend to a store that does (redis://, sqlite://)"
+        )
+    return state.history
+
+
+def story_of(app: Talo, task_id: str) -> Story:
+    """Return what is kept of a task."""
+    history = history_of(app)
+    others = [run for run in history.runs(RunQuery(root=task_id), 100).runs if run.id != task_id]
+    return Story(id=task_id, attempts=history.attempts(task_id), workflow=others)
+
+
+def explain(app: Talo, task_id: str) -> Explanation:
+    """Return why a task is not running: where it is, and what holds it up.
+
+    Looks through the first ``FURTHEST`` messages of each queue; what waits further back is not found.
+    """
+    found = Explanation(id=task_id)
+    for look in (_leased, _waiting, _dead):
+        if look(app, found):
+            break
+    _revoked(app, found)
+    if not any(reason.code in ("waiting", "delayed", "leased") for reason in found.reasons):
+        _ended(app, found)
+    if not found.reasons:
+        text = (
+            f"no queue, worker, dead letter or history knows {task_id}: it was never sent here, "
+            "or what became of it is no longer kept"
+        )
+        found.reasons.append(Reason(code="not_found", text=text))
+    return found
+
+
+def _leased(app: Talo, found: Explanation) -> bool:
+    for owner, delivery in _held(app):
+        message = delivery.message
+        if message is not None and message.id == found.id:
+            _place(found, message)
+            facts = {"owner": owner.owner, "worker": owner.worker, "deliveries": delivery.deliveries}
+            text = f"worker {owner.worker} has fetched it: it runs, or is the next to run there"
+            if owner.remaining < 0:
+                text = (
+                    f"worker {owner.worker}, which has it, has not been heard of: its lease is over, and any "
+                    "other worker takes the task over within seconds"
+                )
+            found.reasons.append(Reason(code="leased", text=text, facts=facts))
+            return True
+    return False
+
+
+def _held(app: Talo) -> Iterator[tuple[OwnerInfo, Delivery]]:
+    broker = app.store.broker
+    for owner in broker.owners():
+        if owner.held:
+            for delivery in broker.held(owner.owner):
+                yield owner, delivery
+
+
+def _waiting(app: Talo, found: Explanation) -> bool:
+    if not app.store.features.peek:
+        return False
+    for stats in app.store.broker.stats():
+        for delayed, number in ((False, stats.ready), (True, stats.delayed)):
+            for ahead, message in _messages(app, stats.name, delayed, number):
+                if message.id == found.id:
+                    _place(found, message)
+                    _explain_waiting(app, found, message, ahead, delayed)
+                    return True
+    return False
+
+
+def _messages(app: Talo, queue: str, delayed: bool, number: int) -> Iterator[tuple[int, Message]]:
+    for offset in range(0, min(number, FURTHEST), _PAGE):
+        page = app.store.broker.peek(queue, _PAGE, offset, delayed=delayed)
+        yield from enumerate(page, offset)
+
+
+def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int, delayed: bool) -> None:
+    now = time.time()
+    reasons = found.reasons
+    unknown = message.headers.get(_UNKNOWN_SINCE)
+    if isinstance(unknown, int | float):
+        text = f"no worker that consumes {message.queue} knows the task {message.task!r}: is its module imported there?"
+        reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
+    _explain_paused(app, found, message)
+    _explain_consumers(app, found, message)
+    if delayed:
+        text = f"it is delayed, for another {max(0.0, (message.due or now) - now):.0f} s"
+        reasons.append(Reason(code="delayed", text=text, facts={"due": message.due}))
+    else:
+        since = ready_since(message)
+        waited = "" if since is None else f" for {max(0.0, now - since):.0f} s"
+        text = f"it waits in queue {message.queue}{waited}, behind {ahead} others"
+        reasons.append(
+            Reason(code="waiting", text=text, facts={"queue": message.queue, "ahead": ahead, "since": since})
+        )
+
+
+def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
+    if app.state_store is None:
+        return
+    queues, tasks = app.control.paused()
+    for kind, name, paused in (("queue", message.queue, queues), ("task", message.task, tasks)):
+        if name in paused:
+            text = f"{kind} {name} is paused: talo control resume lets it go on"
+            found.reasons.append(Reason(code="paused", text=text, facts={kind: name}))
+
+
+def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
+    if not any(owner.slots for owner in app.store.broker.owners()):
+        found.reasons.append(Reason(code="no_worker", text="no worker is up"))
+        return
+    # Only workers know what they consume; one that does not answer is none of those that are blamed.
+    told = app.control.inspect(timeout=ANSWER).active_queues() or {}
+    if told and not any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+        text = f"no worker consumes queue {message.queue}: start one with -Q {message.queue}"
+        found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
+
+
+def _dead(app: Talo, found: Explanation) -> bool:
+    letters = app.store.broker.dead_get([found.id])
+    for letter in letters[:1]:
+        found.task, found.queue = letter.death.task, letter.queue
+        text = f"it is a dead letter: {letter.death.reason}: {letter.death.text}".rstrip(": ")
+        facts = {"letter": letter.id, "reason": letter.death.reason, "died": letter.died}
+        found.reasons.append(Reason(code="dead", text=text, facts=facts))
+    return bool(letters)
+
+
+def _revoked(app: Talo, found: Explanation) -> None:
+    state = app.state_store
+    if state is not None and state.locks.marked("revoked", [found.id]):
+        text = "it is revoked: whoever fetches it discards it"
+        found.reasons.insert(0, Reason(code="revoked", text=text))
+
+
+def _ended(app: Talo, found: Explanation) -> None:
+    state = app.state_store
+    attempts = state.history.attempts(found.id) if state is not None and state.history is not None else []
+    if not attempts:
+        return
+    last = attempts[-1]
+    found.task, found.queue = found.task or last.name, found.queue or last.queue
+    if last.state == "REVOKED" and last.error == "expired":
+        found.reasons.append(Reason(code="expired", text="it expired before a worker came to it"))
+    text = f"it has ended: {last.state}" + (f", {last.error}" if last.error else "")
+    facts = {"state": last.state, "ended": last.ended, "attempts": len(attempts), "worker": last.worker}
+    found.reasons.append(Reason(code="ended", text=text, facts=facts))
+
+
+def _place(found: Explanation, message: Message) -> None:
+    found.task, found.queue = message.task, message.queue
+    expires = message.properties.get("expiration")
+    sent = sent_at(message.headers)
+    if isinstance(expires, str) and expires.isdigit() and sent is not None and sent + int(expires) / 1000 < time.time():
+        text = "it has expired: whoever fetches it discards it"
+        found.reasons.append(Reason(code="expired", text=text, facts={"expires": message.headers.get("expires")}))

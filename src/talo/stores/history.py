@@ -1,0 +1,323 @@
+"""What a store that keeps history promises: runs that can be searched, and counters that can be summed.
+
+Owns the contract of that one role, beside ``base``, and the arithmetic that every store shares (buckets, periods, the
+tally of a batch). ``talo.testing.contract`` holds stores to it. Records come in with settlements; callers that read
+are ``control.history``, the command line and the dashboard.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from math import frexp
+
+import msgspec
+
+__all__ = [
+    "BUCKETS",
+    "NO_BUCKET",
+    "PERIODS",
+    "Count",
+    "Failures",
+    "History",
+    "Page",
+    "RunQuery",
+    "RunRecord",
+    "Sums",
+    "Tally",
+    "bucket_of",
+    "collect",
+    "period_for",
+    "quantile",
+    "tally",
+]
+
+#: Upper bounds of the buckets in seconds, each twice the one before, from 1 ms to about 5 hours; what is longer stands
+#: in one more.
+BUCKETS: tuple[float, ...] = tuple(0.001 * 2**n for n in range(25))
+#: The bucket of what has no such time: a task that never started has no run time.
+NO_BUCKET = -1
+
+#: Widths of the periods that are counted, and for how many seconds each is kept: minutes for two days, hours for two
+#: weeks. Each end is added to one period of every width, so nothing has to be rolled up later.
+PERIODS = ((60, 2 * 86_400.0), (3_600, 14 * 86_400.0))
+
+
+class RunRecord(msgspec.Struct, kw_only=True, array_like=True, gc=False):
+    """One attempt of one task, as its settlement tells it. Times are epoch seconds.
+
+    What is only counted (``keep`` None) carries the first seven fields and nothing else.
+    """
+
+    name: str
+    queue: str
+    #: A state of Celery's (``SUCCESS``, ``FAILURE``, ``RETRY``, ``REVOKED``, ``REJECTED``, ``IGNORED``), or ``LOST``:
+    #: its process died, and the message went back to its queue.
+    state: str
+    ended: float
+    #: Seconds that the user's function took; None: it never started, or nobody knows.
+    seconds: float | None = None
+    #: Seconds between the moment at which it could have started and the moment at which it did; None: unknown.
+    waited: float | None = None
+    #: Seconds to keep this record; None: it is only counted.
+    keep: float | None = None
+    id: str = ""
+    #: 0 is the first.
+    attempt: int = 0
+    worker: str = ""
+    sent: float | None = None
+    root: str | None = None
+    parent: str | None = None
+    group: str | None = None
+    #: ``Type: message``, bounded.
+    error: str | None = None
+    #: The same for failures of one kind: exception type and the innermost frames of the user's own code.
+    fingerprint: str | None = None
+    #: The reason of the dead letter that this end left.
+    dead: str | None = None
+    args: str = ""
+    kwargs: str = ""
+    #: Bounded; the innermost frames are kept.
+    traceback: str | None = None
+
+    @property
+    def started(self) -> float | None:
+        """When the function was called; None: it never was, or nobody knows."""
+        return None if self.seconds is None else self.ended - self.seconds
+
+
+class RunQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """Which runs are asked for; what is None or empty does not matter."""
+
+    name: str | None = None
+    queue: str | None = None
+    worker: str | None = None
+    states: Sequence[str] = ()
+    fingerprint: str | None = None
+    #: A part of the error's text, without regard to the case of ASCII letters.
+    text: str | None = None
+    id: str | None = None
+    root: str | None = None
+    #: Epoch seconds; ``since <= ended < until``.
+    since: float | None = None
+    until: float | None = None
+
+
+class Page(msgspec.Struct):
+    """Some runs, newest first."""
+
+    runs: list[RunRecord]
+    #: Pass it to get what follows; None: there is nothing more.
+    cursor: str | None = None
+
+
+class Count(msgspec.Struct, kw_only=True):
+    """What ended in one period, of one task, queue and state."""
+
+    #: Epoch seconds at which the period begins.
+    start: float
+    name: str
+    queue: str
+    state: str
+    #: How many ended.
+    count: int = 0
+    #: Sum of run times and of waiting times, in seconds.
+    seconds: float = 0.0
+    waited: float = 0.0
+    #: Bucket -> how many, by run time and by waiting time; see ``BUCKETS``.
+    run_buckets: dict[int, int] = {}
+    wait_buckets: dict[int, int] = {}
+
+
+class Failures(msgspec.Struct, kw_only=True):
+    """Failures of one kind."""
+
+    fingerprint: str
+    name: str
+    #: The latest of them.
+    example: RunRecord
+    count: int
+    #: Epoch seconds.
+    first: float
+    last: float
+
+
+class History(ABC):
+    """Keeps what became of tasks. Apart from ``record``, ``forget`` and ``trim`` it only reads, and none of its verbs
+    ever touches a message, a lease or a result.
+
+    Runs of accepted settlements come in with them, in the same step (``Settlement.run``).
+    """
+
+    #: Runs that are kept at most where nothing else is configured.
+    max_runs: int = 1_000_000
+
+    @abstractmethod
+    def record(self, runs: Sequence[RunRecord]) -> None:
+        """Count and keep these, outside of a settlement, because messages are kept elsewhere. A record that is there
+        already (same id, attempt and end) is not kept twice."""
+
+    @abstractmethod
+    def counters(
+        self, since: float, until: float, step: int, *, name: str | None = None, queue: str | None = None
+    ) -> list[Count]:
+        """Return what ended in the periods of ``step`` seconds that begin in ``since <= start < until`` (epoch
+        seconds, rounded down to whole periods), by start, name, queue and state.
+
+        ``step`` is a multiple of 60. Minutes are kept for two days and hours for two weeks; a step that is no multiple
+        of an hour finds nothing that is older than two days.
+        """
+
+    @abstractmethod
+    def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
+        """Return up to ``limit`` kept runs that fit, newest first. A page may be short while its cursor says that
+        there is more."""
+
+    @abstractmethod
+    def count(self, query: RunQuery) -> dict[str, int]:
+        """Return how many kept runs fit, by state."""
+
+    @abstractmethod
+    def attempts(self, task_id: str) -> list[RunRecord]:
+        """Return every kept run of this task, the first attempt first."""
+
+    @abstractmethod
+    def failures(self, since: float, limit: int) -> list[Failures]:
+        """Return the kinds of failures since then (epoch seconds), those that failed last first."""
+
+    @abstractmethod
+    def forget(self, query: RunQuery) -> int:
+        """Delete the kept runs that fit, and return how many; counters stay."""
+
+    @abstractmethod
+    def trim(self, most: int, limit: int) -> int:
+        """Delete up to about ``limit`` runs whose time is over or that are the oldest beyond ``most``, and old
+        counters; return how many runs. Called once in a while until it returns less than ``limit``."""
+
+
+#: One more than there are numbers of buckets, ``NO_BUCKET`` included: the length of a list by bucket.
+_WIDTH = len(BUCKETS) + 2
+
+
+class Sums:
+    """What one batch adds to the counters of one minute, task, queue and state. Lists are by bucket, from
+    ``NO_BUCKET`` on."""
+
+    __slots__ = ("number", "run_counts", "run_seconds", "wait_counts", "wait_seconds")
+
+    def __init__(self, number: int) -> None:
+        #: Its place among the sums of its batch, from 0.
+        self.number = number
+        self.run_counts = [0] * _WIDTH
+        self.run_seconds = [0.0] * _WIDTH
+        self.wait_counts = [0] * _WIDTH
+        self.wait_seconds = [0.0] * _WIDTH
+
+    def entries(self) -> Iterator[tuple[str, int, int, int]]:
+        """``run`` or ``wait``, bucket, how many, microseconds: of every bucket that has something."""
+        for kind, counts, seconds in (
+            ("run", self.run_counts, self.run_seconds),
+            ("wait", self.wait_counts, self.wait_seconds),
+        ):
+            for place, count in enumerate(counts):
+                if count:
+                    yield kind, place + NO_BUCKET, count, round(seconds[place] * 1e6)
+
+
+#: (minute since the epoch, name, queue, state) -> sums
+Tally = dict[tuple[float, str, str, str], Sums]
+
+
+def tally(runs: Iterable[RunRecord | None], told: list[float] | None = None) -> Tally:
+    """Return the sums of a batch, so that a store makes few additions for many runs. It is on the path of every task.
+
+    Each run is in exactly one ``run`` bucket, so these counts say how many ended; it is in a ``wait`` bucket only if
+    its waiting time is known. ``told`` gets three numbers for each run: the number of its sums, run time, waiting time,
+    with -1 for what there is none of.
+    """
+    found: Tally = {}
+    last: RunRecord | None = None
+    sums = Sums(0)
+    until = 0.0
+    for run in runs:
+        if run is None:
+            if told is not None:
+                told += (-1.0, -1.0, -1.0)
+            continue
+        if (
+            last is None
+            or run.name != last.name
+            or run.state != last.state
+            or run.queue != last.queue
+            or not until - 60.0 <= run.ended < until
+        ):
+            minute = run.ended // 60.0
+            key = minute, run.name, run.queue, run.state
+            known = found.get(key)
+            if known is None:
+                known = found[key] = Sums(len(found))
+            last, sums, until = run, known, minute * 60.0 + 60.0
+        seconds, waited = run.seconds, run.waited
+        if seconds is None:
+            sums.run_counts[0] += 1
+        else:
+            place = frexp(seconds * 1000.0)[1] + 1
+            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
+            sums.run_counts[place] += 1
+            sums.run_seconds[place] += seconds
+        if waited is not None:
+            place = frexp(waited * 1000.0)[1] + 1
+            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
+            sums.wait_counts[place] += 1
+            sums.wait_seconds[place] += waited
+        if told is not None:
+            told += (sums.number, -1.0 if seconds is None else seconds, -1.0 if waited is None else waited)
+    return found
+
+
+def bucket_of(seconds: float | None) -> int:
+    """Return the bucket of a time: the first whose bound is above it."""
+    return NO_BUCKET if seconds is None else max(0, min(frexp(seconds * 1000.0)[1], len(BUCKETS)))
+
+
+def period_for(since: float, step: int, now: float) -> int:
+    """Return the width of the periods to sum up for such a question."""
+    (minute, kept), (hour, _) = PERIODS
+    return hour if step % hour == 0 and (step > hour or since < now - kept + minute) else minute
+
+
+def collect(
+    rows: Iterable[tuple[int, str, str, str, str, int, int, int]], step: int, since: float, until: float
+) -> list[Count]:
+    """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps."""
+    found: dict[tuple[int, str, str, str], Count] = {}
+    for start, name, queue, state, kind, bucket, count, micros in rows:
+        at = start // step * step
+        if not since // step * step <= at < until:
+            continue
+        key = (at, name, queue, state)
+        sums = found.get(key)
+        if sums is None:
+            sums = found[key] = Count(start=float(at), name=name, queue=queue, state=state)
+        if kind == "run":
+            sums.count += count
+            sums.seconds += micros / 1e6
+            buckets = sums.run_buckets
+        else:
+            sums.waited += micros / 1e6
+            buckets = sums.wait_buckets
+        if bucket != NO_BUCKET:
+            buckets[bucket] = buckets.get(bucket, 0) + count
+    return [found[key] for key in sorted(found)]
+
+
+def quantile(buckets: dict[int, int], share: float) -> float | None:
+    """Return the time (seconds) below which this share of a histogram lies, at the upper bound of its bucket; None if
+    it is empty."""
+    wanted = math.ceil(sum(buckets.values()) * share)
+    for bucket in sorted(buckets):
+        wanted -= buckets[bucket]
+        if wanted <= 0:
+            return BUCKETS[min(bucket, len(BUCKETS) - 1)]
+    return None

@@ -1,0 +1,83 @@
+"""Runs as the scripts take them: counters first, then what is kept.
+
+Owns the arguments that ``lua/_history.lua`` reads; the keys are described there. Called by ``broker`` for what is
+settled and by ``history`` for what is recorded beside a settlement.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from talo.states import SUCCESS
+from talo.stores.history import RunRecord, tally
+from talo.stores.redis.connection import Part
+
+__all__ = ["CHUNK", "bucket", "log_of", "runs_as_parts"]
+
+#: Runs that are kept, found and deleted together. A script that searches looks at one chunk, so that it is short; two
+#: bytes name a run in it, so there are 65,536 at most.
+CHUNK = 16_384
+#: Small hash buckets of ids cost less than an index of ids.
+_BUCKETS = 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def log_of(state: str) -> str:
+    """The log that runs of this state are kept in."""
+    return "ok" if state == SUCCESS else "bad"
+
+
+def bucket(name: str) -> int:
+    """The bucket of a task id."""
+    return zlib.crc32(name.encode()) % _BUCKETS
+
+
+def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
+    """The arguments for the runs of some settlements, in the order of these; empty if none has one."""
+    told: list[float] = []
+    found = tally(runs, told)
+    if not found:
+        return []
+    parts: list[Part] = [chunk, len(found)]
+    for (minute, *names), sums in found.items():
+        entries = list(sums.entries())
+        parts += (int(minute) * 60, "\0".join((*names, "")), len(entries))
+        for kind, number, count, micros in entries:
+            parts += (f"{kind}\0{number}", count, micros)
+    parts.append(_doubles(told))
+    for position, run in enumerate(runs, 1):
+        if run is not None and run.keep is not None:
+            parts += _kept(position, run)
+    return parts
+
+
+def _doubles(numbers: list[float]) -> bytes:
+    """The numbers as doubles, little-endian."""
+    if sys.byteorder == "big":
+        return struct.pack(f"<{len(numbers)}d", *numbers)
+    return array("d", numbers).tobytes()
+
+
+def _kept(position: int, run: RunRecord) -> Iterable[Part]:
+    return (
+        position,
+        log_of(run.state),
+        repr(run.keep),
+        repr(run.ended),
+        _encode(run),
+        bucket(run.id),
+        "" if run.root is None or run.root == run.id else bucket(run.root),
+        run.state,
+        run.name,
+        run.queue,
+        run.worker,
+        run.fingerprint or "",
+        "1" if run.error is not None else "",
+    )

@@ -1,0 +1,285 @@
+"""History on Redis: counters in hashes, runs in chunks that are searched by short lists of places.
+
+Owns the calls of the scripts and putting the two logs (successes, everything else) into one order; the keys are
+described in ``lua/_history.lua``, and why they are so in ``docs/internals/history.md``. Called by ``control.history``,
+the agent and the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from talo.states import SUCCESS
+from talo.stores.history import PERIODS, Count, Failures, History, Page, RunQuery, RunRecord, collect, period_for
+from talo.stores.redis import scripts
+from talo.stores.redis._keeping import CHUNK, bucket, runs_as_parts
+from talo.stores.redis.client import Client
+from talo.stores.redis.connection import Part, pack
+
+__all__ = ["RedisHistory"]
+
+#: Runs that one script looks at while it searches, and those that one brings.
+_LOOKS, _PAGE = 4000, 200
+#: Records and commands of one step.
+_STEP = 500
+_DONE = "-"
+
+_decode = msgspec.msgpack.Decoder(RunRecord).decode
+
+
+class _Chunk(NamedTuple):
+    number: str
+    size: int
+    first: float
+    last: float
+    over: bool
+
+
+class RedisHistory(History):
+    """The history role of ``RedisStore``."""
+
+    #: A run takes about 500 bytes of Redis' memory.
+    max_runs = 250_000
+
+    def __init__(self, client: Client, chunk: int = CHUNK) -> None:
+        self._client = client
+        self._prefix = client.keys.prefix
+        #: How many runs a chunk takes.
+        self.chunk = chunk
+
+    def record(self, runs: Sequence[RunRecord]) -> None:
+        for at in range(0, len(runs), _STEP):
+            self._client.run(scripts.RECORD, self._prefix, *runs_as_parts(runs[at : at + _STEP], self.chunk))
+
+    # -- counters -------------------------------------------------------------------------------------------------
+
+    def counters(
+        self, since: float, until: float, step: int, *, name: str | None = None, queue: str | None = None
+    ) -> list[Count]:
+        now = float(self._client.call("TIME")[0])
+        width = period_for(since, step, now)
+        kept = dict(PERIODS)[width]
+        first = int(max(since // step * step, (now - kept) // width * width))
+        starts = range(first - first % width, int(min(until, now + width)) + 1, width)
+        return collect(self._counted(starts, width, name, queue), step, since, until)
+
+    def _counted(
+        self, starts: Sequence[int], width: int, name: str | None, queue: str | None
+    ) -> Iterator[tuple[int, str, str, str, str, int, int, int]]:
+        for at in range(0, len(starts), _STEP):
+            some = starts[at : at + _STEP]
+            commands = [pack("HGETALL", self._client.keys.own(f"counts:{width}:{start}")) for start in some]
+            hashes = self._client.pipeline(commands, self._client.deadline())
+            for start, fields in zip(some, hashes, strict=True):
+                for field, count in fields.items():
+                    if field[:1] != b"c":
+                        continue
+                    task, of, state, kind, number = field[1:].decode().split("\0")
+                    if (name is None or task == name) and (queue is None or of == queue):
+                        micros = int(fields.get(b"s" + field[1:], 0))
+                        yield start, task, of, state, kind, int(number), int(count), micros
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
+        starts = cursor.split("|") if cursor else ["", ""]
+        walks = [
+            _Walk(self, log, query, start, min(limit, _PAGE)) if log in _logs(query) else None
+            for log, start in zip(("ok", "bad"), starts, strict=True)
+        ]
+        found: list[RunRecord] = []
+        while len(found) < limit:
+            ahead = [walk for walk in walks if walk is not None and walk.head() is not None]
+            if not ahead:
+                break
+            found.append(max(ahead, key=_ended).take())
+        more = any(walk is not None and walk.head() is not None for walk in walks) if limit else False
+        return Page(found, "|".join(_DONE if walk is None else walk.position for walk in walks) if more else None)
+
+    def count(self, query: RunQuery) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        if query.id is not None or query.root is not None:
+            for _, _, _, run in self._all(query):
+                sums[run.state] = sums.get(run.state, 0) + 1
+            return sums
+        for log in _logs(query):
+            for chunk in self._chunks(log, query):
+                numbers = self._client.run(scripts.RUNS_COUNT, *self._asked(log, chunk.number, query))
+                for state, number in zip(numbers[::2], numbers[1::2], strict=True):
+                    sums[state.decode()] = sums.get(state.decode(), 0) + int(number)
+        return sums
+
+    def attempts(self, task_id: str) -> list[RunRecord]:
+        return sorted((run for _, _, _, run in self._all(RunQuery(id=task_id))), key=lambda run: run.ended)
+
+    def failures(self, since: float, limit: int) -> list[Failures]:
+        kinds: dict[bytes, tuple[int, float, float, str, int]] = {}
+        query = RunQuery(since=since)
+        for chunk in self._chunks("bad", query):
+            told = self._client.run(scripts.RUNS_KINDS, *self._asked("bad", chunk.number, query))
+            for kind, count, first, last, offset in zip(*(told[part::5] for part in range(5)), strict=True):
+                known = kinds.get(kind)
+                if known is None:
+                    kinds[kind] = int(count), float(first), float(last), chunk.number, int(offset)
+                else:
+                    # Chunks come with the latest first, so the example is known already.
+                    kinds[kind] = known[0] + int(count), min(known[1], float(first)), *known[2:]
+        latest = sorted(kinds.items(), key=lambda each: each[1][2], reverse=True)[:limit]
+        found = []
+        for kind, (count, first, last, number, offset) in latest:
+            item = self._client.call("HGET", self._client.keys.own(f"runs:bad:{number}:items"), offset)
+            if item is not None:
+                run = _decode(item)
+                found.append(
+                    Failures(fingerprint=kind.decode(), name=run.name, example=run, count=count, first=first, last=last)
+                )
+        return found
+
+    # -- deleting -------------------------------------------------------------------------------------------------
+
+    def forget(self, query: RunQuery) -> int:
+        places: dict[tuple[str, str], list[int]] = {}
+        for log, number, offset, _ in self._all(query):
+            places.setdefault((log, number), []).append(offset)
+        forgotten = 0
+        for (log, number), offsets in places.items():
+            for at in range(0, len(offsets), _STEP):
+                gone = offsets[at : at + _STEP]
+                forgotten += int(self._client.run(scripts.RUNS_FORGET, self._prefix, log, number, *gone))
+        return forgotten
+
+    def trim(self, most: int, limit: int) -> int:
+        """See ``History.trim``. Whole chunks go; counters expire by themselves."""
+        chunks = {log: self._chunks(log, RunQuery()) for log in ("ok", "bad")}
+        size = sum(chunk.size for each in chunks.values() for chunk in each)
+        trimmed = 0
+        for log, each in chunks.items():
+            for chunk in reversed(each):
+                if trimmed >= limit:
+                    return trimmed
+                # The one that is written to stays, unless its time is over.
+                if chunk.over or (size > most and chunk is not each[0]):
+                    trimmed += int(self._client.run(scripts.RUNS_DROP, self._prefix, log, chunk.number))
+                    size -= chunk.size
+        return trimmed
+
+    # -- what the verbs share -------------------------------------------------------------------------------------
+
+    def _chunks(self, log: str, query: RunQuery) -> list[_Chunk]:
+        """The chunks of a log that may hold what is asked for, the latest first."""
+        told = self._client.run(scripts.RUNS_SIZES, self._prefix, log)
+        chunks = [
+            _Chunk(number.decode(), int(size), float(first), float(last), over == b"1")
+            for number, size, first, last, over in zip(*(told[part::5] for part in range(5)), strict=True)
+        ]
+        # Runs of one batch stand in the order of their settlement, which is nearly that of their ends.
+        return [
+            chunk
+            for chunk in chunks
+            if (query.since is None or chunk.last >= query.since - _SLACK)
+            and (query.until is None or chunk.first < query.until + _SLACK)
+        ]
+
+    def _asked(self, log: str, chunk: str, query: RunQuery) -> list[Part]:
+        """The question as ``lua/_runs.lua`` takes it."""
+        name = query.id or query.root
+        groups: list[tuple[str, ...]] = [
+            (f"{facet}:{value}",)
+            for facet, value in (
+                ("name", query.name),
+                ("queue", query.queue),
+                ("worker", query.worker),
+                ("kind", query.fingerprint),
+            )
+            if value is not None
+        ]
+        if query.states:
+            groups.append(tuple(f"state:{state}" for state in query.states))
+        parts: list[Part] = [self._prefix, log, chunk]
+        parts += ("" if moment is None else repr(moment) for moment in (query.since, query.until))
+        parts += ((query.text or "").lower(), "" if name is None else bucket(name), len(groups))
+        for group in groups:
+            parts += (len(group), *group)
+        return parts
+
+    def _all(self, query: RunQuery) -> Iterator[tuple[str, str, int, RunRecord]]:
+        """Log, chunk, offset and run of everything that fits."""
+        for log in _logs(query):
+            for chunk in self._chunks(log, query):
+                for offset, _, run in self._search(log, chunk.number, query, "", _PAGE):
+                    yield log, chunk.number, offset, run
+
+    def _search(
+        self, log: str, chunk: str, query: RunQuery, below: str, page: int
+    ) -> Iterator[tuple[int, float, RunRecord]]:
+        """Offset, end and run of what fits in one chunk, the latest first, below an offset."""
+        while True:
+            asked = self._asked(log, chunk, query)
+            on, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
+            for offset, ended, item in zip(told[::3], told[1::3], told[2::3], strict=True):
+                run = _decode(item)
+                # Ids share buckets.
+                if (query.id is None or run.id == query.id) and (
+                    query.root is None or query.root in (run.root, run.id)
+                ):
+                    yield int(offset), float(ended), run
+            if not on:
+                return
+            below = on.decode()
+
+
+#: Seconds by which the order of settlements may differ from that of ends.
+_SLACK = 60.0
+
+
+class _Walk:
+    """One log from its latest run back; ``position`` says where it stands, for a cursor."""
+
+    def __init__(self, history: RedisHistory, log: str, query: RunQuery, start: str, page: int) -> None:
+        self.position = start
+        self._found = self._begin(history, log, query, start, page) if start != _DONE else iter(())
+        self._head: tuple[str, RunRecord] | None = None
+
+    @staticmethod
+    def _begin(
+        history: RedisHistory, log: str, query: RunQuery, start: str, page: int
+    ) -> Iterator[tuple[str, RunRecord]]:
+        at, _, below = start.partition("/")
+        for chunk in history._chunks(log, query):
+            if at and int(chunk.number) > int(at):
+                continue
+            under = below if chunk.number == at else ""
+            for offset, _, run in history._search(log, chunk.number, query, under, page):
+                yield f"{chunk.number}/{offset}", run
+
+    def head(self) -> RunRecord | None:
+        """The next run; None at the end."""
+        if self._head is None:
+            self._head = next(self._found, None)
+            if self._head is None:
+                self.position = _DONE
+        return None if self._head is None else self._head[1]
+
+    def take(self) -> RunRecord:
+        """The next run, which is passed over now."""
+        assert self._head is not None
+        self.position, run = self._head
+        self._head = None
+        return run
+
+
+def _ended(walk: _Walk) -> float:
+    run = walk.head()
+    assert run is not None
+    return run.ended
+
+
+def _logs(query: RunQuery) -> Sequence[str]:
+    """The logs that may hold what is asked for."""
+    if not query.states:
+        return ("ok", "bad") if query.fingerprint is None and query.text is None else ("bad",)
+    found = {"ok" if state == SUCCESS else "bad" for state in query.states}
+    return tuple(log for log in ("ok", "bad") if log in found)

@@ -1,0 +1,84 @@
+"""What waits in the lists, as people look at it: the messages themselves, and how old the oldest is.
+
+Owns reading without taking; nothing here changes anything. Called by ``broker``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+from talo.stores.base import Delivery, Lease
+from talo.stores.redis import scripts
+from talo.stores.redis.client import Client
+from talo.stores.redis.deliveries import delivery_of
+from talo.stores.redis.keys import queue_of
+from talo.wire._times import parse_iso
+from talo.wire.message import Message
+
+__all__ = ["Waiting"]
+
+#: Delayed messages that one script looks at.
+_LOOKS = 1000
+#: Delayed messages that are looked at in all: a queue with few of many is shown as far as that.
+_FURTHEST = 200_000
+_NOBODY = Lease("", 0)
+
+
+class Waiting:
+    """The looks of the broker."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._keys = client.keys
+
+    def peek(self, queue: str, limit: int, offset: int, *, delayed: bool) -> list[Message]:
+        """See ``Broker.peek``."""
+        found = self._delayed(queue, offset + limit) if delayed else self._ready(queue, offset + limit)
+        messages = []
+        for delivery, due in list(found)[offset : offset + limit]:
+            if delivery.message is not None:
+                delivery.message.due = due
+                messages.append(delivery.message)
+        return messages
+
+    def _ready(self, queue: str, most: int) -> Iterator[tuple[Delivery, None]]:
+        for name in self._keys.lists(queue):
+            if most <= 0:
+                return
+            raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)
+            most -= len(raws)
+            yield from ((delivery_of(_NOBODY, queue, raw), None) for raw in reversed(raws))
+
+    def _delayed(self, queue: str, most: int) -> Iterator[tuple[Delivery, float]]:
+        lists = self._keys.lists(queue)
+        for rank in range(0, _FURTHEST, _LOOKS):
+            looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, *lists)
+            for name, due, raw in zip(told[::3], told[1::3], told[2::3], strict=True):
+                if most <= 0:
+                    return
+                most -= 1
+                yield delivery_of(_NOBODY, queue_of(name), raw), float(due)
+            if looked_at < _LOOKS:
+                return
+
+    def oldest(self, lists: Sequence[bytes]) -> dict[str, float]:
+        """The age in seconds of the oldest of those that stand first in these lists, by queue, as far as they say."""
+        now = float(self._client.call("TIME")[0])
+        told = self._client.run(scripts.FRONTS, self._keys.prefix, *lists)
+        ages: dict[str, float] = {}
+        for name, sent, due in zip(lists, told[::2], told[1::2], strict=True):
+            moments = [float(sent)] if sent else []
+            if due:
+                moments.append(_epoch(due))
+            if moments:
+                queue = queue_of(name)
+                ages[queue] = max(ages.get(queue, 0.0), now - max(moments))
+        return ages
+
+
+def _epoch(text: bytes) -> float:
+    try:
+        return parse_iso(text.decode(), dt.UTC)
+    except ValueError:
+        return 0.0

@@ -10,6 +10,7 @@ from typing import Any
 
 from talo.app import routes
 from talo.app.routes import Router
+from talo.compat.messaging import Consumer
 from talo.compat.pools import ProducerPool
 from talo.wire.queues import Exchange, Queue
 
@@ -72,8 +73,6 @@ class AMQP:
 
     def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **_kw: Any) -> Any:
         """Reading messages by oneself is not possible; the error says what is."""
-        from talo.compat.messaging import Consumer
-
         return Consumer(channel, queues or list(self.queues.consume_from.values()), accept=accept)
 
     def flush_routes(self) -> None:

@@ -17,6 +17,7 @@ from talo.app.app import Talo
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.result import AsyncResult
 from talo.compat import strategy, trace
+from talo.compat.absent import refuse
 from talo.compat.amqp import AMQP
 from talo.compat.loaders import AppLoader
 from talo.compat.log import Logging
@@ -60,8 +61,6 @@ class Celery(Talo):
 
     def setup_security(self, *args: Any, **kwargs: Any) -> None:
         """Signed messages are not there under the alias."""
-        from talo.compat.absent import refuse
-
         refuse("app.setup_security", "Talo has no `auth` serializer; restrict who reaches the broker instead")
 
     # -- what hangs on it

@@ -13,11 +13,12 @@ from typing import Any
 
 from talo import states
 from talo.app.current import get_current_task
-from talo.app.groups import GroupResult
+from talo.app.groups import GroupResult, result_from_tuple
 from talo.canvas.signature import maybe_signature
 from talo.compat.absent import refuse
 from talo.errors import ChordError, TaskRevokedError, TimeoutError
 from talo.execution.request import Context
+from talo.settings.secret import hide_password
 from talo.stores.base import ResultBackend, ResultMeta
 from talo.wire import serializers
 from talo.wire.exceptions import exception_from_data, exception_to_data
@@ -275,8 +276,6 @@ class Backend:
 
     def as_uri(self, include_password: bool = False) -> str:
         """Its URL, the password hidden."""
-        from talo.settings.secret import hide_password
-
         return str(self.url or "") if include_password else hide_password(str(self.url or ""))
 
     def process_cleanup(self) -> None:
@@ -352,8 +351,6 @@ class KeyValueStoreBackend(Backend):
         return result
 
     def _restore_group(self, group_id: str) -> Any:
-        from talo.app.groups import result_from_tuple
-
         meta = self.get(self.get_key_for_group(group_id))
         return {"result": result_from_tuple(self.decode(meta)["result"], self.app)} if meta else None
 

@@ -6,6 +6,7 @@ Owns the classes and parameter types under Celery's names; the commands are ``ta
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from typing import Any, NoReturn
@@ -134,8 +135,4 @@ def handle_preload_options(f: Any) -> Any:
             signals.user_preload_options.send(sender=f, app=app, options=options)
         return f(ctx, *args, **kwargs)
 
-    caller.__name__, caller.__doc__ = f.__name__, f.__doc__
-    for name in ("__click_params__",):
-        if hasattr(f, name):
-            setattr(caller, name, getattr(f, name))
-    return caller
+    return functools.update_wrapper(caller, f)

@@ -6,13 +6,14 @@ only where the real libraries are not installed.
 
 from __future__ import annotations
 
+import datetime as dt
 import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, NamedTuple
 
+from talo.errors import SecurityError
 from talo.settings.secret import hide_password
 from talo.wire import compression, serializers
 from talo.wire import new_id as uuid
@@ -23,7 +24,6 @@ __all__ = [
     "KOMBU_VERSION",
     "VINE_VERSION",
     "PoolWorker",
-    "Timer",
     "barrier",
     "billiard_version",
     "bytes_to_str",
@@ -122,8 +122,6 @@ def loads(data: Any, content_type: str, content_encoding: str = "utf-8", accept:
     del content_encoding
     codec = serializers.get(content_type)
     if accept is not None and codec.content_type not in serializers.accept(accept):
-        from talo.errors import SecurityError
-
         raise SecurityError(f"content of type {codec.content_type} is not accepted")
     return codec.loads(data.encode() if isinstance(data, str) else bytes(data))
 
@@ -170,16 +168,10 @@ class PoolWorker:
 
 def to_timestamp(value: Any, default_timezone: Any = None, time: Callable[[], float] = time.monotonic) -> float:
     """A moment on the monotonic clock."""
-    import datetime as dt
-
-    if isinstance(value, datetime):
+    if isinstance(value, dt.datetime):
         moment = value if value.tzinfo is not None else value.replace(tzinfo=default_timezone or dt.UTC)
         return time() + (moment - dt.datetime.now(dt.UTC)).total_seconds()
     return float(value)
-
-
-class Timer:
-    """kombu's timer, by name; a worker's own is ``compat.worker.Timer``."""
 
 
 # -- promises

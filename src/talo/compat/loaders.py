@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from talo.app import _discover
+from talo.compat.utils import import_from_cwd
 
 __all__ = ["AppLoader"]
 
@@ -50,8 +51,6 @@ class AppLoader:
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
         """Import a module, looking into the working directory too."""
-        from talo.compat.utils import import_from_cwd
-
         return import_from_cwd(module, imp, package)
 
     def autodiscover_tasks(self, packages: Iterable[str], related_name: str | None = "tasks") -> None:

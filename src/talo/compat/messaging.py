@@ -7,21 +7,19 @@ one is not installed, ``kombu``.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from talo.app.current import get_current_app
 from talo.compat.absent import refuse
+from talo.compat.kombu import queue_declare_ok_t
 from talo.errors import OperationalError
 from talo.settings.secret import hide_password
 from talo.wire import serializers
 from talo.wire.message import Message as WireMessage
 
 __all__ = ["Channel", "Connection", "Consumer", "ConsumerMixin", "Message", "Producer", "Transport"]
-
-log = logging.getLogger("talo.compat")
 
 #: What libraries call the technology behind a scheme.
 _DRIVERS = {"amqp": "amqp", "amqps": "amqp", "pyamqp": "amqp", "redis": "redis", "rediss": "redis", "sqs": "sqs"}
@@ -165,8 +163,6 @@ class Channel:
 
     def queue_declare(self, queue: str, passive: bool = False, **_more: Any) -> Any:
         """(name, number of ready messages, number of consumers)."""
-        from talo.compat.kombu import queue_declare_ok_t
-
         del passive
         found = [stats for stats in self.connection.app.store.broker.stats([queue]) if stats.name == queue]
         return queue_declare_ok_t(queue, found[0].ready if found else 0, 0)

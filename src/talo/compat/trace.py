@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from talo.app.current import get_current_app
 from talo.execution.request import Context
 from talo.execution.run import Outcome, Run
 
@@ -88,5 +87,5 @@ def task_has_custom(task: Any, attr: str) -> bool:
 def trace_task(task: Any, uuid: str, args: Any, kwargs: Any, request: Any = None, **_opts: Any) -> trace_ok_t:
     """Run a task here and now, as eager mode does."""
     del request
-    result = task.apply(args, kwargs, task_id=uuid, app=get_current_app())
+    result = task.apply(args, kwargs, task_id=uuid)
     return trace_ok_t(result.result, None, 0.0, None)

@@ -12,8 +12,9 @@ from typing import Any
 from talo.compat.absent import refuse
 from talo.compat.bootsteps import ordered
 from talo.compat.strategy import BasePool, Consumer, Timer
+from talo.worker.main import run_worker
 
-__all__ = ["Agent", "Autoscaler", "Pool", "Steps", "TaskPool", "WorkController", "components"]
+__all__ = ["Agent", "Autoscaler", "Pool", "Steps", "TaskPool", "WorkController"]
 
 log = logging.getLogger("celery.worker")
 
@@ -35,8 +36,6 @@ class WorkController:
 
     def start(self) -> None:
         """Run a worker in this process."""
-        from talo.worker.main import run_worker
-
         run_worker(self.app, hostname=self.hostname)
 
     def stop(self, **_kwargs: Any) -> None:
@@ -82,12 +81,8 @@ class Steps:
                 log.exception("The bootstep %s did not stop", step.name)
 
 
-class components:
-    """Names of Celery's own bootsteps, for ``requires``; they are there before an application's."""
-
-
 class Pool:
-    """``celery.worker.components:Pool``."""
+    """Stands for each of Celery's own bootsteps in ``requires``; they are there before an application's."""
 
     name = "celery.worker.components.Pool"
 

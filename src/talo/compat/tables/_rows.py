@@ -5,7 +5,7 @@ Owns the short form: the names that come from one module, each ``name`` or ``nam
 
 from __future__ import annotations
 
-__all__ = ["names", "modules"]
+__all__ = ["names"]
 
 
 def names(module: str, words: str) -> dict[str, str]:
@@ -15,8 +15,3 @@ def names(module: str, words: str) -> dict[str, str]:
         public, _, theirs = word.partition("=")
         found[public] = f"{module}:{theirs or public}"
     return found
-
-
-def modules(prefix: str, words: str) -> dict[str, str]:
-    """Return name -> submodule of the alias itself."""
-    return {word: f"{prefix}.{word}" for word in words.split()}

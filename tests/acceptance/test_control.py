@@ -15,20 +15,35 @@ import pytest
 
 from talo import Talo, errors
 from talo.cli.main import run
+from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401  fixture
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
 LONG = 30.0
+DATABASE = 390
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty store, for the whole module on each store."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('store')}/talo.sqlite3"
+    elif request.param == "postgres":
+        postgres: PostgresServer = request.getfixturevalue("postgres_server")
+        postgres.run("CREATE SCHEMA control")
+        yield f"{postgres.url}?options=-csearch_path%3Dcontrol"
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.command("FLUSHDB", db=DATABASE)
+        yield server.url_of(DATABASE)
+        server.command("FLUSHDB", db=DATABASE)
 
 
 @pytest.fixture(scope="module")
-def worker(place: str, folder: Path) -> Iterator[Worker]:
+def worker(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """One worker with two processes, tasks of ``featured``."""
-    with (
-        Worker(place, folder, "-c", "2", app="tests.apps.featured") as worker,
-        Talo("client", broker=place, set_as_current=False) as app,
-    ):
-        _listens(app, worker.node)
+    with Worker(place, tmp_path_factory.mktemp("worker"), "-c", "2", app="tests.apps.featured") as worker:
         yield worker
 
 
@@ -36,15 +51,6 @@ def worker(place: str, folder: Path) -> Iterator[Worker]:
 def app(place: str, worker: Worker) -> Iterator[Talo]:
     with Talo("client", broker=place, set_as_current=False) as app:
         yield app
-
-
-def _listens(app: Talo, node: str) -> None:
-    """A worker is ready a moment before its agent listens."""
-
-    def answers() -> None:
-        assert app.control.ping(destination=[node], timeout=0.5)
-
-    eventually(answers, LONG)
 
 
 def ask(app: Talo, question: str, node: str = "w@test") -> Any:
@@ -176,6 +182,9 @@ def test_time_limits_set_at_run_time_hold_for_what_starts_then(app: Talo, worker
     with pytest.raises(errors.TimeLimitExceeded):
         app.send_task("featured.hold", (str(tmp_path / "never"),)).get(timeout=LONG)
     tell(app, "time_limit", task_name="featured.hold")
+    # And the process that was ended for it does not count as busy.
+    eventually(lambda: _equal(ask(app, "stats")["talo"]["active"], 0), LONG)
+    assert ask(app, "active") == []
 
 
 def test_queues_are_added_and_cancelled(app: Talo, worker: Worker) -> None:
@@ -207,17 +216,28 @@ def test_stamped_tasks_are_revoked(app: Talo, worker: Worker) -> None:
     assert app.send_task("featured.add", (1, 2)).get(timeout=LONG) == 3
 
 
-def test_the_pool_restarts_scales_and_shuts_down(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_pool_restarts_scales_and_shuts_down(method: str, tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path}/talo.sqlite3"
     env = {"TALO_WORKER_POOL_RESTARTS": "1", "AUTOSCALE_KEEPALIVE": "0.5"}
     with (
         Talo("client", broker=place, set_as_current=False) as app,
         Worker(
-            place, tmp_path, "-Q", "scaled", "--autoscale", "3,1", app="tests.apps.featured", name="s", env=env
+            place,
+            tmp_path,
+            "-Q",
+            "scaled",
+            "--autoscale",
+            "3,1",
+            "--start-method",
+            method,
+            app="tests.apps.featured",
+            name="s",
+            env=env,
         ) as worker,
     ):
         gate = tmp_path / "open"
         [first] = worker.children()
-        _listens(app, worker.node)
         assert tell(app, "pool_restart", "s@test") == {"ok": "reload started"}
         eventually(lambda: _others(worker, first), LONG)
         # When more waits than runs, processes come, and when they idle they go

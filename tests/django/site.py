@@ -76,7 +76,12 @@ class Site:
         if database is None:
             with contextlib.closing(sqlite3.connect(self.directory / "shop.sqlite3", timeout=20)) as connection:
                 return connection.execute(statement).fetchall()
-        where = {"host": database["HOST"], "port": database["PORT"], "user": database["USER"]}
+        where = {
+            "host": database["HOST"],
+            "port": database["PORT"],
+            "user": database["USER"],
+            "password": database["PASSWORD"],
+        }
         with psycopg.connect(dbname=database["NAME"], autocommit=True, **where) as server:
             return server.execute(statement).fetchall()
 

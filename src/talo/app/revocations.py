@@ -55,14 +55,15 @@ class Revocations:
         return True
 
     def pause(self, queues: Sequence[str], tasks: Sequence[str]) -> None:
-        """Remember a pause. ``NotSupported`` where no store keeps shared state."""
+        """Remember a pause and wait until the workers have heard. ``NotSupported`` where no store keeps shared
+        state."""
         self._store().locks.mark(PAUSED, dict.fromkeys(_members(queues, tasks), PAUSED_FOR))
-        self._store().bus.publish("talo.revoked", b"")
+        self._app.hearing.tell(HEARD_WITHIN)
 
     def resume(self, queues: Sequence[str], tasks: Sequence[str]) -> None:
         """Forget a pause."""
         self._store().locks.unmark(PAUSED, _members(queues, tasks))
-        self._store().bus.publish("talo.revoked", b"")
+        self._app.hearing.tell(0.0)
 
     def paused(self) -> tuple[list[str], list[str]]:
         """Queues and tasks."""

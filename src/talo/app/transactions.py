@@ -7,7 +7,7 @@ failed would never forgive. How a send joins a transaction is the store's.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransactionDoors"]
 
-#: The stores whose transactions this context is in.
-_inside: ContextVar[tuple[Store, ...]] = ContextVar("talo_transactions", default=())
+#: The transactions that this context is in, each with the ids of the tasks that it has sent.
+_inside: ContextVar[tuple[tuple[Store, set[str]], ...]] = ContextVar("talo_transactions", default=())
 
 
 class _Joined(Outlet):
@@ -30,14 +30,23 @@ class _Joined(Outlet):
     def __init__(self, app: TransactionDoors) -> None:
         self._app = app
 
-    def take(self, messages: Sequence[Message], publish: Callable[[], None]) -> bool:
+    def take(self, messages: list[Message], publish: Callable[[], None]) -> bool:
         """Send once, if this context is in a transaction of this app's store."""
         del publish
-        store = self._app._stores.broker if _inside.get() else None
-        if store is None or store not in _inside.get():
+        inside = _inside.get()
+        store = self._app._stores.broker if inside else None
+        sent = next((ids for joined, ids in reversed(inside) if joined is store), None)
+        if store is None or sent is None:
             return False
         store.broker.send(messages)
+        sent.update(message.id for message in messages if message.id is not None)
         return True
+
+    def holding(self, task_id: str) -> str | None:
+        """Until ``transaction`` ends, nobody else sees what was sent in it."""
+        if any(task_id in sent for _, sent in _inside.get()):
+            return "the commit of the transaction that it is part of"
+        return None
 
 
 class TransactionDoors:
@@ -61,7 +70,7 @@ class TransactionDoors:
         with store.joined(connection):
             if not any(isinstance(each, _Joined) for each in self.outlets):
                 self.outlets.append(_Joined(self))
-            token = _inside.set((*_inside.get(), store))
+            token = _inside.set((*_inside.get(), (store, set())))
             try:
                 yield
             finally:

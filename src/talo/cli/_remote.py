@@ -58,12 +58,12 @@ def ask(session: Session, kind: str, words: Sequence[str], options: dict[str, An
         click.echo(listed(kind))
         return
     name, *rest = words
-    command = _command(kind, name)
-    arguments = _arguments(command, rest)
-    timeout = options["timeout"] or max(1.0, command.default_timeout)
-    if not options["as_json"] and not session.quiet and kind == "control":
-        click.echo(f"Sending {command.name} to {'all' if not options['destination'] else 'some'} workers ...", err=True)
-    with session.opened() as app:
+    with session.opened() as app:  # which brings the commands of the project
+        command = _command(kind, name)
+        arguments = _arguments(command, rest)
+        if not options["as_json"] and not session.quiet and kind == "control":
+            whom = "all" if not options["destination"] else "some"
+            click.echo(f"Sending {command.name} to {whom} workers ...", err=True)
         replies = app.control.broadcast(
             command.name,
             arguments,
@@ -71,7 +71,7 @@ def ask(session: Session, kind: str, words: Sequence[str], options: dict[str, An
             pattern=options["pattern"],
             matcher="glob" if options["pattern"] else None,
             reply=command.name != "shutdown",
-            timeout=timeout,
+            timeout=options["timeout"] or max(1.0, command.default_timeout),
         )
     if command.name == "shutdown":
         return

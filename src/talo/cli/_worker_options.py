@@ -26,8 +26,6 @@ REFUSED = {
 NEEDLESS = {
     "without_gossip": ("--without-gossip", "Talo has no gossip: nothing to switch off"),
     "without_mingle": ("--without-mingle", "Talo has no mingle: nothing to switch off"),
-    "without_heartbeat": ("--without-heartbeat", "Talo has no heartbeat: leases say who lives; nothing to switch off"),
-    "heartbeat_interval": ("--heartbeat-interval", "Talo has no heartbeat: see the setting worker_lease"),
     "statedb": ("-S/--statedb", "revoked ids are kept in the store; the file is not written"),
     "executable": ("--executable", "children are forked from this process; it is not started anew"),
     "optimization": ("-O/--optimization", "children always fetch for themselves, as 'fair' has it"),
@@ -144,8 +142,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-S", "--statedb", metavar="PATH", help="Accepted; revoked ids are kept in the store."),
     click.option("--without-gossip", is_flag=True, help="Accepted; there is none."),
     click.option("--without-mingle", is_flag=True, help="Accepted; there is none."),
-    click.option("--without-heartbeat", is_flag=True, help="Accepted; there is none."),
-    click.option("--heartbeat-interval", type=int, metavar="SECONDS", help="Accepted; there is none."),
+    click.option("--without-heartbeat", is_flag=True, help="Tell monitors no heartbeats; leases say who lives."),
+    click.option(
+        "--heartbeat-interval", type=_AT_LEAST_1, metavar="SECONDS", help="Seconds between two heartbeat events [5]."
+    ),
     click.option(
         "--autoscale",
         callback=_bounds,

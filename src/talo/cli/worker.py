@@ -103,6 +103,8 @@ def _arguments(session: Session, options: dict[str, Any], node: str) -> Any:
         "scheduler", "autoscale",
     )  # fmt: skip
     arguments = {name: options[name] for name in same if options[name] is not None}
+    if options["without_heartbeat"] or options["heartbeat_interval"]:
+        arguments["heartbeat"] = 0 if options["without_heartbeat"] else options["heartbeat_interval"]
     for name in ("queues", "exclude_queues"):
         if options[name]:
             arguments[name] = ",".join(options[name])

@@ -26,7 +26,7 @@ _CONTROL = """\
 
 Commands go to every worker that hears the broker, Talo's and Celery's alike, on every store. Talo's workers answer from
 their agent, so they answer while every slot is busy. In code: `app.control.inspect([node]).NAME(...)` and
-`app.control.NAME(..., destination=[node], reply=True)`; on the command line: `talo inspect NAME` and `talo control NAME`.
+`app.control.NAME(..., destination=[node], reply=True)`; on the command line: `talo inspect NAME`, `talo control NAME`.
 A worker that gets a command after the time that its sender waits does not carry it out.
 
 What Talo's workers answer differently from Celery's:
@@ -55,10 +55,10 @@ _EVENTS = """\
 
 <!-- Rendered by `python -m talo.control.reference` from src/talo/events/kinds.py; change that. -->
 
-Celery's events, over the exchange `celeryev` (setting `event_exchange`), as JSON. Task events are sent while they are on:
-`talo worker -E`, `worker_send_task_events`, or `talo control enable_events`; a task with `send_events=False` never. A
-worker gathers them and sends them as lists; a task never waits for an event, and what finds no room is dropped and
-counted in the log. `worker-*` come from the agent, on SQL stores only while task events are on.
+Celery's events, over the exchange `celeryev` (setting `event_exchange`), as JSON. Task events are sent while they are
+on: `talo worker -E`, `worker_send_task_events`, or `talo control enable_events`; of a task with `send_events=False`
+never. A worker gathers them and sends them as lists; a task never waits for an event, and what finds no room is dropped
+and counted in the log. `worker-*` come from the agent, on SQL stores only while task events are on.
 """
 
 

@@ -7,10 +7,10 @@ and starts the next one. It runs no task itself. For development; called by the 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +24,7 @@ __all__ = ["run_and_reload"]
 LOOK = 0.5
 #: Seconds that running tasks get before they are handed back: who edits does not wait for a long one.
 PATIENCE = 5.0
+Stamps = dict[Path, int]
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -43,11 +44,12 @@ class Watcher:
 
     def run(self) -> int:
         """Watch until a signal has ended the worker."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._note)
+        stamps = _stamps()
         while True:
             worker = self._start()
-            changed = self._watch(worker)
+            changed, stamps = self._watch(worker, stamps)
             if changed is None:
                 return worker.returncode
             print(f"{changed} changed: the worker is started anew", flush=True)  # noqa: T201
@@ -56,16 +58,17 @@ class Watcher:
                 return worker.returncode
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._told.append(number)
+        # A closed terminal is an end here, not the wish for a restart that HUP is to a worker.
+        self._told.append(signal.SIGTERM if number == signal.SIGHUP else number)
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A group of its own: a signal from the terminal comes here, and from here once to the worker.
         return subprocess.Popen(self._command, process_group=0)
 
-    def _watch(self, worker: subprocess.Popen[bytes]) -> Path | None:
-        """Wait for a change, and return the file; None when a signal has ended the worker. A worker that ended by
-        itself (the code may not even be importable) is started again by the next change."""
-        before = dict(_stamps())
+    def _watch(self, worker: subprocess.Popen[bytes], before: Stamps) -> tuple[Path | None, Stamps]:
+        """Wait for a change since ``before``, and return the file and the stamps now; None for the file when a signal
+        has ended the worker. A worker that ended by itself (the code may not even be importable) is started again by
+        the next change."""
         passed_on = 0
         while True:
             while passed_on < len(self._told):
@@ -74,10 +77,10 @@ class Watcher:
                 passed_on += 1
             self._wait(worker)
             if self._told and worker.poll() is not None:
-                return None
-            now = dict(_stamps())
+                return None, before
+            now = _stamps()
             if now != before and not self._told:
-                return next(path for path in (*now, *before) if now.get(path) != before.get(path))
+                return next(path for path in (*now, *before) if now.get(path) != before.get(path)), now
 
     @staticmethod
     def _wait(worker: subprocess.Popen[bytes]) -> None:
@@ -87,7 +90,7 @@ class Watcher:
             except subprocess.TimeoutExpired:
                 return
         else:
-            signal.sigtimedwait([], LOOK)
+            select.select([], [], [], LOOK)
 
     @staticmethod
     def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -104,11 +107,14 @@ class Watcher:
             worker.wait()
 
 
-def _stamps() -> Iterator[tuple[Path, int]]:
-    """When each file of the project's own modules was changed last."""
-    for path in iter_all_python_module_files():
-        if not any(part in str(path) for part in _INSTALLED):
+def _stamps() -> Stamps:
+    """When each file beside the project's own modules was changed last; new ones count."""
+    modules = [path for path in iter_all_python_module_files() if not any(part in str(path) for part in _INSTALLED)]
+    stamps: Stamps = {}
+    for folder in {path.parent for path in modules}:
+        for path in folder.glob("*.py"):
             try:
-                yield path, path.stat().st_mtime_ns
+                stamps[path] = path.stat().st_mtime_ns
             except OSError:
                 continue  # being replaced by an editor at this moment, or gone
+    return stamps

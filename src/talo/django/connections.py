@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import Future
 from typing import Any
 
 from asgiref.sync import SyncToAsync
@@ -84,4 +85,9 @@ def _around(task: Any, **_more: Any) -> None:
         refresh()
     else:
         # Where Django's async ORM has its connections. First come, first served: before the coroutine's next query.
-        SyncToAsync.single_thread_executor.submit(refresh)
+        SyncToAsync.single_thread_executor.submit(refresh).add_done_callback(_tell_failure)
+
+
+def _tell_failure(done: Future[None]) -> None:
+    if (exc := done.exception()) is not None:
+        log.error("A database connection could not be looked after: %r", exc, exc_info=exc)

@@ -15,6 +15,8 @@ class OutboxMessage(models.Model):
     """A message on its way from a committed transaction to the broker. It is gone once that is done."""
 
     id = models.BigAutoField(primary_key=True)
+    #: The app that sent it (``Talo.main``): its workers know the broker.
+    app = models.CharField(max_length=255)
     task_id = models.CharField(max_length=255)
     task = models.CharField(max_length=255)
     #: The message in Talo's own writing (``outbox``).

@@ -17,16 +17,18 @@ import msgspec
 from django.db import Error, connections, router, transaction
 
 from talo.django.models import OutboxMessage
-from talo.errors import ImproperlyConfigured, TaloError
+from talo.errors import ImproperlyConfigured, OperationalError, TaloError
 from talo.wire.message import Message
 from talo.worker.intake import COPY
 
-__all__ = ["aliases", "keep", "missing_table", "publish_free"]
+__all__ = ["aliases", "allowed", "keep", "missing_table", "publish_free"]
 
 log = logging.getLogger("talo.django")
 
 #: Rows that a relay claims at once.
 BATCH = 100
+#: Seconds after which a message that the broker refused for good is tried again: limits and routes change.
+REFUSED_FOR = 3600.0
 #: Databases of this process whose table is known to be there.
 _migrated: set[str] = set()
 
@@ -36,7 +38,12 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 def aliases() -> list[str]:
     """The databases that may hold an outbox: those that the routers let it be migrated to."""
-    return [alias for alias in connections if router.allow_migrate_model(alias, OutboxMessage)]
+    return [alias for alias in connections if allowed(alias)]
+
+
+def allowed(alias: str) -> bool:
+    """Whether the routers let a database have an outbox."""
+    return bool(router.allow_migrate_model(alias, OutboxMessage))
 
 
 def missing_table(alias: str) -> bool:
@@ -63,6 +70,7 @@ def keep(app: Any, alias: str, messages: list[Message], publish: Callable[[], No
     until = time.time() + app.conf.outbox_lease
     rows = [
         OutboxMessage(
+            app=app.main or "",
             task_id=message.id or "",
             task=message.task or "",
             body=_encode(message),
@@ -77,18 +85,7 @@ def keep(app: Any, alias: str, messages: list[Message], publish: Callable[[], No
 
 def _copy(message: Message) -> Message:
     """The message under a copy id of its own, so that of several copies one runs."""
-    return Message(
-        queue=message.queue,
-        headers={**message.headers, COPY: uuid.uuid4().hex},
-        body=message.body,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        properties=message.properties,
-        priority=message.priority,
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        due=message.due,
-    )
+    return message.anew({**message.headers, COPY: uuid.uuid4().hex}, message.body, message.due)
 
 
 def _publish_own(app: Any, alias: str, claim: str, until: float, publish: Callable[[], None]) -> None:
@@ -109,22 +106,50 @@ def _publish_own(app: Any, alias: str, claim: str, until: float, publish: Callab
 def publish_free(app: Any, alias: str) -> int:
     """Claim rows that nobody is publishing, publish and delete them; return their number. Errors: the broker's."""
     claim = uuid.uuid4().hex
-    _claim(alias, claim, app.conf.outbox_lease)
+    _claim(app, alias, claim)
     rows = OutboxMessage.objects.using(alias).filter(claim=claim)
     claimed = list(rows.order_by("pk"))
     if not claimed:
         return 0
-    messages = [_copy(_decode(bytes(row.body))) for row in claimed]
-    app.store.broker.send(messages, timeout=min(app.conf.publish_timeout, app.conf.outbox_lease / 2))
-    rows.delete()
-    _tell(claimed)
+    try:
+        _send(app, claimed)
+    except OperationalError:
+        raise
+    except (TaloError, msgspec.MsgspecError):
+        # One of them is refused for good, and must not hold up the others.
+        claimed = [row for row in claimed if _sent(app, row)]
+    rows.filter(pk__in=[row.pk for row in claimed]).delete()
+    # What was refused is looked at again, but seldom.
+    rows.update(claimed_until=time.time() + REFUSED_FOR)
+    for row in claimed:
+        fields = {"action": "outbox", "task_id": row.task_id}
+        log.warning("Published %s from the outbox: its sender did not", row, extra=fields)
     return len(claimed)
 
 
-def _claim(alias: str, claim: str, lease: float) -> None:
+def _send(app: Any, rows: Sequence[OutboxMessage]) -> None:
+    messages = [_copy(_decode(bytes(row.body))) for row in rows]
+    app.store.broker.send(messages, timeout=min(app.conf.publish_timeout, app.conf.outbox_lease / 2))
+
+
+def _sent(app: Any, row: OutboxMessage) -> bool:
+    """Send one; False if it is refused for good."""
+    try:
+        _send(app, [row])
+    except OperationalError:
+        raise
+    except (TaloError, msgspec.MsgspecError) as exc:
+        fields = {"action": "outbox", "task_id": row.task_id}
+        log.error("%s cannot be published, and stays in the outbox: %s", row, exc, extra=fields)
+        return False
+    return True
+
+
+def _claim(app: Any, alias: str, claim: str) -> None:
     """Claim free rows. Each is claimed by one statement that looks again whether it is free, so by one relay."""
     now = time.time()
-    free = OutboxMessage.objects.using(alias).filter(claimed_until__lte=now).order_by("pk")
+    every = OutboxMessage.objects.using(alias).filter(app=app.main or "")
+    free = every.filter(claimed_until__lte=now).order_by("pk")
     if connections[alias].features.has_select_for_update_skip_locked:
         # What another relay is about to claim is looked past instead of waited for.
         around: Any = transaction.atomic(using=alias)
@@ -134,12 +159,5 @@ def _claim(alias: str, claim: str, lease: float) -> None:
     with around:
         found = list(free.values_list("pk", flat=True)[:BATCH])
         if found:
-            rows = OutboxMessage.objects.using(alias).filter(pk__in=found, claimed_until__lte=now)
-            rows.update(claimed_until=now + lease, claim=claim)
-
-
-def _tell(rows: Sequence[OutboxMessage]) -> None:
-    for row in rows:
-        log.warning(
-            "Published %s from the outbox: its sender did not", row, extra={"action": "outbox", "task_id": row.task_id}
-        )
+            rows = every.filter(pk__in=found, claimed_until__lte=now)
+            rows.update(claimed_until=now + app.conf.outbox_lease, claim=claim)

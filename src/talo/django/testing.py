@@ -21,7 +21,7 @@ from talo.testing.clock import Clock
 from talo.testing.local import LocalWorker, memory_app
 from talo.testing.sends import Sends, captured
 
-__all__ = ["TaloTestMixin"]
+__all__ = ["TaloTestMixin", "lent_connections"]
 
 
 class TaloTestMixin:
@@ -53,12 +53,17 @@ class TaloTestMixin:
     def talo_worker(self) -> LocalWorker:
         """A worker in a thread, on the test's connections, as a context manager. While it is at work the test's
         thread should wait for its results and leave the database alone."""
-        shared = {each.alias: each for each in connections.all()}
-        return LocalWorker(self.talo_app, clock=self.talo_clock, around=lambda: _borrowed(shared))
+        return LocalWorker(self.talo_app, clock=self.talo_clock, around=lent_connections())
 
     def capture_sends(self) -> contextlib.AbstractContextManager[Sends]:
         """Catch what is sent within it; nothing of it is run."""
         return captured(self.talo_app)
+
+
+def lent_connections() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Return what gives the thread that enters it the connections of this thread."""
+    shared = {each.alias: each for each in connections.all()}
+    return lambda: _borrowed(shared)
 
 
 @contextlib.contextmanager

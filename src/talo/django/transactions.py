@@ -76,17 +76,19 @@ class OnCommit(Outlet):
         alias = self._open_alias()
         if alias is None:
             return False
-        go: Callable[[], None]
-        if self._app.conf.outbox and self._installed():
-            # Its model can be imported once Django's apps are ready.
-            from talo.django import outbox
-
-            go = outbox.keep(self._app, alias, messages, publish)
-        else:
-            go = partial(self._go_on, messages, publish)
+        go = self._kept(alias, messages, publish) or partial(self._go_on, messages, publish)
         ids = frozenset(message.id for message in messages if message.id is not None)
         transaction.on_commit(Release(ids, go), using=alias)
         return True
+
+    def _kept(self, alias: str, messages: list[Message], publish: Callable[[], None]) -> Callable[[], None] | None:
+        """What to call at the commit for messages that the outbox keeps until then; None where it is not in use."""
+        if not self._app.conf.outbox or not self._installed():
+            return None
+        # Its model can be imported once Django's apps are ready.
+        from talo.django import outbox
+
+        return outbox.keep(self._app, alias, messages, publish) if outbox.allowed(alias) else None
 
     def _go_on(self, messages: list[Message], publish: Callable[[], None]) -> None:
         """A transaction was committed. With several open at once a message waits for the last of them."""

@@ -6,8 +6,11 @@ Owns the fixtures; the work is done by ``local``, ``clock`` and ``sends``. Pytes
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,7 @@ from talo.app.app import Talo
 from talo.testing.clock import Clock
 from talo.testing.local import LocalWorker, memory_app
 from talo.testing.sends import Sends, captured
+from talo.util.optional import load
 
 __all__ = ["talo_app", "talo_base_app", "talo_clock", "talo_sends", "talo_worker"]
 
@@ -41,12 +45,21 @@ def talo_app(talo_base_app: Talo, talo_clock: Clock) -> Iterator[Talo]:
 
 @pytest.fixture
 def talo_worker(talo_app: Talo, talo_clock: Clock) -> Iterator[LocalWorker]:
-    """A worker in a thread of this process; it ends with the test."""
-    worker = LocalWorker(talo_app, clock=talo_clock).start()
+    """A worker in a thread of this process; it ends with the test. Under Django it works on the test's connections."""
+    worker = LocalWorker(talo_app, clock=talo_clock, around=_surroundings()).start()
     yield worker
     worker.stop()
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("talo-test-")]
     assert not left, f"threads of the test's worker outlive it: {left}"
+
+
+def _surroundings() -> Callable[[], AbstractContextManager[Any]]:
+    """What the worker's thread needs of the test's: Django's connections, where Django is set up."""
+    django = sys.modules.get("django.apps")
+    if django is None or not django.apps.ready:
+        return nullcontext
+    around: Callable[[], AbstractContextManager[Any]] = load("talo.django.testing").lent_connections()
+    return around
 
 
 @pytest.fixture

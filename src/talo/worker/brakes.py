@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from talo.app.revocations import stamps_of
+from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.util.rates import rate_of
 from talo.worker.bulletin import Standing
 from talo.worker.rates import RateTable
@@ -24,10 +25,15 @@ class Brakes:
     """Asked before each start. ``rates``: starts a second, by task."""
 
     def __init__(self, standing: Standing, rates: Mapping[str, float], table: RateTable) -> None:
+        self._closed = standing.paused_queues | {name + INTERNAL_SUFFIX for name in standing.paused_queues}
         self._paused = standing.paused_tasks
         self._stamps = standing.stamps
         self._rates = rates
         self._table = table
+
+    def closes(self, queue: str) -> bool:
+        """Whether a queue is paused from which something had been fetched."""
+        return queue in self._closed
 
     def delay(self, task: str) -> float:
         """Seconds for which a task of this name has to go back; 0.0: it may start, which counts."""
@@ -48,6 +54,6 @@ def brakes_of(standing: Standing, tasks: Mapping[str, Any], table: RateTable, *,
     if limited:
         own = {name: limit for name, task in tasks.items() if (limit := getattr(task, "rate_limit", None))}
         rates = {name: rate for name, limit in {**own, **standing.rate_limits}.items() if (rate := rate_of(limit))}
-    if not (rates or standing.paused_tasks or standing.stamps):
+    if not (rates or standing.paused_queues or standing.paused_tasks or standing.stamps):
         return None
     return Brakes(standing, rates, table)

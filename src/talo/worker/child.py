@@ -344,6 +344,8 @@ class Child:
         if epoch != self._revocations:
             try:
                 self._revoked = self._locks.all_marked("revoked")
+                # What else is marked came with the bulletin before the number changed.
+                self._read_bulletin()
                 self._revocations = epoch
             except OperationalError:
                 # The next task asks again; the settlement of this one has to wait for the store anyway.

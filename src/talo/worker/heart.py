@@ -21,15 +21,13 @@ __all__ = ["Heart"]
 
 log = logging.getLogger("talo.worker")
 
-#: Seconds between two heartbeats, Celery's: half an operation a second.
-FREQ = 2.0
-
 
 class Heart:
     """A service: ``start``, ``stop``."""
 
-    def __init__(self, node: WorkerNode) -> None:
+    def __init__(self, node: WorkerNode, freq: float) -> None:
         self._node = node
+        self._freq = freq
         self._ended = threading.Event()
         self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="talo-heart", daemon=True)
@@ -37,7 +35,8 @@ class Heart:
 
     def start(self) -> None:
         """Begin to beat."""
-        self._thread.start()
+        if self._freq:
+            self._thread.start()
 
     def beat_soon(self) -> None:
         """Beat now. From any thread."""
@@ -58,7 +57,7 @@ class Heart:
         while not self._ended.is_set():
             if self._beats:
                 self._send("worker-heartbeat" if self._online else "worker-online")
-            self._wanted.wait(FREQ)
+            self._wanted.wait(self._freq)
             self._wanted.clear()
         if self._online:
             self._send("worker-offline")
@@ -67,7 +66,7 @@ class Heart:
         node = self._node
         app = node.app
         fields: dict[str, Any] = {
-            "freq": FREQ,
+            "freq": self._freq,
             "active": node.active,
             "processed": node.processed,
             "loadavg": [round(load, 2) for load in os.getloadavg()],

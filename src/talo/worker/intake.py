@@ -101,10 +101,10 @@ class Intake:
         root = call.headers["root_id"]
         if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
-        if self.brakes is not None and (held := self._held_back(self.brakes, delivery, call, request)) is not None:
-            return held
-        if (copy := message.headers.get(COPY)) is not None and (surplus := self._surplus(delivery, call, str(copy))):
-            return surplus
+        if self.brakes is not None or COPY in message.headers:
+            withheld = self._withheld(delivery, call, request, message.headers.get(COPY))
+            if withheld is not None:
+                return withheld
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
@@ -113,9 +113,11 @@ class Intake:
             log.info("Task %s[%s] received", name, call.id, extra=fields)
         return Run(plan, call, request, delivery)
 
-    def _held_back(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+    def _braked(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
         if brakes.revokes(call.headers):
             return self._cancelled(delivery, call, request, "revoked")
+        if brakes.closes(delivery.queue):
+            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
         if delay := brakes.delay(call.task):
             return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
         return None
@@ -170,6 +172,15 @@ class Intake:
             )
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
         return settlement_of_unknown(call, context_of(call, message, None, self._env), delivery, self._env, exc)
+
+    def _withheld(self, delivery: Delivery, call: Call, request: Context, copy: object) -> Settlement | None:
+        """The settlement of a task that the brakes keep from starting, or that another copy of its message has
+        started; None if it may start."""
+        if self.brakes is not None:
+            held_back = self._braked(self.brakes, delivery, call, request)
+            if held_back is not None:
+                return held_back
+        return self._surplus(delivery, call, str(copy)) if copy is not None else None
 
     def _surplus(self, delivery: Delivery, call: Call, copy: str) -> Settlement | None:
         """The end of a message of which another copy has come before; None for the first one."""

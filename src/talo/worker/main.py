@@ -17,7 +17,7 @@ from talo.util.process import resident_kib
 from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.logs import set_up_logging
-from talo.worker.options import POOLS, WorkerOptions
+from talo.worker.options import HEARTBEAT, POOLS, WorkerOptions
 from talo.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class WorkerArguments(TypedDict, total=False):
     grace: float | None
     children: int | None
     autoscale: tuple[int, int] | None
+    heartbeat: float
     beat: bool | None
     scheduler: str | None
     schedule_filename: str | None
@@ -125,6 +126,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         scheduler=arguments.get("scheduler"),
         schedule_filename=arguments.get("schedule_filename"),
         task_events=conf.worker_send_task_events,
+        heartbeat=arguments.get("heartbeat", HEARTBEAT),
         autoscale=_autoscale(pool, arguments.get("autoscale")),
     )
 

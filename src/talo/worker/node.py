@@ -88,7 +88,14 @@ class WorkerNode:
     def look_again(self) -> None:
         """Read what is marked in the store. ``OperationalError``."""
         with self._lock:
-            self._publish(with_marks(self._standing, self._locks))
+            try:
+                self._publish(with_marks(self._standing, self._locks))
+            except ValueError as exc:
+                log.error("What is paused and revoked is not followed: %s", exc, extra={"action": "bulletin_full"})
+
+    def listens(self) -> None:
+        """Commands are heard from now on, or never will be: the worker may call itself ready."""
+        self._line.report("listens", 0)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["POOLS", "WorkerOptions"]
+__all__ = ["HEARTBEAT", "POOLS", "WorkerOptions"]
+
+#: Seconds between two heartbeat events. Celery's two would be more than all else that an idle worker does together.
+HEARTBEAT = 5.0
 
 #: Pool names and their aliases, as Celery's users write them.
 POOLS = {
@@ -58,6 +61,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: How long a message of an unknown task waits for a worker that knows it.
     unknown_patience: float = 300.0
 
+    #: Seconds between two heartbeat events; 0: none.
+    heartbeat: float = HEARTBEAT
     #: Task events are told from the start.
     task_events: bool = False
     #: The most and the fewest children of a worker that scales by itself.

@@ -26,7 +26,7 @@ log = logging.getLogger("talo.worker")
 #: The modules whose import registers the commands.
 BUILT_IN = (inspecting, steering)
 #: Seconds between two looks whether it is to end.
-_GLANCE = 0.5
+_GLANCE = 0.2
 
 
 class PanelService:
@@ -58,6 +58,7 @@ class PanelService:
         while not self._ended.is_set():
             try:
                 with bus.hear(self._exchanges.requests, "fanout", [], queue=name, expires=self._expires) as ear:
+                    self._node.listens()
                     while not self._ended.is_set():
                         post = ear.get(_GLANCE)
                         if post is not None:
@@ -67,6 +68,7 @@ class PanelService:
                 self._ended.wait(random.uniform(0.2, 1.0))
             except StoreError as exc:
                 log.warning("This broker carries no remote commands: %s", exc, extra={"action": "no_control"})
+                self._node.listens()
                 return
 
     def handle(self, post: Post) -> None:

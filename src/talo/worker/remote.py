@@ -36,7 +36,7 @@ class Remote:
         app.clock.share(common.clock)
         self.node = WorkerNode(app, options, shares, common, line)
         self._events = TaskEvents(app, options.hostname)
-        self._heart = Heart(self.node)
+        self._heart = Heart(self.node, options.heartbeat)
         self._panel = PanelService(self.node) if app.conf.worker_enable_remote_control else None
         self.node.on_heartbeat = self._heart.beat_soon
         self.node.on_revoked = revoked
@@ -46,6 +46,8 @@ class Remote:
         self._heart.start()
         if self._panel is not None:
             self._panel.start()
+        else:
+            self.node.listens()
 
     def tick(self, now: float) -> None:
         """Go along with what was said: tell of the dead only while events are on, scale. ``OperationalError``."""

@@ -36,6 +36,8 @@ log = logging.getLogger("talo.worker")
 TICK = 0.1
 #: The same while no task runs.
 IDLE_TICK = 0.4
+#: Seconds that a worker waits at its start for its agent to listen, before it calls itself ready.
+AGENT_PATIENCE = 10.0
 #: A pool that can interrupt its tasks gets so long for it before its process is killed.
 INTERRUPT_GRACE = 1.0
 #: Deaths in quick succession, each within ``QUICK`` seconds of the start, after which the worker gives up.
@@ -61,6 +63,7 @@ class Supervisor:
         self._quick_agents = 0
         self._agent_told_to_stop = False
         self._restart = False
+        self._listened = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -77,6 +80,7 @@ class Supervisor:
         self._start_agent()
         for _ in range(count):
             self._start_child()
+        self._await_agent()
         signals.worker_ready.send(sender=self)
         log.info("%s ready.", self._options.hostname, extra={"action": "ready"})
         while self._family or self._agent is not None:
@@ -90,6 +94,14 @@ class Supervisor:
         if self._restart:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         return self._ladder.exit_code
+
+    def _await_agent(self) -> None:
+        """Who is told that the worker is ready may command it at once: wait until the agent listens."""
+        deadline = time.monotonic() + AGENT_PATIENCE
+        while not self._listened and not self._ladder.stopping and time.monotonic() < deadline:
+            self._sleep()
+            self._bury_children()
+            self._hear_agent()
 
     def _sleep(self) -> None:
         try:
@@ -203,7 +215,9 @@ class Supervisor:
         for word, number, token in self._line.hear():
             member = self._family.of_share(number)
             if word == "buried":
-                self._unburied.pop(number, None)
+                if self._unburied.pop(number, None) is not None:
+                    # Nobody is to count what it ran any more.
+                    self._shares[number].board.wipe()
                 self._replace()
             elif member is not None and word == "cancel":
                 self._cancel(member, token)
@@ -216,7 +230,9 @@ class Supervisor:
 
     def _carry_out(self, word: str, number: int) -> None:
         """Do what a remote command asks for."""
-        if word == "look":
+        if word == "listens":
+            self._listened = True
+        elif word == "look":
             for member in self._family:
                 self._ring(member, Command.LOOK)
         elif word == "restart":
@@ -334,6 +350,8 @@ class Supervisor:
         if not sys.stdin or not sys.stdin.isatty():
             signal.signal(signal.SIGHUP, self._on_hup)
         signal.signal(signal.SIGUSR1, self._on_usr1)
+        # Children inherit it: a bell that is rung before one has its handler must not end it; it looks by itself then.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def _on_term(self, _signum: int, _frame: Any) -> None:
         self._ladder.stop(Rung.DRAIN, exit_code=0, says="Warm shutdown", signal="SIGTERM")

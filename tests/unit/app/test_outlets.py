@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +92,20 @@ def test_waiting_for_what_is_held_is_refused_in_every_form(app: Talo, add) -> No
     holding.let_go()
     with pytest.raises(TimeoutError):
         result.get(timeout=0)
+
+
+def test_waiting_inside_a_transaction_of_the_callers_own_is_refused_too(tmp_path: Path) -> None:
+    # Given a task that is sent as part of a transaction
+    with Talo("joined", broker=f"sqlite:///{tmp_path}/queue.db", set_as_current=False) as app:
+        app.store.ping(5.0)
+        with contextlib.closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with app.transaction(connection):
+                result = app.send_task("any")
+                # When its result is waited for there, then that is refused
+                with pytest.raises(UnsentTask, match="it waits for the commit"):
+                    result.get()
+            connection.execute("COMMIT")
+        # And after the commit it is not
+        with pytest.raises(TimeoutError):
+            result.get(timeout=0)

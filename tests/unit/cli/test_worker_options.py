@@ -65,6 +65,14 @@ def test_an_option_reaches_the_plan(project: Project, words: list[str], name: st
         assert getattr(plan, name) == value
 
 
+def test_a_worker_that_scales_begins_with_the_fewest(project: Project) -> None:
+    with project.app() as app:
+        plan = plan_worker(app, **arguments_of(app, "--autoscale", "30,3"))
+        assert (plan.autoscale, plan.processes, plan.most_processes) == ((30, 3), 3, 30)
+        assert plan_worker(app, **arguments_of(app, "--without-heartbeat")).heartbeat == 0
+        assert plan_worker(app, **arguments_of(app, "--heartbeat-interval", "9")).heartbeat == 9
+
+
 def test_auto_takes_what_the_machine_has(project: Project) -> None:
     with project.app() as app:
         app.conf.worker_concurrency = 77

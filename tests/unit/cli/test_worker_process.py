@@ -186,7 +186,6 @@ def test_the_log_file_takes_the_lines_and_modules_to_include_their_tasks(project
         # Then
         assert f"  . {project.name}_more.extra\n" in worker.out.read_text()
         assert ".> task events: ON\n" in worker.out.read_text()
-        assert "Note: worker_send_task_events has no effect yet" in worker.err.read_text()
     assert " ready." not in worker.err.read_text()
 
 

@@ -10,8 +10,8 @@ from talo.control.panel import Panel, control_command, inspect_command
 from talo.control.reference import CONTROL_PATH, EVENTS_PATH, control_page, events_page
 
 ROOT = Path(__file__).resolve().parents[3]
-INSPECT = {"active", "active_queues", "clock", "conf", "hello", "memdump", "memsample", "objgraph", "ping", "query_task",
-           "registered", "report", "reserved", "revoked", "scheduled", "stats"}  # fmt: skip
+INSPECT = {"active", "active_queues", "clock", "conf", "hello", "memdump", "memsample", "objgraph", "ping",
+           "query_task", "registered", "report", "reserved", "revoked", "scheduled", "stats"}  # fmt: skip
 CONTROL = {"add_consumer", "autoscale", "cancel_consumer", "disable_events", "election", "enable_events", "heartbeat",
            "pool_grow", "pool_restart", "pool_shrink", "rate_limit", "revoke", "revoke_by_stamped_headers", "shutdown",
            "terminate", "time_limit"}  # fmt: skip

@@ -166,15 +166,15 @@ def test_talo_s_own_settings_are_effective():
         "worker_watchdog": 30.0,
         "task_soft_size_limit": 1_048_576,
         "redis_priority_order": "high-first",
-        "django_on_commit": True,
-        "outbox": False,
-        "outbox_lease": 10.0,
         "db_auto_migrate": True,
         "history": "sampled",
         "history_success_rate": 20.0,
         "history_expires": 2 * 86_400.0,
         "history_failure_expires": 14 * 86_400.0,
         "history_max_runs": None,
+        "django_on_commit": True,
+        "outbox": False,
+        "outbox_lease": 10.0,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

@@ -116,6 +116,8 @@ def test_brakes_are_made_only_where_something_is_in_force() -> None:
     )  # fmt: skip
     assert lifted is not None
     assert lifted.delay("limited") == 0.0 < lifted.delay("free")
+    closed = brakes_of(Standing(queues=("q",), paused_queues=frozenset({"q"})), {}, table, limited=True)
+    assert closed is not None and closed.closes("q") and not closed.closes("p")
     assert lifted.revokes({"stamps": {"a": ["1", "2"]}}) and lifted.revokes({"stamps": {"a": 1}})
     assert not lifted.revokes({"stamps": {"a": "2"}}) and not lifted.revokes({"stamps": "a=1"})
 

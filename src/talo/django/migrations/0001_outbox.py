@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
             name="OutboxMessage",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("app", models.CharField(max_length=255)),
                 ("task_id", models.CharField(max_length=255)),
                 ("task", models.CharField(max_length=255)),
                 ("body", models.BinaryField()),

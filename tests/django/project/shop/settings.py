@@ -16,7 +16,7 @@ DATABASES = json.loads(os.environ.get("SHOP_DATABASES", "null")) or {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": "shop.sqlite3",
-        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
+        "OPTIONS": {"timeout": 20},
     },
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": "other.sqlite3"},
 }

@@ -40,7 +40,7 @@ class ShopWorker(Worker):
 
 def ask(kind: list[str], url: str, code: str, moved: str = "", cwd: Path = EXAMPLE) -> Any:
     """Run code of a sender of either kind; return the JSON that it printed."""
-    code = f"import json, sys; from shop.tasks import letter, total; from celery import chain, group\n{code}"
+    code = f"import json, sys; from shop.tasks import letter, summary, total; from celery import chain, chord\n{code}"
     if kind is TALO:
         code = f"import talo.compat; talo.compat.install_as_celery()\n{code}"
     done = subprocess.run(
@@ -59,6 +59,10 @@ def url(redis_server: RedisServer) -> Iterator[str]:
 
 
 ONE = "print(json.dumps([total.delay([1, 2]).get(timeout=30)['by'], letter.delay({'sum': 1, 'by': 'me'}).get(timeout=30)['by']]))"  # noqa: E501
+CHORD = (
+    "header = [letter.s({'sum': n, 'by': 'me'}, fails=n % 2) for n in range(5)]\n"
+    "print(json.dumps(chord(header, summary.s()).apply_async().get(timeout=60)))"
+)
 LATE = "print(json.dumps(letter.apply_async(({'sum': 5, 'by': 'me'},), countdown=3).id))"
 CHAIN = (
     "r = [chain(total.s([n, 1]), letter.s(fails=n % 2)).apply_async() for n in range(6)]\n"
@@ -82,6 +86,9 @@ def test_a_project_moves_to_talo_task_by_task_and_back(redis_server: RedisServer
                 assert [(e["text"], e["after"], e["by"]) for e in ends] == [
                     (f"You owe us {n + 1}.", "celery2@shop", "talo@shop") for n in range(6)
                 ]
+                # So do chords: their members end there, their body here.
+                whole = ask(sender, url, CHORD, LETTER)
+                assert whole == {"letters": 5, "by": "celery2@shop", "after": ["talo@shop"]}
             talo.stop()
         celery.stop()
     # When the rest moves,
@@ -119,10 +126,9 @@ def test_the_check_reads_the_example_and_the_routes_are_celerys(tmp_path: Path) 
     report = json.loads(told.stdout)
     assert told.returncode == 0 and not report["problems"] and not report["imports"]
     # acks_late is set for all, so only what happens when a process dies differs.
-    assert {task["name"]: len(task["changes"]) for task in report["tasks"]} == {
-        "shop.tasks.letter": 1,
-        "shop.tasks.total": 1,
-    }
+    assert {task["name"]: len(task["changes"]) for task in report["tasks"]} == dict.fromkeys(
+        ("shop.tasks.letter", "shop.tasks.summary", "shop.tasks.total"), 1
+    )
     routes = subprocess.run(
         [sys.executable, "-m", "talo.compat", "celery", "-A", "shop", "migrate", "routes"], cwd=EXAMPLE, env=env,
         text=True, capture_output=True, check=False,

@@ -108,6 +108,7 @@ def _print(report: dict[str, Any]) -> None:
 def routes(session: Session) -> None:
     """Print the task_routes that Celery's own processes need while task_cutover moves a fleet, as JSON."""
     with session.opened(required=True) as app:
+        app.import_default_modules()
         default = app.conf.task_default_queue
         found = {}
         for pattern in app.conf.task_cutover:

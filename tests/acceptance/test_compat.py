@@ -48,9 +48,11 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path) -> Run:
     """Run ``python ARGUMENTS`` there."""
 
-    def python(*arguments: str, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+    def python(
+        *arguments: str, timeout: float = 60, cwd: Path = folder, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, *arguments], cwd=folder, env=environment(folder, **env), text=True, capture_output=True,
+            [sys.executable, *arguments], cwd=cwd, env=environment(folder, **env), text=True, capture_output=True,
             timeout=timeout, check=False,
         )  # fmt: skip
 
@@ -78,6 +80,11 @@ def test_a_script_a_module_and_the_command_run_under_the_alias(run: Run, folder:
     expected = "talo.compat.app ['script.py', '-x'] __main__"
     assert run("-m", "talo.compat", "script.py", "-x").stdout.strip() == expected
     assert "talo.compat.app" in run("-m", "talo.compat", "-m", "script", "-x").stdout
+    (folder / "program").write_text("#!/usr/bin/env python\nimport celery; print(celery.Celery.__module__)")
+    (folder / "program").chmod(0o755)
+    os.mkdir(folder / "elsewhere")
+    installed = run("-m", "talo.compat", "program", PATH=f"{folder}:{os.environ['PATH']}", cwd=folder / "elsewhere")
+    assert installed.stdout.strip() == "talo.compat.app", installed.stderr
     sent = run("-m", "talo.compat", "celery", "-A", "project", "call", "project.add", "-a", "[1, 2]")
     assert sent.returncode == 0 and len(sent.stdout.strip()) == 36, sent.stderr
 

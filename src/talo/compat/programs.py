@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ Usage: python -m talo.compat COMMAND...
 Runs a Python program, or a command of Celery's, in which `import celery` means Talo.
 
   python -m talo.compat manage.py migrate        a script
+  python -m talo.compat gunicorn proj.wsgi       an installed program
   python -m talo.compat -m package.module ...    a module
   python -m talo.compat celery -A proj worker    Celery's command line
 """
@@ -50,12 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.argv = argv[1:]
         runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
         sys.exit(0)
-    if not os.path.exists(argv[0]):
+    script = argv[0] if os.path.exists(argv[0]) else _installed(argv[0])
+    if script is None:
         sys.exit(f"Error: there is no file {argv[0]!r}: name a script, -m MODULE, or celery and its arguments")
     sys.argv = argv
-    sys.path[0] = os.path.dirname(os.path.abspath(argv[0]))
-    runpy.run_path(argv[0], run_name="__main__")
+    sys.path[0] = os.path.dirname(os.path.abspath(script)) if script == argv[0] else ""
+    runpy.run_path(script, run_name="__main__")
     sys.exit(0)
+
+
+def _installed(name: str) -> str | None:
+    """The path of an installed program that Python runs (``gunicorn``, ``flask``), else None."""
+    path = shutil.which(name)
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        first = file.readline(200)
+    return path if first.startswith(b"#!") and b"python" in first else None
 
 
 def _cli(arguments: Sequence[str], name: str, app: Any = None) -> int:

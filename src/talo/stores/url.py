@@ -17,6 +17,7 @@ __all__ = ["open_store", "scheme_of", "schemes"]
 
 _SQL = ("talo.stores.sql", "open_sqlite")
 _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
+_MYSQL = ("talo.stores.sql.mysql", "open_mysql")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _STORES = {
@@ -25,6 +26,9 @@ _STORES = {
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
     "postgresql+psycopg": _POSTGRES,
+    "mysql": _MYSQL,
+    "mysql+pymysql": _MYSQL,
+    "mariadb": _MYSQL,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -36,7 +40,6 @@ _ABSENT = {
     "amqp": "RabbitMQ",
     "amqps": "RabbitMQ",
     "pyamqp": "RabbitMQ",
-    "mysql": "MySQL",
     "sqs": "Amazon SQS",
     "django": "Django's database",
 }

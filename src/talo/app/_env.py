@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from talo.app._call import repr_levels
@@ -57,6 +57,14 @@ class AppEnv:
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""
         return self._app.prepare(name, args, kwargs, options)  # type: ignore[no-any-return]
+
+    def around(self, task: Any) -> Callable[[Any, Callable[[Any], None]], None] | None:
+        """What every run of the task goes through; usually nothing."""
+        return self._app.around(task)  # type: ignore[no-any-return]
+
+    def takes(self, task: Any) -> Callable[[Any, Callable[[Any], Any]], None] | None:
+        """What takes the task's deliveries in place of a run; usually nothing."""
+        return self._app.takes(task)  # type: ignore[no-any-return]
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
         """Store an intermediate state (STARTED, PROGRESS, ...) at once."""

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, DELIVERY_MODE, DICT, INT, QUEUES, RULES, SECONDS, STR, choice, either, maybe
+from talo.settings._kinds import (
+    BOOL,
+    DELIVERY_MODE,
+    DICT,
+    INT,
+    QUEUES,
+    RULES,
+    SECONDS,
+    STR,
+    STRS,
+    choice,
+    either,
+    maybe,
+)
 from talo.settings._option import Group, Option, Same, Status
 
 __all__ = ["GROUPS"]
@@ -252,6 +265,15 @@ _ROUTING = (
         None,
         ("CELERY_ROUTES",),
         "Which task goes where: by name, glob or pattern, or a function.",
+    ),
+    Option(
+        "task_cutover",
+        STRS,
+        (),
+        (),
+        "While a fleet moves from Celery: names and globs of the tasks that have moved. Their calls go to talo.QUEUE "
+        "in place of QUEUE, and workers of Talo read the talo.* queues only; the others stay with Celery's workers.",
+        own=True,
     ),
     Option(
         "task_queue_max_priority",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from talo.stores.history import RunRecord
 from talo.web import Access, Dashboard
 
 __all__ = ["Client", "access_of", "dead", "ended", "shop"]
+
+_numbers = itertools.count()
 
 
 class Client(httpx.AsyncClient):
@@ -39,7 +42,9 @@ class Client(httpx.AsyncClient):
 
 
 def shop(broker: str, **settings: Any) -> App:
-    """An app that knows one task."""
+    """An app that knows one task. ``memory://`` is a store of its own."""
+    if broker == "memory://":
+        broker += f"web-{next(_numbers)}"
     app = Talo("shop", broker=broker, set_as_current=False, **settings)
     app.task(name="shop.add")(lambda x=0, y=0: x + y)
     return app

@@ -17,7 +17,7 @@ from starlette.types import Message
 from talo.web.dashboard import Dashboard
 from talo.web.user import User
 
-__all__ = ["Answer", "answer_once", "wsgi"]
+__all__ = ["Answer", "answer_once", "scope_of", "wsgi"]
 
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -41,7 +41,7 @@ def wsgi(dashboard: Dashboard, user: Callable[[dict[str, Any]], User | None] | N
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or "0"
         body = environ["wsgi.input"].read(int(length)) if length.isdigit() else b""
-        answer = answer_once(dashboard, _scope(environ), body, user(environ) if user is not None else None)
+        answer = answer_once(dashboard, scope_of(environ), body, user(environ) if user is not None else None)
         phrase = HTTPStatus(answer.status).phrase
         start_response(f"{answer.status} {phrase}", answer.headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
@@ -77,7 +77,7 @@ async def _answer(dashboard: Dashboard, scope: dict[str, Any], body: bytes) -> A
     return answer
 
 
-def _scope(environ: dict[str, Any]) -> dict[str, Any]:
+def scope_of(environ: dict[str, Any]) -> dict[str, Any]:
     """The ASGI scope of a WSGI environment (PEP 3333)."""
     root = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
     path = root + environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")

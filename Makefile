@@ -49,7 +49,7 @@ promises: env-test  ## render docs/reference/promises.md from the tests
 	@$(PY) tools/promises.py
 
 env-demo:
-	@tools/env .venv --extra django --group demo
+	@tools/env .venv --extra django --extra web --group demo
 
 env-test:
 	@tools/env .venv --extra all --group test --group demo

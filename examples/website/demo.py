@@ -112,6 +112,13 @@ def talo_command() -> str:
     return str(command)
 
 
+def open_dashboard(stage: Stage) -> str:
+    """Start the dashboard on a free port; return its address."""
+    audit = str(stage.folder / "audit.jsonl")
+    command = [talo_command(), "-A", "website", "dashboard", "--port", "0", "--audit", audit]
+    return stage.start("dashboard", *command, speaks=True).first_line().split()[-1]
+
+
 def visits(visitor: Visitor, options: argparse.Namespace, photos: list[bytes]) -> list[Work]:
     """Let a crowd visit the site; return what was handed off, in what time."""
     plans = [(Kind.LETTER, "/newsletter/", [("subject", "News from the office"), ("limit", str(options.mails))], None)]
@@ -164,7 +171,11 @@ def perform(stage: Stage, console: Console, options: argparse.Namespace) -> None
         address = site.first_line()
         worker = stage.start("worker", *worker_command)
     console.print(f"  site    {address}  (pid {site.pid})")
-    console.print(f"  worker  {' '.join(['talo', *worker_command[1:]])}  (pid {worker.pid})\n")
+    console.print(f"  worker  {' '.join(['talo', *worker_command[1:]])}  (pid {worker.pid})")
+    dashboard = open_dashboard(stage) if os.environ.get("KEEP") else None
+    if dashboard:
+        console.print(f"  [bold]dashboard {dashboard}[/]")
+    console.print()
 
     visitor = Visitor(address)
     with console.status(f"{CROWD} visitors upload photos, order reports, send the newsletter ..."):
@@ -179,7 +190,8 @@ def perform(stage: Stage, console: Console, options: argparse.Namespace) -> None
         pids = " ".join(str(process.pid) for process in reversed(stage.processes))
         stage.processes.clear()
         console.print(
-            f"\nSite and worker stay up: [bold]{address}[/]; logs in {stage.folder}; end them with: kill {pids}"
+            f"\nEverything stays up. The site: [bold]{address}[/]; the dashboard: [bold]{dashboard}[/]; "
+            f"logs in {stage.folder}; end them with: kill {pids}"
         )
     else:
         stage.stop()

@@ -11,9 +11,10 @@ from talo.control.dead import DeadLetters
 from talo.control.history import history_of
 from talo.control.schedules import ScheduleControl
 from talo.stores.base import Broker
-from talo.stores.history import History
+from talo.stores.history import Count, History
 from talo.web.answers import Answers
 from talo.web.audit import Audit
+from talo.web.known import Counters, StateCounts
 from talo.wire import serializers
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Desk:
         self.app = app
         self.audit = audit
         self.answers = Answers(app)
+        self.state_counts = StateCounts()
+        self._counters = Counters()
         self._backlogs: collections.deque[tuple[float, int]] = collections.deque(maxlen=200)
 
     @property
@@ -40,6 +43,10 @@ class Desk:
     def history(self) -> History:
         """What became of them. ``NotSupported`` if no store keeps it."""
         return history_of(self.app)
+
+    def counters(self, since: float, step: int, now: float) -> list[Count]:
+        """Counters from then (epoch seconds) to now; none where no store keeps history."""
+        return self._counters.since(self.history, since, step, now) if self.has_history else []
 
     @property
     def letters(self) -> DeadLetters:

@@ -33,6 +33,8 @@ class Page(NamedTuple):
     section: str
     #: The key that leads there after ``g``.
     key: str = ""
+    #: Arguments that the page asks with.
+    also: tuple[tuple[str, str], ...] = ()
 
     @property
     def nav(self) -> bool:
@@ -42,7 +44,7 @@ class Page(NamedTuple):
 
 PAGES: tuple[Page, ...] = (
     Page("/", "overview.html", "overview", "Overview", "/", "o"),
-    Page("/runs", "runs.html", "runs", "Runs", "/runs", "r"),
+    Page("/runs", "runs.html", "runs", "Runs", "/runs", "r", (("quick", "true"),)),
     Page("/tasks", "tasks.html", "tasks", "Tasks", "/tasks", "t"),
     Page("/queues", "queues.html", "queues", "Queues", "/queues", "q"),
     Page("/workers", "workers.html", "workers", "Workers", "/workers", "w"),
@@ -77,7 +79,8 @@ def page_endpoint(each: Page, desk: Desk) -> Endpoint:
 def _answer(each: Page, operation: Operation, desk: Desk, request: Request) -> Response:
     query = request.query_params
     try:
-        arguments = arguments_of(operation, {name: query.getlist(name) for name in query})
+        given = {name: query.getlist(name) for name in query} | {name: [value] for name, value in each.also}
+        arguments = arguments_of(operation, given)
         facts = perform(operation, desk, request, arguments)
     except (TaloError, msgspec.ValidationError) as error:
         return refusal(request, *fault_of(error))

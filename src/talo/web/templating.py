@@ -56,7 +56,7 @@ def bound(seconds: Any) -> str:
 
 def each(step: int) -> str:
     """What a bar of a chart stands for."""
-    return {60: "minute", 300: "5 minutes", 3600: "hour", 21600: "6 hours"}.get(step, f"{step} s")
+    return {60: "minute", 300: "5 minutes", 7200: "2 hours", 21600: "6 hours"}.get(step, f"{step} s")
 
 
 def number(value: Any) -> str:

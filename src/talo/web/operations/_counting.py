@@ -13,11 +13,11 @@ from talo.stores.history import Count, quantile
 
 __all__ = ["ATTENTION", "WINDOWS", "Total", "series", "window"]
 
-#: Name -> (seconds, seconds of a bar). Bars of an hour and more are of whole hours.
+#: Name -> (seconds, seconds of a bar). Bars of more than an hour are summed from hours.
 WINDOWS: dict[str, tuple[int, int]] = {
     "1h": (3600, 60),
     "6h": (21600, 300),
-    "24h": (86400, 3600),
+    "24h": (86400, 7200),
     "7d": (604800, 21600),
 }
 #: States that call for attention.

@@ -43,7 +43,8 @@ class Confirmed(Asked, kw_only=True, forbid_unknown_fields=True):
 def bulk(desk: Desk, asked: Asked) -> dict[str, Any]:
     """Count what a bulk action would change; changes nothing."""
     found = _number(desk, asked)
-    return {"action": asked.action, "number": found, "most": MOST, "search": msgspec.to_builtins(asked)}
+    search = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "quick"}
+    return {"action": asked.action, "number": found, "most": MOST, "search": search}
 
 
 @acts("/runs/bulk/apply", Confirmed, Role.ADMIN)

@@ -81,12 +81,12 @@ def _all(backlog: dict[str, Any]) -> int:
 
 def _counted(desk: Desk, name: str, now: float) -> dict[str, Any]:
     since, step, bars = window(name, now)
-    counts = desk.history.counters(since, now + 1, step)
+    counts = desk.counters(since, step, now)
     total = Total()
     for count in counts:
         total.add(count)
     recent = Total()
-    for count in desk.history.counters(now - 60 * RECENT, now + 1, 60):
+    for count in desk.counters(now - 60 * RECENT, 60, now):
         recent.add(count)
     # The first of these minutes may be cut, the last one is going on.
     rate = recent.ended / (60 * RECENT + now % 60)
@@ -123,9 +123,7 @@ def pulse(desk: Desk, _: Nothing) -> dict[str, Any]:
     """The few numbers that change all the time; what the live stream sends."""
     now = time.time()
     backlog = _backlog(desk.broker.stats())
-    ended = 0
-    if desk.has_history:
-        ended = sum(count.count for count in desk.history.counters(now - 120, now + 1, 60))
+    ended = sum(count.count for count in desk.counters(now - 120, 60, now))
     desk.growth(_all(backlog), now)
     alive = sum(node["alive"] for node in durable(desk))
     return {**backlog, "workers": alive, "ended": ended, "now": now}

@@ -76,11 +76,9 @@ def queues(desk: Desk, _: Nothing) -> dict[str, Any]:
 
 def _rates(desk: Desk) -> dict[str, float]:
     """What ended in each queue, per second, lately."""
-    if not desk.has_history:
-        return {}
     now = time.time()
     ended: dict[str, int] = {}
-    for each in desk.history.counters(now - RECENT, now + 1, 60):
+    for each in desk.counters(now - RECENT, 60, now):
         ended[each.queue] = ended.get(each.queue, 0) + each.count
     span = RECENT + now % 60
     return {name: number / span for name, number in ended.items()}

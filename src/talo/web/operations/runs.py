@@ -12,7 +12,7 @@ import msgspec
 from talo.control.history import explain as explained
 from talo.control.history import story_of
 from talo.errors import NotSupported, TaloError
-from talo.stores.history import RunQuery, RunRecord
+from talo.stores.history import Page, RunQuery, RunRecord
 from talo.util.text import count, shorten
 from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
@@ -49,6 +49,8 @@ class Search(msgspec.Struct, forbid_unknown_fields=True):
     until: str | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
     cursor: str | None = None
+    #: Do not wait for counts that take long: tell those of a moment ago, or none.
+    quick: bool = False
 
 
 class Ids(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,18 +99,34 @@ def query_of(asked: Search, now: float) -> RunQuery:
 def runs(desk: Desk, asked: Search) -> dict[str, Any]:
     """Find runs by state, task, queue, worker, error and time, the latest first; with counts by state."""
     now = time.time()
-    counts: dict[str, int] = {}
-    if desk.has_history:
-        counts |= desk.history.count(msgspec.structs.replace(query_of(asked, now), states=()))
-    counts |= _live_counts(desk, asked)
-    facts: dict[str, Any] = {"search": msgspec.to_builtins(asked), "counts": counts, "history": desk.has_history}
-    if asked.state in LIVE:
-        found = unfinished(desk, asked, asked.limit)
-        return {**facts, "runs": [], "unfinished": found, "cursor": None}
+    live = asked.state in LIVE
+    # What is listed first, what is counted then: counting may take long, and a store may do one thing at a time.
+    found = unfinished(desk, asked, asked.limit) if live else []
+    page = Page([])
+    if desk.has_history and not live:
+        page = desk.history.runs(query_of(asked, now), asked.limit, asked.cursor or None)
+    open_counts = _live_counts(desk, asked)
+    ended = _ended_counts(desk, asked, now)
+    return {
+        "search": {name: value for name, value in msgspec.to_builtins(asked).items() if name != "quick"},
+        "counts": {**(ended or {}), **open_counts},
+        "counted": ended is not None,
+        "history": desk.has_history,
+        "runs": [_row(each) for each in page.runs],
+        "unfinished": found,
+        "cursor": page.cursor,
+    }
+
+
+def _ended_counts(desk: Desk, asked: Search, now: float) -> dict[str, int] | None:
+    """What has ended, by state, whatever state is asked for; None: it is being counted."""
     if not desk.has_history:
-        return {**facts, "runs": [], "unfinished": [], "cursor": None}
-    page = desk.history.runs(query_of(asked, now), asked.limit, asked.cursor or None)
-    return {**facts, "runs": [_row(each) for each in page.runs], "unfinished": [], "cursor": page.cursor}
+        return {}
+    query = msgspec.structs.replace(query_of(asked, now), states=())
+    if not asked.quick:
+        return desk.history.count(query)
+    fields = ("name", "queue", "worker", "error", "fingerprint", "id", "root", "since", "until")
+    return desk.state_counts.latest(desk.history, tuple(getattr(asked, field) for field in fields), query)
 
 
 def _live_counts(desk: Desk, asked: Search) -> dict[str, int]:

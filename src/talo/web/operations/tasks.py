@@ -44,7 +44,7 @@ def tasks(desk: Desk, asked: Asked) -> dict[str, Any]:
     """Rate, failures and latency of each type of task."""
     now = time.time()
     since, step, bars = window(asked.window, now)
-    counts = desk.history.counters(since, now + 1, step) if desk.has_history else []
+    counts = desk.counters(since, step, now)
     paused = desk.paused()[1]
     totals: dict[str, Total] = {
         name: Total() for name in desk.app.tasks if not name.startswith(("celery.", "talo."))

@@ -52,6 +52,7 @@ def routes(dashboard: Dashboard) -> list[tuple[str, str]]:
 BEARER = {"authorization": "Bearer anna-token"}
 
 
+@pytest.mark.promise("X04")
 def test_an_anonymous_request_gets_401_on_every_route(dashboard: Dashboard) -> None:
     async def ask() -> list[tuple[str, str, int]]:
         async with Client(dashboard, peer="203.0.113.7", base="https://tasks.example.com") as client:
@@ -130,6 +131,7 @@ class TestForgery:
             ({}, False),
         ],
     )
+    @pytest.mark.promise("X04")
     def test_a_change_from_another_site_is_refused(
         self, dashboard: Dashboard, headers: dict[str, str], with_token: bool
     ) -> None:
@@ -282,6 +284,7 @@ class TestOpen:
         ("team.test", False),
     ],
 )
+@pytest.mark.promise("X04")
 def test_addresses_are_compared_whole(email: str, passes: bool) -> None:
     assert allowed(email, ["me@example.com", "@team.test"]) is passes
 

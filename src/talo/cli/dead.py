@@ -133,7 +133,7 @@ def replay(
 @click.option("--kwargs", "-k", type=JSON_OBJECT, help="Other keyword arguments, a JSON object.")
 @click.option("--to-queue", "queue", metavar="NAME", help="Another queue.")
 @click.pass_obj
-def edit(session: Session, id_: str, **changes: Any) -> None:
+def edit(session: Session, /, id_: str, **changes: Any) -> None:
     """Send one dead letter again with other arguments, or to another queue."""
     with _letters(session) as letters:
         run = letters.replay_edited(id_, **changes)

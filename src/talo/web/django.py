@@ -36,8 +36,6 @@ def role_of_staff(user: Any) -> Role | None:
 def urls(dashboard: Dashboard, role: Callable[[Any], Role | None] = role_of_staff) -> list[URLPattern]:
     """Return the patterns to be included. ``role`` tells from Django's user what one may do; None: nothing."""
 
-    # The dashboard checks where a change comes from by itself, with a token of its own.
-    @csrf_exempt
     def view(request: HttpRequest, path: str) -> HttpResponseBase:
         someone: Any = getattr(request, "user", None)
         if someone is None or not someone.is_authenticated:
@@ -58,12 +56,13 @@ def urls(dashboard: Dashboard, role: Callable[[Any], Role | None] = role_of_staf
                 response[name] = value
         return response
 
-    return [re_path(r"^(?P<path>.*)$", view, name="talo-dashboard")]
+    # The dashboard checks where a change comes from by itself, with a token of its own.
+    return [re_path(r"^(?P<path>.*)$", csrf_exempt(view), name="talo-dashboard")]
 
 
 def _login() -> str | None:
     """The admin's login where there is one; else the site's."""
     try:
-        return reverse("admin:login")
+        return str(reverse("admin:login"))
     except NoReverseMatch:
         return None

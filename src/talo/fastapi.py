@@ -11,7 +11,14 @@ from typing import Annotated, Any
 
 from talo.app.app import Talo
 from talo.errors import ImproperlyConfigured
-from talo.starlette import (
+from talo.util.optional import load
+
+load("fastapi", "FastAPI", "fastapi")
+
+from fastapi import APIRouter, Depends, Response  # noqa: E402  after the look whether there is a FastAPI
+from starlette.requests import HTTPConnection  # noqa: E402
+
+from talo.starlette import (  # noqa: E402
     STATE_KEY,
     Lifespan,
     TaskFault,
@@ -20,12 +27,6 @@ from talo.starlette import (
     progress_response,
     status_response,
 )
-from talo.util.optional import load
-
-load("fastapi", "FastAPI", "fastapi")
-
-from fastapi import APIRouter, Depends, Response  # noqa: E402  after the look whether there is a FastAPI
-from starlette.requests import HTTPConnection  # noqa: E402
 
 __all__ = ["Lifespan", "TaloDep", "TaskFault", "TaskStatus", "lifespan", "status_router", "talo_of"]
 

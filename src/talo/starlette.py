@@ -180,8 +180,12 @@ def _json(status: TaskStatus) -> bytes:
         return msgspec.json.encode(status, enc_hook=saferepr)
     except (TypeError, ValueError, OverflowError, RecursionError):
         # Keys that are no text, numbers that JSON's readers do not know, circles: shown as Python shows them.
-        texts = {name: saferepr(getattr(status, name)) for name in ("result", "progress")}
-        return msgspec.json.encode(dataclasses.replace(status, **texts))
+        shown = dataclasses.replace(status, result=_text(status.result), progress=_text(status.progress))
+        return msgspec.json.encode(shown)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else saferepr(value)
 
 
 def _refusal(code: int, why: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from talo.errors import PublishTimeout
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from talo.app.result import AsyncResult
 
@@ -39,39 +39,47 @@ def _asyncio() -> Any:
 
 
 class _Threads:
-    """The threads of this process in which twins wait; a forked one makes its own."""
+    """Threads of this process in which twins wait; a forked one makes its own."""
 
-    def __init__(self) -> None:
-        self.pool: ThreadPoolExecutor | None = None
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pool: ThreadPoolExecutor | None = None
+        os.register_at_fork(after_in_child=self._forget)
 
-    def get(self) -> ThreadPoolExecutor:
-        """The threads; two loops that make them at once is no harm: the idle ones end with their pool."""
-        if self.pool is None:
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads. Two loops that make them at once are no harm: what was not kept ends when it has no work."""
+        pool = self._pool
+        if pool is None:
             futures = importlib.import_module("concurrent.futures")
-            self.pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix="talo-aio")
-        assert self.pool is not None
-        return self.pool
+            pool = self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix=self._name)
+        return pool
 
-    def forget(self) -> None:
-        """The threads are the parent process's."""
-        self.pool = None
+    def _forget(self) -> None:
+        self._pool = None
+
+    async def call(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call ``verb`` in one of them, in a copy of this context; return or raise what it does. Cancelled before it
+        has begun it never begins."""
+        call = partial(contextvars.copy_context().run, verb, *args, **kwargs)
+        result: T = await _asyncio().get_running_loop().run_in_executor(self.pool, call)
+        return result
 
 
-_threads = _Threads()
-os.register_at_fork(after_in_child=_threads.forget)
+#: Results that cannot be reached must not keep anybody from sending, nor the other way round.
+_senders = _Threads("talo-send")
+_askers = _Threads("talo-ask")
 
 
 async def in_thread(verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call ``verb`` in a thread of Talo's, in a copy of this context; return or raise what it does. Cancelled before it
-    has begun it never begins."""
-    call = partial(contextvars.copy_context().run, verb, *args, **kwargs)
-    result: T = await _asyncio().get_running_loop().run_in_executor(_threads.get(), call)
-    return result
+    """Ask a store in a thread of Talo's: return or raise what ``verb`` does. Cancelled before it has begun it never
+    begins."""
+    return await _askers.call(verb, *args, **kwargs)
 
 
 async def _send(app: Any, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Send in a thread. ``PublishTimeout`` as of the verb, and if no thread was free before ``publish_timeout``."""
-    return await in_thread(_in_time, app, time.monotonic(), partial(verb, *args, **kwargs))
+    return await _senders.call(_in_time, app, time.monotonic(), partial(verb, *args, **kwargs))
 
 
 def _in_time(app: Any, since: float, send: Callable[[], T]) -> T:
@@ -128,6 +136,11 @@ class AppTwins:
         return await _send(self, self.send_many, calls, batch=batch, **options)
 
 
+def _end_watch(registering: Future[Any]) -> None:
+    if registering.exception() is None:
+        registering.result().cancel()
+
+
 class ResultTwins(Generic[R]):
     """The twins of a result."""
 
@@ -170,7 +183,9 @@ class ResultTwins(Generic[R]):
             loop.call_soon_threadsafe(came.set)
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        watch = await in_thread(self._watch_for, tell)
+        registering = _askers.pool.submit(self._watch_for, tell)
+        failure = asyncio.wrap_future(registering)
+        failure.add_done_callback(lambda done: came.set() if not done.cancelled() and done.exception() else None)
         try:
             while not came.is_set():
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
@@ -183,8 +198,12 @@ class ResultTwins(Generic[R]):
                         await in_thread(self._check_parents)
                     if on_interval is not None:
                         on_interval()
+            if failure.done():
+                failure.result()
         finally:
-            await in_thread(watch.cancel)
+            # Both may have to wait for a server, which is no reason to come back later than ``timeout``.
+            if not registering.cancel():
+                _askers.pool.submit(_end_watch, registering)
         return self._end_get(propagate, callback, on_message)
 
     def _watch_for(self, tell: Callable[[str, bytes], None]) -> Any:

@@ -20,10 +20,12 @@ from talo.flask.command import talo_command
 from talo.flask.contexts import Contexts
 from talo.settings.prefixed import gather
 
-__all__ = ["KEY", "Talo"]
+__all__ = ["KEY", "VARIABLE", "Talo", "made_app"]
 
 #: Under it the extension stands in ``app.extensions``.
 KEY = "talo"
+#: Names the Flask application, as for ``flask run``.
+VARIABLE = "FLASK_APP"
 #: Dictionaries in ``app.config`` that hold settings; ``CELERY`` is the one of Celery's documented pattern.
 _BAGS = {"TALO": "TALO_", "CELERY": "CELERY_"}
 
@@ -57,8 +59,7 @@ class Talo(apps.Talo):
             raise ImproperlyConfigured(
                 f"the Flask application {app.name!r} has a Talo already: one extension is enough"
             )
-        again = self._flask is not None
-        if again:
+        if self._flask is not None:
             self.close_stores()
         self.main = self.main or app.name
         self.conf.reload()
@@ -79,9 +80,14 @@ class Talo(apps.Talo):
 
     def import_default_modules(self) -> None:
         """As every app does; a spawned process first makes the Flask application that ``FLASK_APP`` names."""
-        if self._flask is None and os.environ.get("FLASK_APP"):
-            ScriptInfo().load_app()
+        if self._flask is None and os.environ.get(VARIABLE):
+            made_app()
         super().import_default_modules()
+
+
+def made_app() -> Flask:
+    """Make the Flask application that ``FLASK_APP`` names, as ``flask run`` would, or the one that it would guess."""
+    return ScriptInfo(os.environ.get(VARIABLE)).load_app()
 
 
 class _FlaskSettings(Mapping[str, Any]):

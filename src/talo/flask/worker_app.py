@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from flask import Flask, current_app, has_app_context
-from flask.cli import ScriptInfo
 
 from talo.errors import ImproperlyConfigured
-from talo.flask.extension import KEY, Talo
+from talo.flask.extension import KEY, Talo, made_app
 
 __all__ = ["app"]
 
@@ -25,4 +24,4 @@ def _talo_of(flask: Flask) -> Talo:
 
 
 #: The app that the commands work with.
-app: Talo = _talo_of(cast(Any, current_app)._get_current_object() if has_app_context() else ScriptInfo().load_app())
+app: Talo = _talo_of(cast(Any, current_app)._get_current_object() if has_app_context() else made_app())

@@ -90,7 +90,7 @@ def lifespan(app: Talo, also: Lifespan | None = None) -> Lifespan:
                 more = await stack.enter_async_context(also(server)) if also is not None else None
                 yield {**(more or {}), STATE_KEY: app}
         finally:
-            await in_thread(app.close_stores)
+            await in_thread(app.release_stores)
 
     return life
 
@@ -138,10 +138,11 @@ async def _status_or_refusal(app: Talo, task_id: str) -> TaskStatus | Response:
 
 
 def _look(app: Talo, task_id: str) -> TaskStatus:
-    meta = app.AsyncResult(task_id)._get_task_meta()
+    found = app.AsyncResult(task_id)
+    meta = found._get_task_meta()
     state, value = meta["status"], meta["result"]
     ready = state in states.READY_STATES
-    done_at = meta.get("done_at") if ready else None
+    done_at = found.date_done if ready else None  # what has ended is not read twice
     if state == states.SUCCESS:
         return TaskStatus(task_id, state, ready, result=value, done_at=done_at)
     if ready:

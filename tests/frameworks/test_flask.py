@@ -254,6 +254,7 @@ def test_a_later_application_takes_the_place_of_the_one_before(talo: Talo, flask
     def look() -> str:
         return current_app.config["COLOUR"]
 
+    result = look.delay()
     assert look.apply().get() == "green"
     assert talo.conf.task_time_limit is None
     talo.init_app(other)
@@ -263,6 +264,9 @@ def test_a_later_application_takes_the_place_of_the_one_before(talo: Talo, flask
     assert look.apply().get() == "blue"
     assert talo.conf.task_time_limit == 9
     assert other.extensions["talo"] is talo
+    # And the store that the test lent is still there
+    run_all(talo)
+    assert result.get() == "blue"
 
 
 def test_what_is_no_application_and_a_second_extension_are_refused(talo: Talo, flask_app: Flask) -> None:

@@ -119,19 +119,28 @@ def test_every_result_can_be_told(talo: Talo, value: Any, shown: Any) -> None:
     assert result == shown or (shown is None and result in (None, 10**30, str(10**30)))
 
 
-def test_a_result_that_json_cannot_say_comes_as_text(tmp_path: Path) -> None:
-    # Given pickled results, with keys that are tuples
-    app = Talo("p", broker="memory://pickled", result_serializer="pickle", accept_content=["json", "pickle"],
-               set_as_current=False)  # fmt: skip
+def test_a_result_that_json_cannot_say_comes_as_text() -> None:
+    # Given pickled results: one with an object in it, and one with itself in it
+    app = Talo(
+        "p", broker="memory://pickled", result_serializer="pickle", accept_content=["json", "pickle"],
+        set_as_current=False,
+    )  # fmt: skip
 
     @app.task(name="strange")
-    def strange() -> dict[Any, Any]:
-        return {(1, 2): {3}}
+    def strange(circle: bool) -> list[Any]:
+        value: list[Any] = [1 + 2j]
+        if circle:
+            value.append(value)
+        return value
 
     with TestClient(status_app(app)) as client:
-        answer = client.get(f"/{ended(app, 'strange')}")
+        shown = [client.get(f"/{ended(app, 'strange', circle)}").json()["result"] for circle in (False, True)]
     app.close()
-    assert answer.json()["result"] == "{(1, 2): {3}}"
+
+    # Then each is shown
+    assert shown[0] == ["(1+2j)"]
+    assert isinstance(shown[1], str)
+    assert "(1+2j)" in shown[1]
 
 
 @pytest.mark.parametrize("task_id", ["x" * 256, "a%00b", "a%0Ab"])
@@ -207,9 +216,22 @@ def test_the_lifespan_gives_the_app_to_requests_and_closes_its_stores(talo: Talo
             assert socket.receive_text() == "shopgreen"
         assert life == ["up"]
     assert life == ["up", "down"]
-    # And it can begin again
+    # And it can begin again, on the same store where that is the test's
     with TestClient(api) as client:
         assert client.get("/send").status_code == 200
+    [queue] = talo.store.broker.stats()
+    assert queue.ready == 2
+
+
+def test_the_lifespan_closes_connections_of_its_own(tmp_path: Path) -> None:
+    # Given a store that the app has opened by itself
+    app = Talo("own", broker=f"sqlite:///{tmp_path}/t.sqlite3", set_as_current=False)
+    with TestClient(FastAPI(lifespan=lifespan(app))):
+        app.send_task("any")
+        before = app.store
+    # Then another one is opened after the end
+    assert app.store is not before
+    app.close()
 
 
 def test_settings_that_cannot_be_used_stop_the_start() -> None:

@@ -60,7 +60,7 @@ class Talo(apps.Talo):
                 f"the Flask application {app.name!r} has a Talo already: one extension is enough"
             )
         if self._flask is not None:
-            self.close_stores()
+            self.release_stores()
         self.main = self.main or app.name
         self.conf.reload()
         self._flask = app

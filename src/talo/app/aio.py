@@ -8,6 +8,7 @@ serves ``talo.starlette`` too.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import importlib
 import os
@@ -180,7 +181,9 @@ class ResultTwins(Generic[R]):
 
         def tell(_task_id: str, payload: bytes) -> None:
             self._take(payload)
-            loop.call_soon_threadsafe(came.set)
+            # A watch that was registered too late may tell a loop that has been closed meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(came.set)
 
         deadline = None if timeout is None else time.monotonic() + timeout
         registering = _askers.pool.submit(self._watch_for, tell)

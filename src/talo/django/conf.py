@@ -6,12 +6,11 @@ classic layout reads its own namespace.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
 
-from talo.settings.prefixed import PREFIXES, gather
+from talo.settings.prefixed import PREFIXES, PrefixedSettings
 
 __all__ = ["PREFIXES", "DjangoSettings", "concerns_talo"]
 
@@ -24,23 +23,12 @@ def concerns_talo(name: str) -> bool:
     return name == BAG or name.startswith(PREFIXES)
 
 
-class DjangoSettings(Mapping[str, Any]):
-    """What Django's settings say of Talo, by the names as they are written there. Read anew at each look."""
+class DjangoSettings(PrefixedSettings):
+    """What Django's settings say of Talo."""
 
-    def _found(self) -> dict[str, Any]:
-        """Values by name. ``ImproperlyConfigured`` names every unknown setting, and both names of one said twice."""
-        found = {name: getattr(settings, name) for name in dir(settings) if concerns_talo(name)}
-        return gather(found, {BAG: "TALO_"})
+    def __init__(self) -> None:
+        super().__init__(_concerning_talo, {BAG: "TALO_"})
 
-    def __getitem__(self, name: str) -> Any:
-        return self._found()[name]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found())
-
-    def __len__(self) -> int:
-        return len(self._found())
-
-    def items(self) -> Any:
-        """All of them at one look."""
-        return self._found().items()
+def _concerning_talo() -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in dir(settings) if concerns_talo(name)}

@@ -8,7 +8,6 @@ of the latest ``init_app``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Flask
@@ -18,7 +17,7 @@ from talo.app import app as apps
 from talo.errors import ImproperlyConfigured
 from talo.flask.command import talo_command
 from talo.flask.contexts import Contexts
-from talo.settings.prefixed import gather
+from talo.settings.prefixed import PrefixedSettings
 
 __all__ = ["KEY", "VARIABLE", "Talo", "made_app"]
 
@@ -39,7 +38,7 @@ class Talo(apps.Talo):
         self._flask: Flask | None = None
         self._contexts = Contexts(self)
         super().__init__(main, **options)
-        self.config_from_object(_FlaskSettings(self))
+        self.config_from_object(PrefixedSettings(lambda: self.flask.config, _BAGS))
         if app is not None:
             self.init_app(app)
 
@@ -88,26 +87,3 @@ class Talo(apps.Talo):
 def made_app() -> Flask:
     """Make the Flask application that ``FLASK_APP`` names, as ``flask run`` would, or the one that it would guess."""
     return ScriptInfo(os.environ.get(VARIABLE)).load_app()
-
-
-class _FlaskSettings(Mapping[str, Any]):
-    """What the ``config`` of an extension's application says of Talo. Read anew at each look."""
-
-    def __init__(self, extension: Talo) -> None:
-        self._extension = extension
-
-    def _found(self) -> dict[str, Any]:
-        return gather(self._extension.flask.config, _BAGS)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._found()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found())
-
-    def __len__(self) -> int:
-        return len(self._found())
-
-    def items(self) -> Any:
-        """All of them at one look."""
-        return self._found().items()

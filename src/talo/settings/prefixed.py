@@ -1,28 +1,53 @@
 """Talo's settings among a framework's own: ``TALO_…``, ``CELERY_…``, and dictionaries of settings.
 
-Owns telling them apart and refusing what says one thing twice; values are checked by ``load``. Called by
-``talo.django`` and ``talo.flask``.
+Owns telling them apart and refusing what says one thing twice; values are checked by ``load``. Used by ``talo.django``
+and ``talo.flask``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from talo.errors import ImproperlyConfigured
 from talo.settings.load import unknown_name
 from talo.settings.options import real_name
 
-__all__ = ["PREFIXES", "gather"]
+__all__ = ["PREFIXES", "PrefixedSettings"]
 
 PREFIXES = ("TALO_", "CELERY_")
 
 
-def gather(values: Mapping[str, Any], bags: Mapping[str, str]) -> dict[str, Any]:
+class PrefixedSettings(Mapping[str, Any]):
+    """Talo's settings by the names as they are written there. Read anew at each look."""
+
+    def __init__(self, read: Callable[[], Mapping[str, Any]], bags: Mapping[str, str]) -> None:
+        """``read`` returns all that the framework knows; ``bags`` maps the name of a dictionary of settings to the
+        prefix that its keys go without."""
+        self._read = read
+        self._bags = bags
+
+    def _found(self) -> dict[str, Any]:
+        return _gather(self._read(), self._bags)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found())
+
+    def __len__(self) -> int:
+        return len(self._found())
+
+    def items(self) -> Any:
+        """All of them at one look."""
+        return self._found().items()
+
+
+def _gather(values: Mapping[str, Any], bags: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings of Talo among ``values``, by their upper-case names with the prefix.
 
-    ``bags`` maps the name of a dictionary to the prefix that its keys go without. ``ImproperlyConfigured`` names every
-    unknown setting, and both names of one that is said twice.
+    ``ImproperlyConfigured`` names every unknown setting, and both names of one that is said twice.
     """
     found = {name: value for name, value in values.items() if name.startswith(PREFIXES)}
     shown = {name: name for name in found}

@@ -5,6 +5,7 @@ Owns the two routes and the bound on guessing. Who may come in is ``access``'s, 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +24,8 @@ __all__ = ["Login", "begin_session"]
 
 #: Longest name and password that are looked at: hashing more helps nobody.
 _LONGEST = 1024
+#: Passwords that are checked at a time, and seconds to wait for one's turn.
+_AT_ONCE, _PATIENCE = 4, 3.0
 
 
 class Login:
@@ -32,7 +35,9 @@ class Login:
         self._access = access
         self._sessions = sessions
         self._audit = log
-        self._throttle = Throttle()
+        # By name and address, so that nobody can lock a user out from elsewhere; and by address, whatever the name.
+        self._by_name, self._by_address = Throttle(5), Throttle(50)
+        self._hashing = threading.BoundedSemaphore(_AT_ONCE)
 
     async def show(self, request: Request) -> Response:
         """``GET /login``: the form."""
@@ -45,18 +50,20 @@ class Login:
         form = form_of(request)
         name, password, to = (form.get(field, [""])[-1] for field in ("name", "password", "next"))
         address = request.client.host if request.client else ""
-        keys = (f"name {name[:_LONGEST]}", f"address {address}")
-        wait = self._throttle.wait(*keys, now=time.monotonic())
+        who, now = f"{name[:_LONGEST]} {address}", time.monotonic()
+        wait = max(self._by_name.wait(who, now), self._by_address.wait(address, now))
         if wait:
             return self._again(request, 429, f"too many tries: wait {wait:.0f} seconds", to)
-        user = None
-        if len(name) <= _LONGEST and len(password) <= _LONGEST:
-            user = await run_in_threadpool(self._access.by_password, name, password)
+        try:
+            user = await run_in_threadpool(self._checked, name, password)
+        except TimeoutError:
+            return self._again(request, 429, "too many log in at this moment: try again", to)
         if user is None:
-            self._throttle.failed(*keys, now=time.monotonic())
+            self._by_name.failed(who, now)
+            self._by_address.failed(address, now)
             self._audit.write(entry_of(request, name[:200], "", "password", "login", "refused"))
             return self._again(request, 401, "there is no such user, or the password is another", to)
-        self._throttle.succeeded(*keys)
+        self._by_name.succeeded(who)
         begin_session(request, self._sessions, self._audit, user)
         return redirect(request, to)
 
@@ -69,6 +76,17 @@ class Login:
         session.user = session.via = None
         session.changed = True
         return redirect(request, None)
+
+    def _checked(self, name: str, password: str) -> User | None:
+        """Who has this password. ``TimeoutError`` while others are being checked: each takes 64 MiB."""
+        if len(name) > _LONGEST or len(password) > _LONGEST:
+            return None
+        if not self._hashing.acquire(timeout=_PATIENCE):
+            raise TimeoutError
+        try:
+            return self._access.by_password(name, password)
+        finally:
+            self._hashing.release()
 
     def _again(self, request: Request, status: int, fault: str, to: str) -> Response:
         if not wants_page(request):

@@ -15,6 +15,7 @@ import msgspec
 from starlette.types import Message
 
 from talo.web.dashboard import Dashboard
+from talo.web.guard import MOST_BODY
 from talo.web.user import User
 
 __all__ = ["Answer", "answer_once", "scope_of", "wsgi"]
@@ -40,7 +41,8 @@ def wsgi(dashboard: Dashboard, user: Callable[[dict[str, Any]], User | None] | N
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or "0"
-        body = environ["wsgi.input"].read(int(length)) if length.isdigit() else b""
+        # What is longer than the door lets in is not read: it is refused by its length.
+        body = environ["wsgi.input"].read(min(int(length), MOST_BODY + 1)) if length.isdigit() else b""
         answer = answer_once(dashboard, scope_of(environ), body, user(environ) if user is not None else None)
         phrase = HTTPStatus(answer.status).phrase
         start_response(f"{answer.status} {phrase}", answer.headers)

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from talo.cli.main import talo
+from talo.stores.history import RunQuery
 from talo.web import Access
+from tests.web.support import dead, ended, shop
 from tests.workers import ROOT
 
 
@@ -70,3 +72,26 @@ def test_it_serves_with_a_password_on_every_address_and_stops(tmp_path: Path) ->
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert "open sesame" not in out + err and "Traceback" not in err
+
+
+def test_what_a_page_can_do_a_command_can(tmp_path: Path) -> None:
+    # Given a dead letter and records of two queues
+    broker = f"sqlite:///{tmp_path}/talo.sqlite3"
+    app = shop(broker)
+    [task_id] = dead(app)
+    ended(app, 3, queue="old")
+    ended(app, 2, queue="new", id="kept")
+    runner = CliRunner()
+    # When it is edited and replayed, and the records of one queue are forgotten
+    edited = runner.invoke(talo, ["-b", broker, "dead", "edit", task_id, "-a", "[40, 2]", "--to-queue", "fresh"])
+    refused = runner.invoke(talo, ["-b", broker, "forget", "--queue", "old"], input="n\n")
+    forgotten = runner.invoke(talo, ["-b", broker, "forget", "--queue", "old", "-f"])
+    # Then so it is
+    assert edited.exit_code == 0 and refused.exit_code != 0
+    [message] = app.store.broker.peek("fresh", 10)
+    assert (message.headers["argsrepr"], message.headers["replay_of"]) == ("(40, 2)", task_id)
+    assert edited.output.split() == [edited.output.split()[0], task_id, message.id]
+    assert "Delete 3 records" in refused.output and forgotten.output == "Forgot 3 records.\n"
+    assert app.store.history is not None
+    assert app.store.history.count(RunQuery()) == {"SUCCESS": 2}
+    app.close()

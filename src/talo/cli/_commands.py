@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "runs": Entry("talo.cli.runs", "List runs that have ended, latest first."),
     "run": Entry("talo.cli.runs", "Tell one task's story: each attempt, with its times and traceback."),
+    "forget": Entry("talo.cli.runs", "Delete records of runs from the history; counters stay."),
     "failures": Entry("talo.cli.failures", "Group failures by kind, those that came last first."),
     "explain": Entry("talo.cli.failures", "Say why a task is not running."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),

@@ -1,4 +1,4 @@
-"""``talo runs``, ``run`` and ``waiting``: what ended, one task's story, and what is still to come.
+"""``talo runs``, ``run``, ``forget`` and ``waiting``: what ended, one task's story, and what is still to come.
 
 Owns options and layout; the work is ``control.history``'s. Called by ``cli.main``."""
 
@@ -16,11 +16,11 @@ from talo.cli._params import PAST
 from talo.cli._session import Session
 from talo.control.history import history_of, story_of
 from talo.stores.history import RunQuery, RunRecord
-from talo.util.text import shorten
+from talo.util.text import count, shorten
 from talo.wire.message import Message
 from talo.wire.sent import ready_since
 
-__all__ = ["run", "runs", "waiting"]
+__all__ = ["forget", "run", "runs", "waiting"]
 
 _JSON = click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -74,6 +74,29 @@ def runs(session: Session, /, limit: int, cursor: str | None, counted: bool, as_
         for run in page.runs
     ]
     print_table(session, ("ended", "state", "task", "id", "attempt", "queue", "worker", "seconds", "error"), rows)
+
+
+@click.command(cls=TaloCommand)
+@click.option("--task", "name", metavar="NAME", help="Of this task.")
+@click.option("--queue", metavar="NAME", help="Of this queue.")
+@click.option("--state", "states", multiple=True, metavar="STATE", help="In this state; may be given several times.")
+@click.option("--until", type=PAST, metavar="TIME", help="Ended before this time.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def forget(session: Session, /, force: bool, **asked: Any) -> None:
+    """Delete records of runs from the history; counters stay.
+
+    TIME is a time (2026-01-31 12:00) or an age (90s, 15m, 2h, 7d). Without any option all records go.
+    """
+    query = RunQuery(**{**asked, "states": tuple(state.upper() for state in asked["states"])})
+    with session.opened() as app:
+        history = history_of(app)
+        number = sum(history.count(query).values())
+        if number and not force:
+            click.confirm(f"Delete {count(number, 'record')} for good?", abort=True)
+        done = history.forget(query) if number else 0
+    if not session.quiet:
+        click.echo(f"Forgot {count(done, 'record')}.")
 
 
 @click.command(cls=TaloCommand)

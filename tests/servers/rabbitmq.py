@@ -232,6 +232,11 @@ class RabbitServer:
         """End every connection from the server's side."""
         self.ctl("close_all_connections", "a test")
 
+    @property
+    def url(self) -> str:
+        """Its virtual host ``/``."""
+        return self.url_of()
+
     def url_of(self, vhost: str = "/", *, port: int | None = None, user: str = "guest", password: str = "guest") -> str:
         """One of its virtual hosts; ``port`` of a proxy in front of it."""
         return f"amqp://{user}:{password}@127.0.0.1:{port or self.port}/{quote(vhost, safe='')}"

@@ -140,7 +140,7 @@ class MariadbServer:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
-    def kill_connections(self) -> int:
+    def end_connections(self) -> int:
         """End every connection of a client but the one that asks; how many there were."""
         with self._connected() as cursor:
             cursor.execute(
@@ -154,7 +154,7 @@ class MariadbServer:
 
     def empty(self, database: str) -> None:
         """Take the rows out of every table but the one of migrations; whoever is connected is not any more."""
-        self.kill_connections()
+        self.end_connections()
         with self._connected() as cursor:
             cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'")
             for (table,) in cursor.fetchall():

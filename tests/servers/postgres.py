@@ -193,7 +193,7 @@ class PostgresServer:
         self.stop()
         self.start()
 
-    def terminate_connections(self) -> int:
+    def end_connections(self) -> int:
         """End every connection to the database but the one that asks; how many there were."""
         rows = self.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

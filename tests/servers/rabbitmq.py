@@ -228,7 +228,7 @@ class RabbitServer:
             )
         return self._spare.pop(0)
 
-    def close_all_connections(self) -> None:
+    def end_connections(self) -> None:
         """End every connection from the server's side."""
         self.ctl("close_all_connections", "a test")
 

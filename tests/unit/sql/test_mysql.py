@@ -59,9 +59,9 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(
     store = open_store(mariadb_url, timeout=SOON)
     store.broker.open("me", worker="w", slots=1, lease=600)
     for n in range(10):
-        mariadb_server.kill_connections()
+        mariadb_server.end_connections()
         store.broker.send([message(body=str(n))])
-        mariadb_server.kill_connections()
+        mariadb_server.end_connections()
         assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
     store.close()
 

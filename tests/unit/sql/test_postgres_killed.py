@@ -1,0 +1,58 @@
+"""PostgreSQL or its clients are killed anywhere: nothing is half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import closing
+
+import pytest
+
+from talo.stores.url import open_store
+from talo.testing.contract._support import message
+from tests.servers.postgres import PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
+from tests.unit.sql.churning import churn, fork, is_whole
+
+
+@pytest.mark.promise("D08", "T07")
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str) -> None:  # noqa: F811
+    # Given messages, and a process that settles in every way
+    with closing(open_store(postgres_url)) as store:
+        store.broker.send([message() for _ in range(200)])
+    for n in range(12):
+        started = fork.Event()
+        child = fork.Process(target=churn, args=(postgres_url, f"owner{n}", 1_000_000, started.set), daemon=True)
+        child.start()
+        assert started.wait(30)
+        # When it is killed at some moment
+        threading.Event().wait(0.01 + n * 0.004)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join(30)
+        # Then nothing is half done
+        is_whole(postgres_url, 200)
+
+
+def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres: PostgresServer) -> None:  # noqa: F811
+    # Given messages, and two processes that settle in every way
+    url = own_postgres.url
+    with closing(open_store(url)) as store:
+        store.broker.send([message() for _ in range(200)])
+    for n in range(4):
+        started = fork.Event()
+        children = [
+            fork.Process(target=churn, args=(url, f"owner{n}-{k}", 1_000_000, started.set), daemon=True)
+            for k in range(2)
+        ]
+        for child in children:
+            child.start()
+        assert started.wait(30)
+        # When all of the server's processes are killed at some moment
+        threading.Event().wait(0.02 + n * 0.017)
+        own_postgres.kill()
+        for child in children:
+            child.join(60)
+        own_postgres.start()
+        # Then nothing is half done
+        is_whole(url, 200)

@@ -144,6 +144,13 @@ class PostgresServer:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def tablespace(self, name: str, at: Path) -> None:
+        """Make a place for tables in a directory that is made."""
+        at.mkdir()
+        if self._user is not None:
+            shutil.chown(at, self._user)
+        self.run(f"CREATE TABLESPACE {name} LOCATION '{at}'")
+
     def stop(self) -> None:
         """End it in good order, whoever is connected. Idempotent."""
         self._end(signal.SIGINT)

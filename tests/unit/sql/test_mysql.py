@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from talo.errors import AccessRefused, EncodeError, ImproperlyConfigured, PublishTimeout, StoreUnavailable, TaloError
+from talo.errors import (
+    AccessRefused,
+    EncodeError,
+    ImproperlyConfigured,
+    MessageTooLarge,
+    PublishTimeout,
+    StoreUnavailable,
+    TaloError,
+)
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 from tests.servers.mariadb import PASSWORD, MariadbServer, mariadb_server, mariadb_url  # noqa: F401
@@ -48,6 +56,20 @@ def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None: 
     with pytest.raises(EncodeError, match="cannot keep a value"):
         store.broker.send([message(queue="q" * 300)])
     store.broker.send([message()])
+    assert [each.ready for each in store.broker.stats()] == [1]
+    store.close()
+
+
+@pytest.mark.promise("B08")
+def test_a_message_above_the_limit_is_refused_with_both_sizes_before_it_is_sent(mariadb_url: str) -> None:  # noqa: F811
+    store = open_store(mariadb_url, timeout=SOON)
+    limit = store.features.max_message
+    with pytest.raises(MessageTooLarge, match=f"exceeds the {limit} bytes") as caught:
+        store.broker.send([message(), message(body=b"x" * (limit + 1))])
+    assert (caught.value.size > limit, caught.value.limit) == (True, limit)
+    assert store.broker.stats() == []
+    # And what is just below passes, whatever its bytes
+    store.broker.send([message(body=b"\x00'" * (limit // 2 - 500))])
     assert [each.ready for each in store.broker.stats()] == [1]
     store.close()
 

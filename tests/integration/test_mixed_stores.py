@@ -11,6 +11,7 @@ import pytest
 from talo import chain, chord, group
 from talo.errors import ChordError, TaskRevokedError
 from talo.stores.history import RunQuery
+from talo.stores.schedules import Run
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, nap, note, third_time, total
 from tests.chaos.kit import check
@@ -88,3 +89,19 @@ def test_revoking_reaches_what_waits_and_what_runs(worker: Worker) -> None:
         with pytest.raises(TaskRevokedError):
             result.get(timeout=TIMEOUT)
     assert worker.trace.count("note")[later.id] == 0
+
+
+def test_schedules_are_kept_beside_and_sent_through_rabbitmq(worker: Worker) -> None:
+    schedules = flows.app.schedules
+    assert schedules is not None
+
+    def ticked() -> list[Run]:
+        ledger = schedules.runs("flows", "ticks", 1000)
+        assert len(ledger) >= 4
+        assert all(worker.trace.count("note")[str(run.task_id)] for run in ledger[1:])
+        return ledger
+
+    ledger = eventually(ticked, TIMEOUT)
+    assert {run.fate for run in ledger} == {"ran"}
+    # No tick was sent twice
+    assert {worker.trace.count("note")[str(run.task_id)] for run in ledger[1:]} == {1}

@@ -35,6 +35,7 @@ def worker(
     tmp: Path = tmp_path_factory.mktemp(request.param)
     server: RedisServer | PostgresServer = request.getfixturevalue(f"{request.param}_server")
     if isinstance(server, PostgresServer):
+        server.run("DROP SCHEMA IF EXISTS beside_rabbit CASCADE")
         server.run("CREATE SCHEMA beside_rabbit")
         results = f"{server.url}?options=-csearch_path%3Dbeside_rabbit"
     else:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -14,7 +17,7 @@ from talo.stores.base import Settlement, Verdict
 from talo.stores.url import open_store
 from talo.testing.contract._support import document, message
 
-__all__ = ["churn", "fork", "is_whole"]
+__all__ = ["churn", "fork", "is_whole", "stays_whole_under_kills"]
 
 fork = multiprocessing.get_context("fork")
 
@@ -65,3 +68,22 @@ def is_whole(url: str, count: int) -> None:
     assert sorted([*ready, *delayed, *leased]) == sorted(messages)
     assert dead == follows
     assert len(messages) == count
+
+
+def stays_whole_under_kills(url: str) -> None:
+    """Kill a process that settles in every way, at one moment after the other: nothing is half done."""
+    # Given messages, and a process that settles in every way
+    with closing(open_store(url)) as store:
+        store.broker.send([message() for _ in range(200)])
+    for n in range(12):
+        started = fork.Event()
+        child = fork.Process(target=churn, args=(url, f"owner{n}", 1_000_000, started.set), daemon=True)
+        child.start()
+        assert started.wait(30)
+        # When it is killed at some moment
+        threading.Event().wait(0.01 + n * 0.004)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join(30)
+        # Then nothing is half done
+        is_whole(url, 200)

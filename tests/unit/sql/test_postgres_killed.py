@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from contextlib import closing
 
@@ -12,26 +10,12 @@ import pytest
 from talo.stores.url import open_store
 from talo.testing.contract._support import message
 from tests.servers.postgres import PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.unit.sql.churning import churn, fork, is_whole
+from tests.unit.sql.churning import churn, fork, is_whole, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
 def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str) -> None:  # noqa: F811
-    # Given messages, and a process that settles in every way
-    with closing(open_store(postgres_url)) as store:
-        store.broker.send([message() for _ in range(200)])
-    for n in range(12):
-        started = fork.Event()
-        child = fork.Process(target=churn, args=(postgres_url, f"owner{n}", 1_000_000, started.set), daemon=True)
-        child.start()
-        assert started.wait(30)
-        # When it is killed at some moment
-        threading.Event().wait(0.01 + n * 0.004)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
-        # Then nothing is half done
-        is_whole(postgres_url, 200)
+    stays_whole_under_kills(postgres_url)
 
 
 def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres: PostgresServer) -> None:  # noqa: F811

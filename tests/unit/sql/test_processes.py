@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,27 +11,12 @@ import pytest
 from talo.stores.sql.waker import PipeWaker
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, document, eventually, message
-from tests.unit.sql.churning import churn, fork, is_whole
+from tests.unit.sql.churning import churn, fork, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
 def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path) -> None:
-    # Given messages, and a process that settles in every way
-    place = f"sqlite:///{tmp_path}/talo.db"
-    with closing(open_store(place)) as store:
-        store.broker.send([message() for _ in range(200)])
-    for n in range(12):
-        started = fork.Event()
-        child = fork.Process(target=churn, args=(place, f"owner{n}", 1_000_000, started.set), daemon=True)
-        child.start()
-        assert started.wait(30)
-        # When it is killed at some moment
-        threading.Event().wait(0.01 + n * 0.004)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
-        # Then nothing is half done
-        is_whole(place, 200)
+    stays_whole_under_kills(f"sqlite:///{tmp_path}/talo.db")
 
 
 def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ def confirmed(app: Talo, count: int) -> list[str]:
     return sent
 
 
-@pytest.mark.promise("B03", "B07")
+@pytest.mark.promise("B03")
 @pytest.mark.parametrize(
     "place", full(["redis", "postgres", "mariadb", "rabbit"], ["mariadb", "rabbit"]), indirect=True
 )

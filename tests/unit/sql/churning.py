@@ -12,13 +12,16 @@ from contextlib import closing
 from typing import Any
 
 import psycopg
+import pytest
 
 from talo.stores.base import Settlement, Verdict
 from talo.stores.url import open_store
 from talo.testing.contract._support import document, message
 
-__all__ = ["churn", "fork", "is_whole", "stays_whole_under_kills"]
+__all__ = ["KILLS", "churn", "fork", "is_whole", "stays_whole_under_kills"]
 
+#: How often a test kills: at the promised size in a soak.
+KILLS = [12, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 fork = multiprocessing.get_context("fork")
 
 
@@ -70,18 +73,18 @@ def is_whole(url: str, count: int) -> None:
     assert len(messages) == count
 
 
-def stays_whole_under_kills(url: str) -> None:
+def stays_whole_under_kills(url: str, kills: int) -> None:
     """Kill a process that settles in every way, at one moment after the other: nothing is half done."""
     # Given messages, and a process that settles in every way
     with closing(open_store(url)) as store:
         store.broker.send([message() for _ in range(200)])
-    for n in range(12):
+    for n in range(kills):
         started = fork.Event()
         child = fork.Process(target=churn, args=(url, f"owner{n}", 1_000_000, started.set), daemon=True)
         child.start()
         assert started.wait(30)
         # When it is killed at some moment
-        threading.Event().wait(0.01 + n * 0.004)
+        threading.Event().wait(0.01 + n % 12 * 0.004 + n * 0.00001)
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         child.join(30)

@@ -10,12 +10,13 @@ import pytest
 from talo.stores.url import open_store
 from talo.testing.contract._support import message
 from tests.servers.postgres import PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.unit.sql.churning import churn, fork, is_whole, stays_whole_under_kills
+from tests.unit.sql.churning import KILLS, churn, fork, is_whole, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
-def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str) -> None:  # noqa: F811
-    stays_whole_under_kills(postgres_url)
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str, kills: int) -> None:  # noqa: F811
+    stays_whole_under_kills(postgres_url, kills)
 
 
 def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres: PostgresServer) -> None:  # noqa: F811

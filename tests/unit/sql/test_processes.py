@@ -11,12 +11,13 @@ import pytest
 from talo.stores.sql.waker import PipeWaker
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, document, eventually, message
-from tests.unit.sql.churning import churn, fork, stays_whole_under_kills
+from tests.unit.sql.churning import KILLS, churn, fork, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
-def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path) -> None:
-    stays_whole_under_kills(f"sqlite:///{tmp_path}/talo.db")
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path, kills: int) -> None:
+    stays_whole_under_kills(f"sqlite:///{tmp_path}/talo.db", kills)
 
 
 def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:

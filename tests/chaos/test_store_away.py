@@ -148,7 +148,7 @@ def each(**faults: list[Fault]) -> pytest.MarkDecorator:
     redis=FAULTS,
     postgres=full(SLOW_FAULTS, [killed, black_holed]),
     mariadb=full(SLOW_FAULTS, [killed]),
-    rabbit=full([each for each in SLOW_FAULTS if each is not late], [paused, black_holed]),
+    rabbit=full([each for each in SLOW_FAULTS if each is not late], [black_holed]),
 )
 @pytest.mark.timeout(HANGS)
 def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Place, app: Talo, tmp_path: Path) -> None:
@@ -289,9 +289,7 @@ def confirmed(app: Talo, count: int) -> list[str]:
 
 
 @pytest.mark.promise("B03")
-@pytest.mark.parametrize(
-    "place", full(["redis", "postgres", "mariadb", "rabbit"], ["mariadb", "rabbit"]), indirect=True
-)
+@pytest.mark.parametrize("place", full(["redis", "postgres", "mariadb", "rabbit"], ["rabbit"]), indirect=True)
 @pytest.mark.timeout(HANGS)
 def test_nothing_confirmed_is_lost_though_the_server_is_killed_again_and_again(
     place: Place, app: Talo, tmp_path: Path

@@ -246,9 +246,7 @@ MEASURES = {
             "postgres",
         ),
         Measure("rabbitmq", "RabbitMQ, drain of no-op tasks", _drain("rabbitmq"), DRAIN[:3], "rabbitmq"),
-        Measure(
-            "rabbitmq-results", "The same, results in Redis", _drain("rabbitmq-results"), DRAIN[:3], "rabbitmq"
-        ),
+        Measure("rabbitmq-results", "The same, results in Redis", _drain("rabbitmq-results"), DRAIN[:3], "rabbitmq"),
         Measure(
             "rabbitmq-bulk", "RabbitMQ, bulk send, confirmed", _produce("rabbitmq-bulk", "bulk"), (RATE,), "rabbitmq"
         ),

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitServer
 

@@ -121,6 +121,8 @@ class Fields:
     worker_grace: float | None
     worker_batch_time: float
     worker_watchdog: float | None
+    worker_http: str | None
+    metrics_max_tasks: int
     beat_schedule: dict[str, Any]
     beat_scheduler: Any
     beat_schedule_filename: str

@@ -98,7 +98,13 @@ _LOGGING = (
         ("CELERYD_LOG_COLOR",),
         "Coloured log lines; None: when the output is a terminal.",
     ),
-    Option("worker_log_format", STR, _LOG_FORMAT, ("CELERYD_LOG_FORMAT",), "The form of a worker's log lines."),
+    Option(
+        "worker_log_format",
+        STR,
+        _LOG_FORMAT,
+        ("CELERYD_LOG_FORMAT",),
+        "The form of a worker's log lines; json: each line is a JSON object with the fields of its record.",
+    ),
     Option(
         "worker_task_log_format",
         STR,

@@ -221,6 +221,7 @@ class Fields:
     history_expires: float
     history_failure_expires: float
     history_max_runs: int | None
+    tracing: bool
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None

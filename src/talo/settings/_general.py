@@ -79,6 +79,17 @@ _HISTORY = (
     ),
 )
 
+_TRACING = (
+    Option(
+        "tracing",
+        BOOL,
+        False,
+        (),
+        "OpenTelemetry spans for sends and runs, linked through the message; provider and exporters are yours.",
+        own=True,
+    ),
+)
+
 _LOGGING = (
     Option(
         "worker_hijack_root_logger",
@@ -400,5 +411,6 @@ GROUPS = (
     Group("Events", _EVENTS),
     Group("Remote control", _CONTROL),
     Group("History", _HISTORY),
+    Group("Tracing", _TRACING),
     Group("Security", _SECURITY),
 )

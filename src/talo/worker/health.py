@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from talo.errors import ImproperlyConfigured, MissingExtra, StoreError
+from talo.errors import ImproperlyConfigured, MissingExtra, OperationalError, StoreError
 from talo.worker.metrics import Metrics
 from talo.worker.share import Common, Share
 
@@ -112,7 +112,7 @@ class Health:
                 trouble = ""
                 try:
                     self._store.ping(_PING)
-                except StoreError as exc:
+                except (OperationalError, StoreError) as exc:
                     trouble = str(exc) or type(exc).__name__
                 self._answered = (time.monotonic() + _PING_HOLDS, trouble)
             return trouble

@@ -89,14 +89,16 @@ class Meter:
         self._tasks = Bounded(most_tasks)
         self._queues = Bounded(MOST_QUEUES)
         self._reasons = Bounded(MOST_QUEUES)
-        #: (kind, labels) -> where the numbers of its row begin.
-        self._places: dict[tuple[str, ...], int] | None = None
+        #: (kind, labels) -> where the numbers of its row begin; read before the first count.
+        self._places: dict[tuple[str, ...], int] = {}
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def count(self, settlements: Sequence[Settlement], refused: Collection[Lease] = ()) -> None:
         """The store has taken these, but those whose leases were refused."""
         numbers = self._numbers
+        if not self._places:
+            self._places = self._found()
         if refused:
             gone = set(refused)
             settlements = [settlement for settlement in settlements if settlement.lease not in gone]
@@ -125,8 +127,6 @@ class Meter:
 
     def _row(self, *key: str) -> int:
         places = self._places
-        if places is None:
-            places = self._places = self._found()
         at = places.get(key)
         if at is None:
             if key[0] == Kind.ENDED and len(places) >= _MOST_COMBINED and key[1:3] != (OTHER, OTHER):

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from talo.errors import StoreError
+from talo.errors import OperationalError, StoreError
 from talo.stores.base import OwnerInfo, QueueStats
 from talo.util.optional import load
 from talo.worker.heart import version
@@ -169,7 +169,7 @@ class StoreSample:
             queues = list(dict.fromkeys(self._node.queues))[:MOST_QUEUES]
             try:
                 self._last = (True, self._broker.stats(queues) if queues else [], self._broker.owners())
-            except StoreError:
+            except (OperationalError, StoreError):
                 # That it is away is what is told.
                 self._last = (False, [], [])
             self._until = time.monotonic() + FRESH

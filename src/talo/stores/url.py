@@ -13,12 +13,14 @@ from typing import Any, cast
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import Store
 
-__all__ = ["open_store", "scheme_of", "schemes"]
+__all__ = ["alternatives", "open_store", "scheme_of", "schemes", "takes_side"]
 
 _SQL = ("talo.stores.sql", "open_sqlite")
 _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _MYSQL = ("talo.stores.sql.mysql", "open_mysql")
 _REDIS = ("talo.stores.redis", "RedisStore")
+_SQS = ("talo.stores.sqs", "SqsStore")
+_RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
 
 _STORES = {
     "sqlite": _SQL,
@@ -32,15 +34,27 @@ _STORES = {
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
+    "unix": _REDIS,
     "valkey": _REDIS,
+    "valkeys": _REDIS,
+    "sentinel": _REDIS,
+    "redis+cluster": _REDIS,
+    "rediss+cluster": _REDIS,
+    "valkey+cluster": _REDIS,
+    "valkeys+cluster": _REDIS,
+    "sqs": _SQS,
+    "amqp": _RABBITMQ,
+    "amqps": _RABBITMQ,
+    "pyamqp": _RABBITMQ,
 }
+
+#: Stores that understand several URLs joined by ``;``; of others the first one counts.
+_SEVERAL = frozenset({_REDIS, _RABBITMQ})
+#: Stores that are given another one, ``side``, for what they cannot keep themselves.
+_SIDED = frozenset({_SQS})
 
 #: Celery's names for stores that Talo does not have (yet), and what people call them.
 _ABSENT = {
-    "amqp": "RabbitMQ",
-    "amqps": "RabbitMQ",
-    "pyamqp": "RabbitMQ",
-    "sqs": "Amazon SQS",
     "django": "Django's database",
 }
 
@@ -48,6 +62,16 @@ _ABSENT = {
 def schemes() -> list[str]:
     """Return the schemes of the stores that exist, sorted."""
     return sorted(_STORES)
+
+
+def alternatives(url: str) -> str:
+    """Return as much of ``url``, one or several joined by ``;``, as its store understands."""
+    return url if _STORES.get(scheme_of(url)) in _SEVERAL else url.partition(";")[0]
+
+
+def takes_side(url: str) -> bool:
+    """Return whether the store of this URL takes another one as ``side``."""
+    return _STORES.get(scheme_of(url)) in _SIDED
 
 
 def scheme_of(url: str) -> str:

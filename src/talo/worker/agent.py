@@ -288,7 +288,8 @@ class Agent:
             terminated = state.locks.marked("terminated", list(known_ids)) if state else self._remote.node.terminated
             for token, known in names.items():
                 if not terminated.isdisjoint(known):
-                    log.info("Terminating %s", ", ".join(sorted(known)), extra={"action": "terminate"})
+                    fields = {"action": "terminate", "task_ids": sorted(known)}
+                    log.info("Terminating %s", ", ".join(sorted(known)), extra=fields)
                     self._line.report("cancel", share.number, token)
 
     # -- threads -----------------------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ class Undertaker:
             limit,
             run.call.task,
             run.call.id,
-            extra={"action": "hard_limit"},
+            extra={"action": "hard_limit", "task_id": run.call.id, "task_name": run.call.task},
         )
         return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
 
@@ -198,7 +198,7 @@ class Undertaker:
             run.call.id,
             words_of(count, "time"),
             status,
-            extra={"action": "worker_lost"},
+            extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
         )
         exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})

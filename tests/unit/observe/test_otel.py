@@ -245,6 +245,7 @@ POOLS = [
 ]
 
 
+@pytest.mark.promise("M09")
 @pytest.mark.parametrize("arguments", POOLS)
 def test_every_pool_exports_its_spans(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     # Given a worker whose flag for spans is up, and a caller with a trace

@@ -30,7 +30,8 @@ class Instrumentation:
     """Makes spans until it is stopped; one at a time in a process."""
 
     def __init__(self, app: Any = None) -> None:
-        self._app = app
+        self.app = app
+        self.running = False
         self._trace = load("opentelemetry.trace", _PACKAGE, _EXTRA)
         self._context = load("opentelemetry.context", _PACKAGE, _EXTRA)
         self._propagate = load("opentelemetry.propagate", _PACKAGE, _EXTRA)
@@ -52,16 +53,18 @@ class Instrumentation:
 
     def start(self) -> None:
         """Make spans from now on."""
+        self.running = True
         for signal, receiver in self._receivers:
             signal.connect(receiver, weak=False)
 
     def stop(self) -> None:
         """Make no more. Idempotent."""
+        self.running = False
         for signal, receiver in self._receivers:
             signal.disconnect(receiver)
 
     def _concerns(self, name: str) -> bool:
-        return self._app is None or self._app.registered(name) is not None
+        return self.app is None or self.app.registered(name) is not None
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -148,12 +151,15 @@ _active: Instrumentation | None = None
 def instrument(app: Any = None) -> Instrumentation:
     """Make a span for each send and each run in this process, of all apps or of the tasks that ``app`` knows.
 
-    Returns what can ``stop`` it. Calling it again replaces it. ``MissingExtra`` without opentelemetry-api.
+    Returns what can ``stop`` it. Calling it again changes nothing; for another app it replaces the one before.
+    ``MissingExtra`` without opentelemetry-api.
     """
     global _active
-    made = Instrumentation(app)
-    if _active is not None:
+    if _active is not None and _active.running:
+        if _active.app is app:
+            return _active
         _active.stop()
+    made = Instrumentation(app)
     _active = made
     made.start()
     return made

@@ -19,13 +19,14 @@ try:
     from sentry_sdk.consts import OP, SPANSTATUS
     from sentry_sdk.integrations import Integration
     from sentry_sdk.integrations.logging import ignore_logger
-    from sentry_sdk.tracing import TransactionSource
     from sentry_sdk.utils import event_from_exception
 except ImportError as exc:
     raise MissingExtra("sentry-sdk", "sentry") from exc
 
 __all__ = ["TaloIntegration"]
 
+#: Where the name of a transaction comes from.
+_SOURCE = "task"
 _ORIGIN = "auto.queue.talo"
 #: Seconds that an ending process gives what it has not sent yet.
 _FLUSH = 2.0
@@ -95,11 +96,11 @@ def _started(sender: Any, task_id: str, **_: Any) -> None:
     scope = stack.enter_context(sentry_sdk.isolation_scope())
     scope.clear_breadcrumbs()
     scope.set_tag("talo.task_id", task_id)
-    scope.set_transaction_name(sender.name, source=TransactionSource.TASK)
+    scope.set_transaction_name(sender.name, source=_SOURCE)
     scope.set_context("talo", _facts(integration, request))
     headers = {name: value for name, value in (request.message_headers or {}).items() if isinstance(value, str)}
     transaction = sentry_sdk.continue_trace(
-        headers, op=OP.QUEUE_PROCESS, name=sender.name, source=TransactionSource.TASK, origin=_ORIGIN
+        headers, op=OP.QUEUE_PROCESS, name=sender.name, source=_SOURCE, origin=_ORIGIN
     )
     span = stack.enter_context(sentry_sdk.start_transaction(transaction))
     span.set_data("messaging.message.id", task_id)
@@ -145,7 +146,7 @@ def _failed(sender: Any, task_id: str, exception: BaseException, **_: Any) -> No
     # It is told by the agent: the process of the task is dead.
     with sentry_sdk.isolation_scope() as scope:
         scope.set_tag("talo.task_id", task_id)
-        scope.set_transaction_name(sender.name, source=TransactionSource.TASK)
+        scope.set_transaction_name(sender.name, source=_SOURCE)
         scope.set_context("talo", {"id": task_id, "task": sender.name})
         sentry_sdk.capture_event(event, hint=hint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console, Group
@@ -19,6 +19,10 @@ __all__ = ["print_once", "watch"]
 
 #: Columns where no terminal says how many it has.
 _WIDTH = 120
+#: Workers and queues that are shown.
+_ROWS = 20
+
+T = TypeVar("T")
 
 
 def print_once(look: Callable[[], Overview], place: str, color: bool | None) -> None:
@@ -66,11 +70,10 @@ def _totals(found: Overview, place: str) -> Text:
     ready, delayed = sum(queue.ready for queue in found.queues), sum(queue.delayed for queue in found.queues)
     text.append(f"   ready {ready}   delayed {delayed}", style="bold not dim")
     if found.counted:
-        ended, failed = sum(task.ended for task in found.tasks), sum(task.failed for task in found.tasks)
-        rate = ended / max(found.window, 1.0)
+        rate = found.ended / max(found.window, 1.0)
         text.append(f"   {rate:.1f}/s over {found.window / 60:.0f} min", style="bold not dim")
-        share = failed / ended if ended else 0.0
-        text.append(f"   failed {share:.1%}", style="bold red not dim" if failed else "bold not dim")
+        share = found.failed / found.ended if found.ended else 0.0
+        text.append(f"   failed {share:.1%}", style="bold red not dim" if found.failed else "bold not dim")
     return text
 
 
@@ -83,16 +86,18 @@ def _table(title: str, *columns: str) -> Table:
 
 def _workers(found: Overview) -> Table:
     table = _table("Workers", "worker", "state", "slots", "held")
-    for worker in found.workers:
+    # Who has fallen silent first.
+    for worker in _first(table, sorted(found.workers, key=lambda worker: worker.alive)):
         state = Text("alive", style="green") if worker.alive else Text("lease over", style="red")
-        table.add_row(Text(worker.name), state, str(worker.slots), str(worker.held))
+        table.add_row(_text(worker.name), state, str(worker.slots), str(worker.held))
     return table
 
 
 def _queues(found: Overview) -> Table:
     table = _table("Queues", "queue", "ready", "delayed", "leased", "oldest")
-    for queue in found.queues:
-        table.add_row(Text(queue.name), str(queue.ready), str(queue.delayed), str(queue.leased), _time(queue.oldest))
+    # The longest first.
+    for queue in _first(table, sorted(found.queues, key=lambda queue: (-queue.ready, queue.name))):
+        table.add_row(_text(queue.name), str(queue.ready), str(queue.delayed), str(queue.leased), _time(queue.oldest))
     return table
 
 
@@ -101,7 +106,7 @@ def _tasks(found: Overview) -> Table:
     for task in found.tasks:
         failed = Text(str(task.failed), style="bold red" if task.failed else "")
         table.add_row(
-            Text(task.name), f"{task.rate:.1f}/s", str(task.ended), failed, str(task.retried),
+            _text(task.name), f"{task.rate:.1f}/s", str(task.ended), failed, str(task.retried),
             _time(task.p50), _time(task.p95),
         )  # fmt: skip
     return table
@@ -112,8 +117,20 @@ def _failures(found: Overview) -> Table:
     table.columns[-1].justify = "left"
     for failure in found.failures:
         ago = _time(max(0.0, found.at - failure.last))
-        table.add_row(Text(failure.name), str(failure.count), ago, Text(failure.error.splitlines()[0]))
+        table.add_row(_text(failure.name), str(failure.count), ago, _text(failure.error.partition("\n")[0]))
     return table
+
+
+def _first(table: Table, rows: list[T]) -> list[T]:
+    """What a screen has room for; of the others their number."""
+    if len(rows) > _ROWS:
+        table.caption = f"and {len(rows) - _ROWS} more"
+    return rows[:_ROWS]
+
+
+def _text(value: str) -> Text:
+    """A name as it may be shown: whoever sends a task may write into it what a terminal would obey."""
+    return Text("".join(each if each.isprintable() else "?" for each in value))
 
 
 def _time(seconds: float | None) -> str:

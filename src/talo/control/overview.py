@@ -17,7 +17,7 @@ from talo.stores.history import Count, History, quantile
 if TYPE_CHECKING:
     from talo.app.app import Talo
 
-__all__ = ["Overview", "TaskRate", "WorkerLoad", "overview"]
+__all__ = ["FailureKind", "Overview", "TaskRate", "WorkerLoad", "overview"]
 
 _MINUTE = 60
 #: What counts as a failure: it ended badly, or its process died under it.
@@ -70,6 +70,10 @@ class Overview(msgspec.Struct, kw_only=True):
     counted: bool
     workers: list[WorkerLoad]
     queues: list[QueueStats]
+    #: How many runs of all tasks have ended in the window, and how many of them failed.
+    ended: int = 0
+    failed: int = 0
+    #: The tasks that ended most, first.
     tasks: list[TaskRate]
     failures: list[FailureKind]
 
@@ -85,13 +89,16 @@ def overview(app: Talo, now: float, window: float, most: int = 20) -> Overview:
     queues = {stats.name: stats for stats in broker.stats()}
     for name in app.queues.consume_from:
         queues.setdefault(name, QueueStats(name=name, ready=0, delayed=0, leased=0))
+    tasks = [] if history is None else _tasks(history.counters(since, now + 1, _MINUTE), now - since)
     return Overview(
         at=now,
         window=now - since,
         counted=history is not None,
         workers=_workers(broker.owners()),
         queues=[queues[name] for name in sorted(queues)],
-        tasks=[] if history is None else _tasks(history.counters(since, now + 1, _MINUTE), now - since)[:most],
+        ended=sum(task.ended for task in tasks),
+        failed=sum(task.failed for task in tasks),
+        tasks=tasks[:most],
         failures=[] if history is None else _failures(history, since, most),
     )
 
@@ -107,7 +114,6 @@ def _workers(owners: Iterable[OwnerInfo]) -> list[WorkerLoad]:
 
 
 def _tasks(counts: Iterable[Count], seconds: float) -> list[TaskRate]:
-    """The tasks that ended most, first."""
     found: dict[str, TaskRate] = {}
     buckets: dict[str, dict[int, int]] = {}
     for count in counts:

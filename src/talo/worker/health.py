@@ -33,8 +33,9 @@ log = logging.getLogger("talo.worker")
 _LOOPBACK = "127.0.0.1"
 #: Seconds in which the broker has to answer a ping for the worker to be ready, and for which an answer holds.
 _PING, _PING_HOLDS = 2.0, 1.0
-#: Seconds without a round of the agent after which it is stuck: each of its operations has a shorter deadline.
-_STUCK = 60.0
+#: Seconds without a round of the agent after which it is stuck, at least so many times what one of its operations may
+#: take.
+_STUCK, _OPERATIONS = 60.0, 6
 #: Connections at a time, and seconds after which one is cut.
 _MOST, _LONGEST = 8, 10.0
 #: Seconds between two tries to get the address, when the agent before this one still holds it.
@@ -71,6 +72,7 @@ class Health:
 
     def __init__(self, app: Talo, shares: Sequence[Share], common: Common, node: WorkerNode) -> None:
         self._store = app.store
+        self._patience = max(_STUCK, _OPERATIONS * app.conf.store_timeout)
         self._shares = shares
         self._common = common
         self._node = node
@@ -86,7 +88,7 @@ class Health:
     def dying(self, now: float) -> list[str]:
         """Return why this worker should be started anew; empty: it lives."""
         reasons = []
-        if now - self._ticked > _STUCK:
+        if now - self._ticked > self._patience:
             reasons.append(f"the agent has been stuck for {now - self._ticked:.0f} s")
         if self._orphaned:
             reasons.append("the supervisor is gone")

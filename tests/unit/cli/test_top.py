@@ -68,6 +68,29 @@ def test_an_empty_store_and_one_without_history_have_a_frame(project: Project, m
     assert "No history is kept here" in project.talo("top", "--once").out
 
 
+def test_names_cannot_steer_the_terminal_and_many_queues_fit_the_screen(project: Project) -> None:
+    # Given
+    with project.app() as app:
+        history = app.store.history
+        assert history is not None
+        for number in range(25):
+            name = f"t{number}\x1b]0;owned\x07"
+            history.record([RunRecord(name=name, queue="q", state="SUCCESS", ended=time.time(), seconds=0.1)])
+            app.send_task("t", queue=f"queue{number:02}")
+        app.send_many([("t", ())] * 2, queue="queue24")
+    # When
+    told = project.talo("top", "--once").out
+    # Then
+    assert "\x1b" not in told and "\x07" not in told
+    assert "t0?]0;owned?" in told
+    lines = [line.split() for line in told.splitlines()]
+    assert [line[0] for line in lines if line and line[0].startswith("queue")][1:3] == ["queue24", "queue00"]
+    assert "and 6 more" in told
+    # And the totals are those of all
+    found = json.loads(project.talo("top", "--json").out)
+    assert (found["ended"], len(found["tasks"])) == (25, 20)
+
+
 def test_a_pipe_gets_one_frame_and_the_end(busy: Project) -> None:
     told = busy.process("top")
     assert (told.code, told.err) == (0, "")

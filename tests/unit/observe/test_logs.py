@@ -106,10 +106,9 @@ FATES: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
 
 
 @pytest.mark.promise("C08")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_with_json_chosen_every_line_about_a_task_is_json_with_its_id(tmp_path: Path, method: str) -> None:
+def test_with_json_chosen_every_line_about_a_task_is_json_with_its_id(tmp_path: Path) -> None:
     broker = f"sqlite:///{tmp_path}/talo.sqlite3"
-    options = ("-c", "1", "--log-format", "json", "--start-method", method, "task_unknown_patience=0", "--grace", "5")
+    options = ("-c", "1", "--log-format", "json", "task_unknown_patience=0", "--grace", "5")
     with client(broker) as app, Worker(broker, tmp_path, *options) as worker:
         # When tasks meet every fate
         sent = [
@@ -170,8 +169,9 @@ def same():
 
 
 @pytest.mark.promise("C08")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("form", [(), ("--log-format", "json")], ids=["plain", "json"])
+@pytest.mark.parametrize(
+    ("method", "form"), [("fork", ()), ("spawn", ("--log-format", "json"))], ids=["fork, plain", "spawn, json"]
+)
 def test_an_application_s_own_logging_is_the_same_before_and_after_start(
     tmp_path: Path, method: str, form: tuple[str, ...]
 ) -> None:

@@ -236,6 +236,17 @@ def test_only_the_tasks_of_one_app_if_one_is_named(talo_app: Talo, run_all: Call
     assert made.exporter.get_finished_spans() == ()
 
 
+def test_it_is_switched_on_once_and_off_as_often_as_one_likes() -> None:
+    first = instrument()
+    assert instrument() is first
+    first.stop()
+    first.stop()
+    assert signals.task_prepared.receivers == ()
+    second = instrument()
+    assert second is not first
+    second.stop()
+
+
 POOLS = [
     pytest.param(("-c", "2"), id="fork"),
     pytest.param(("-c", "2", "--start-method", "spawn"), id="spawn"),

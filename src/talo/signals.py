@@ -28,6 +28,7 @@ __all__ = [
     "task_failure",
     "task_internal_error",
     "task_postrun",
+    "task_prepared",
     "task_prerun",
     "task_received",
     "task_rejected",
@@ -57,6 +58,9 @@ after_task_publish = Signal("after_task_publish", ("body", "exchange", "routing_
 task_sent = Signal(
     "task_sent", ("task_id", "task", "args", "kwargs", "eta", "taskset", "exchange", "routing_key", "retries")
 )
+# Talo's own: a message was made that others send, with the settlement of a run or when a group is complete. The sender
+# is the name of the task; headers may be changed in place.
+task_prepared = Signal("task_prepared", ("headers",))
 
 # Running. The sender is the task object, for ``task_received``, ``task_unknown`` and ``task_rejected`` the consumer.
 task_received = Signal("task_received", ("request",))

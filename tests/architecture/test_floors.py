@@ -10,7 +10,7 @@ FLOORS = {
     "cli": 6, "web": 6, "testing": 6, "compat": 6, "django": 6, "flask": 6, "starlette": 6, "fastapi": 6, "__main__": 6,
     "worker": 5, "beat": 5, "control": 5,
     "app": 4,
-    "execution": 3, "canvas": 3, "events": 3,
+    "execution": 3, "canvas": 3, "events": 3, "otel": 3, "sentry": 3,
     "stores": 2,
     "settings": 1, "wire": 1, "schedules": 1,
     "util": 0, "errors": 0, "states": 0, "types": 0, "signals": 0,

@@ -45,7 +45,7 @@ class AppEnv:
         self.max_deliveries: int = conf.task_max_deliveries
         self.history: Keeper | None = (
             None
-            if conf.history == "off"
+            if conf.history == "off" and not conf.worker_http
             else Keeper(conf.history, conf.history_success_rate, conf.history_expires, conf.history_failure_expires)
         )
         results = app.result_store

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from talo import signals
+from talo import otel, signals
 from talo.app import _discover, builtins, current
 from talo.app._annotations import annotate
 from talo.app._configure import Sources
@@ -352,6 +352,8 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
                 construct(self)
             for task in list(self._tasks.values()):
                 self.annotate(task)
+        if self.conf.tracing:
+            otel.instrument()
         self.on_after_finalize.send(sender=self)
 
     # -- sending

@@ -84,7 +84,11 @@ class Sender:
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Turn a call and its options into messages, and send nothing."""
         prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
-        return prepared._replace(messages=_loose(prepared.messages))
+        messages = _loose(prepared.messages)
+        if signals.task_prepared.receivers:
+            for message in messages:
+                signals.task_prepared.send(sender=name, headers=message.headers)
+        return prepared._replace(messages=messages)
 
     def hold(
         self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]

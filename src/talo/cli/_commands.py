@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "failures": Entry("talo.cli.failures", "Group failures by kind, those that came last first."),
     "explain": Entry("talo.cli.failures", "Say why a task is not running."),
     "status": Entry("talo.cli.status", "List the workers that are alive."),
+    "top": Entry("talo.cli.top", "Watch workers, queues, rates and failures."),
     "inspect": Entry("talo.cli.inspect", "Ask workers what they do."),
     "control": Entry("talo.cli.control", "Steer workers."),
     "events": Entry("talo.cli.events", "Watch what happens to tasks and workers."),

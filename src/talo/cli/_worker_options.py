@@ -127,6 +127,16 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="SECONDS",
         help="When stopping, running tasks get so long; what is left is handed back.",
     ),
+    click.option(
+        "--http",
+        metavar="[HOST:]PORT",
+        help="Answer /livez, /readyz and /metrics there; without a host on loopback only.",
+    ),
+    click.option(
+        "--log-format",
+        metavar="FORMAT",
+        help="The form of log lines: json, or a format of the logging module.",
+    ),
     click.option("-E", "--task-events", "--events", is_flag=True, help="Send events about tasks."),
     click.option("--purge", "--discard", is_flag=True, help="Delete all waiting tasks of the consumed queues first."),
     click.option(

@@ -79,6 +79,9 @@ def _configure(app: Talo, session: Session, options: dict[str, Any]) -> None:
         settings.append("worker_send_task_events=true")
     if session.color is False:
         settings.append("worker_log_color=false")
+    for name, setting in (("http", "worker_http"), ("log_format", "worker_log_format")):
+        if options[name] is not None:
+            settings.append(f"{setting}={options[name]}")
     app.config_from_cmdline(settings)
     if options["include"]:
         here = os.getcwd()

@@ -5,14 +5,24 @@ Owns ``Context`` (Celery's ``task.request``) and the stack of frames; it is fill
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
 from typing import Any
 
 from talo.canvas.plan import STANDING
 from talo.wire.sent import SENT
 
-__all__ = ["Context", "Frame", "RequestStack", "current_frame", "enter", "leave", "request_of"]
+__all__ = [
+    "Context",
+    "Frame",
+    "RequestStack",
+    "carried_by",
+    "carry",
+    "current_frame",
+    "enter",
+    "leave",
+    "request_of",
+]
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
 STANDARD_HEADERS = frozenset(
@@ -43,6 +53,11 @@ STANDARD_HEADERS = frozenset(
         SENT,
     ]
 )
+
+
+class Carried(dict[str, str]):
+    """Headers that whatever is sent on a run's end gets: the trace that it goes on with. A type of its own, which no
+    message can bring."""
 
 
 class Context:
@@ -237,3 +252,14 @@ class RequestStack:
 
     def __len__(self) -> int:
         return sum(frame.task is self._task for frame in _frames())
+
+
+def carry(request: Context, headers: Mapping[str, str]) -> None:
+    """Give these headers to whatever is sent on the end of this run."""
+    request.__dict__["carried"] = Carried({**carried_by(request), **headers})
+
+
+def carried_by(request: Context) -> Mapping[str, str]:
+    """Return the headers that ``carry`` was given."""
+    found = request.__dict__.get("carried")
+    return found if type(found) is Carried else {}

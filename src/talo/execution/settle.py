@@ -30,7 +30,7 @@ from talo.execution.env import Env, TaskLike
 from talo.execution.history import INTERNAL, record_of_request, record_of_run
 from talo.execution.parts import celery_part, close_step, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
-from talo.execution.request import Context
+from talo.execution.request import Context, carried_by
 from talo.execution.retry import Again, backoff
 from talo.execution.run import RETRY, SUCCESS, Outcome, Run
 from talo.execution.steps import log, takes_failure
@@ -399,7 +399,15 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
 
 def _messages(run: Run, sendings: list[Sending]) -> list[Message]:
     env, queue = run.plan.env, run.delivery.queue if run.delivery is not None else None
-    return [_message(env, queue, sending) for sending in sendings]
+    messages = [_message(env, queue, sending) for sending in sendings]
+    _carry(run, messages)
+    return messages
+
+
+def _carry(run: Run, messages: list[Message]) -> None:
+    if headers := carried_by(run.request):
+        for message in messages:
+            message.headers.update(headers)
 
 
 def _message(env: Env, queue: str | None, sending: Sending) -> Message:
@@ -412,7 +420,9 @@ def _message(env: Env, queue: str | None, sending: Sending) -> Message:
 
 
 def _errbacks(run: Run, sendings: list[Sending]) -> list[Message]:
-    return _told(run.plan.env, run.delivery.queue if run.delivery is not None else None, sendings)
+    messages = _told(run.plan.env, run.delivery.queue if run.delivery is not None else None, sendings)
+    _carry(run, messages)
+    return messages
 
 
 def _told(env: Env, queue: str | None, sendings: list[Sending]) -> list[Message]:

@@ -122,6 +122,8 @@ class Fields:
     worker_grace: float | None
     worker_batch_time: float
     worker_watchdog: float | None
+    worker_http: str | None
+    metrics_max_tasks: int
     beat_schedule: dict[str, Any]
     beat_scheduler: Any
     beat_schedule_filename: str
@@ -220,6 +222,7 @@ class Fields:
     history_expires: float
     history_failure_expires: float
     history_max_runs: int | None
+    tracing: bool
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None

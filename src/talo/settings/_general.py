@@ -78,6 +78,17 @@ _HISTORY = (
     ),
 )
 
+_TRACING = (
+    Option(
+        "tracing",
+        BOOL,
+        False,
+        (),
+        "OpenTelemetry spans for sends and runs, linked through the message; provider and exporters are yours.",
+        own=True,
+    ),
+)
+
 _LOGGING = (
     Option(
         "worker_hijack_root_logger",
@@ -94,7 +105,13 @@ _LOGGING = (
         ("CELERYD_LOG_COLOR",),
         "Coloured log lines; None: when the output is a terminal.",
     ),
-    Option("worker_log_format", STR, _LOG_FORMAT, ("CELERYD_LOG_FORMAT",), "The form of a worker's log lines."),
+    Option(
+        "worker_log_format",
+        STR,
+        _LOG_FORMAT,
+        ("CELERYD_LOG_FORMAT",),
+        "The form of a worker's log lines; json: each line is a JSON object with the fields of its record.",
+    ),
     Option(
         "worker_task_log_format",
         STR,
@@ -381,5 +398,6 @@ GROUPS = (
     Group("Events", _EVENTS),
     Group("Remote control", _CONTROL),
     Group("History", _HISTORY),
+    Group("Tracing", _TRACING),
     Group("Security", _SECURITY),
 )

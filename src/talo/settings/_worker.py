@@ -246,6 +246,23 @@ _WORKER = (
         "Seconds without a fetch, while slots are free and work is ready, after which connections are made anew.",
         own=True,
     ),
+    Option(
+        "worker_http",
+        maybe(STR),
+        None,
+        (),
+        "HOST:PORT at which a worker answers /livez, /readyz and /metrics; without a host on loopback only. None: it "
+        "answers nobody.",
+        own=True,
+    ),
+    Option(
+        "metrics_max_tasks",
+        INT,
+        100,
+        (),
+        "So many different names of tasks have a label in /metrics, at most 500; the others are summed up as 'other'.",
+        own=True,
+    ),
 )
 
 _BEAT = (

@@ -20,6 +20,7 @@ from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
+from talo.worker.health import HealthServer
 from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
@@ -88,7 +89,8 @@ class Agent:
         store = self._app.store
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
-        self._undertaker = Undertaker(self._app, self._options, self._owner)
+        meter = self._common.meter(None, self._options.metrics_max_tasks)
+        self._undertaker = Undertaker(self._app, self._options, self._owner, meter)
         self._janitor = Janitor(self._app, self._owner)
         self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
         self._watchdog = Watchdog(
@@ -101,11 +103,14 @@ class Agent:
         for thread in threads:
             thread.start()
         self._remote.start()
+        http = self._http()
         beat = self._beat()
         services = [make() for make in self._app.services]
         for service in services:
             service.start()
         while not (self._stopping and not self._deaths):
+            if http is not None:
+                http.health.tick(time.monotonic(), orphaned=self._orphaned)
             busy = self._stopping or self._orphaned or any(share.board.running() for share in self._shares)
             select.select(
                 [orders] if not self._orphaned else [],
@@ -118,6 +123,8 @@ class Agent:
             if self._orphaned and not self._deaths and not self._children_alive():
                 break
         self._ended.set()
+        if http is not None:
+            http.stop()
         self._remote.stop()
         for service in services:
             service.stop()
@@ -129,6 +136,14 @@ class Agent:
         self._try(lambda: self._broker.close_owner(self._owner))
         self._app.close_stores()
         return 0
+
+    def _http(self) -> HealthServer | None:
+        """Who answers ``/livez``, ``/readyz`` and ``/metrics``, if somebody is to."""
+        if self._options.http is None:
+            return None
+        server = HealthServer(self._app, self._options, self._shares, self._common, self._remote.node)
+        server.start()
+        return server
 
     def _beat(self) -> EmbeddedService | None:
         """The beat of ``-B``. Any number of workers may have one: a tick is claimed in the store."""
@@ -273,7 +288,8 @@ class Agent:
             terminated = state.locks.marked("terminated", list(known_ids)) if state else self._remote.node.terminated
             for token, known in names.items():
                 if not terminated.isdisjoint(known):
-                    log.info("Terminating %s", ", ".join(sorted(known)), extra={"action": "terminate"})
+                    fields = {"action": "terminate", "task_ids": sorted(known)}
+                    log.info("Terminating %s", ", ".join(sorted(known)), extra=fields)
                     self._line.report("cancel", share.number, token)
 
     # -- threads -----------------------------------------------------------------------------------------------------

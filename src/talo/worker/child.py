@@ -87,13 +87,14 @@ class Child:
         store = app.store
         self.settler = Settler(
             store,
-            split_of(store, app.result_store, app.state_store),
+            split_of(store, app.result_store, app.state_store, history=options.history),
             self._share.ring,
             hostname=options.hostname,
             role=f"child-{self._share.number}",
             slots=options.slots,
             lease=options.lease,
             opened=lambda owner: self._board.introduce(os.getpid(), owner),
+            meter=self._share.common.meter(self._share.number, options.metrics_max_tasks),
         )
         self._broker = store.broker
         state = app.state_store

@@ -17,7 +17,7 @@ from talo.errors import OperationalError, StoreError
 from talo.events.event import post_of, stamp
 from talo.worker.node import WorkerNode
 
-__all__ = ["Heart"]
+__all__ = ["Heart", "version"]
 
 log = logging.getLogger("talo.worker")
 
@@ -71,7 +71,7 @@ class Heart:
             "processed": node.processed,
             "loadavg": [round(load, 2) for load in os.getloadavg()],
             "sw_ident": "talo",
-            "sw_ver": _version(),
+            "sw_ver": version(),
             "sw_sys": platform.system(),
         }
         event = stamp(type, node.hostname, app.clock.forward(), fields)
@@ -84,7 +84,8 @@ class Heart:
         signals.heartbeat_sent.send(sender=self)
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the version of Talo that is installed."""
     try:
         return metadata.version("talo")
     except metadata.PackageNotFoundError:

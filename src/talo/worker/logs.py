@@ -11,6 +11,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from talo import signals
+from talo.worker.jsonlog import JsonFormatter
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["name_process", "set_up_logging", "wants_colour"]
 
 _DEFAULT_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+#: The form of lines that are objects.
+JSON = "json"
 #: Escape sequences by level; the ordinary is left as it is.
 _COLOURS = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
 
@@ -39,6 +42,12 @@ class _Coloured(logging.Formatter):
         line = super().format(record)
         colour = _COLOURS.get(record.levelno)
         return f"\033[{colour}m{line}\033[0m" if colour else line
+
+
+def _formatter(form: str, dates: str | None, colour: bool) -> logging.Formatter:
+    if form == JSON:
+        return JsonFormatter()
+    return (_Coloured if colour else logging.Formatter)(form, dates)
 
 
 def name_process(name: str) -> None:
@@ -75,6 +84,11 @@ def set_up_logging(app: Talo, level: int, logfile: str | None) -> None:
     logger.setLevel(level)
     if logger.handlers or (logger.hasHandlers() and logfile is None):
         # The application's own handlers get our records; nothing is added and nothing taken away.
+        if told["format"] == JSON:
+            logger.warning(
+                "Log lines are as your own handlers write them, not JSON: give these handlers the formatter "
+                "talo.worker.jsonlog.JsonFormatter"
+            )
         return
     handler: logging.Handler
     if logfile is not None:
@@ -82,8 +96,7 @@ def set_up_logging(app: Talo, level: int, logfile: str | None) -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_ProcessName())
-    formatter = _Coloured if colour else logging.Formatter
-    handler.setFormatter(formatter(told["format"], conf.worker_log_datefmt))
+    handler.setFormatter(_formatter(told["format"], conf.worker_log_datefmt, colour))
     logger.addHandler(handler)
     logger.propagate = False
     signals.after_setup_logger.send(sender=None, logger=logger, **told)

@@ -16,7 +16,9 @@ from talo.util.cpu import available_cpus
 from talo.util.process import resident_kib
 from talo.wire import compression, serializers
 from talo.worker.banner import banner
+from talo.worker.health import check_address, parse_address
 from talo.worker.logs import set_up_logging
+from talo.worker.meter import MOST_TASKS
 from talo.worker.options import HEARTBEAT, POOLS, WorkerOptions
 from talo.worker.rules import user_tasks
 from talo.worker.supervisor import Supervisor
@@ -129,6 +131,9 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         task_events=conf.worker_send_task_events,
         heartbeat=arguments.get("heartbeat", HEARTBEAT),
         autoscale=_autoscale(pool, arguments.get("autoscale")),
+        http=None if conf.worker_http is None else parse_address(conf.worker_http),
+        metrics_max_tasks=_most_tasks(conf.metrics_max_tasks),
+        history=conf.history != "off",
     )
 
 
@@ -172,6 +177,12 @@ def _autoscale(pool: str, bounds: tuple[int, int] | None) -> tuple[int, int] | N
     return most, least
 
 
+def _most_tasks(number: int) -> int:
+    if not 1 <= number <= MOST_TASKS:
+        raise ImproperlyConfigured(f"metrics_max_tasks is {number}: choose a number from 1 to {MOST_TASKS}")
+    return number
+
+
 def _memory(limit: int | None) -> int | None:
     if limit is not None and limit <= resident_kib():
         raise ImproperlyConfigured(
@@ -211,6 +222,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
         raise ImproperlyConfigured(
             f"{app.store.url} lives in one process, and a worker has several: use sqlite:///talo.sqlite3"
         )
+    if options.http is not None:
+        check_address(options.http)
     _refuse_what_has_no_place(app)
     app.store.ping(app.conf.store_timeout)
     _name_concerns(app)

@@ -248,7 +248,8 @@ class WorkerNode:
             known = [each for each in self._standing.revoked if each not in ids]
             self._change(revoked=(*known, *ids)[-_MOST_REVOKED:])
             self.terminated |= set(ids) if terminate else set()
-        log.info("Tasks flagged as revoked: %s", ", ".join(ids), extra={"action": "revoke"})
+        fields = {"task_id": ids[0]} if len(ids) == 1 else {"task_ids": ids}
+        log.info("Tasks flagged as revoked: %s", ", ".join(ids), extra={"action": "revoke", **fields})
         running = [info["id"] for info in self.running(safe=True) if info["id"] in ids] if terminate else []
         self.on_revoked()
         return running

@@ -68,6 +68,18 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: The most and the fewest children of a worker that scales by itself.
     autoscale: tuple[int, int] | None = None
 
+    #: Where the agent answers ``/livez``, ``/readyz`` and ``/metrics``: host and port; None: nowhere.
+    http: tuple[str, int] | None = None
+    #: Different names of tasks in its metrics.
+    metrics_max_tasks: int = 100
+    #: Runs are counted and kept in the store.
+    history: bool = True
+
+    @property
+    def shares(self) -> int:
+        """How many children it may have, with those that are gone and not settled yet."""
+        return self.most_processes + self.most_processes // 2 + 1
+
     @property
     def most_processes(self) -> int:
         """How many children it may ever have; what they share is made before the first one."""

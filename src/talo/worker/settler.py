@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from talo.errors import LeaseLost, OperationalError
 from talo.stores.base import Delivery, Settlement, Store
+from talo.worker.meter import Meter
 from talo.worker.ring import Ring
 from talo.worker.split import Split
 
@@ -36,7 +37,7 @@ class Settler:
     """Settles and fetches for one child.
 
     ``split`` takes care of results that live elsewhere. ``opened`` is called with each new owner id before it is
-    used, so that the agent renews it."""
+    used, so that the agent renews it. ``meter`` counts what was settled."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Settler:
         slots: int,
         lease: float,
         opened: Callable[[str], None],
+        meter: Meter | None = None,
     ) -> None:
         self._broker = store.broker
         self._split = split
@@ -58,6 +60,7 @@ class Settler:
         self._slots = slots
         self._lease = lease
         self._opened = opened
+        self._meter = meter
         self._lock = threading.Lock()
         self._pending: list[Settlement] = []
         #: Tokens that were fetched and are not settled yet.
@@ -138,6 +141,8 @@ class Settler:
 
     def _turn(self, pending: list[Settlement], queues: Sequence[str], limit: int) -> list[Delivery]:
         answer = self._broker.turn(self._split(pending), self.owner, queues, limit)
+        if self._meter is not None:
+            self._meter.count(pending, answer.refused)
         if answer.refused:
             # The agent was quicker (it settles from the ring while a long task runs here), or this owner was stopped
             # for long.
@@ -156,6 +161,9 @@ class Settler:
         Without a ``limit`` nobody takes it now: the doubt stays."""
         if pending:
             self._broker.settle(self._split(pending))
+            if self._meter is not None:
+                # What is refused now was settled by the turn whose answer was lost: it has not been counted.
+                self._meter.count(pending)
         if not limit:
             return []
         strays = self._strays(pending)
@@ -179,8 +187,10 @@ class Settler:
         log.warning(
             "Lease of %s was lost (stopped for longer than %.0f s?); going on as a new owner", self.owner, self._lease
         )
-        if pending:
-            self._broker.settle(self._split(pending))
+        refused = self._broker.settle(self._split(pending)) if pending else []
+        if self._meter is not None:
+            self._meter.note_lease_lost()
+            self._meter.count(pending, refused)
         self._outstanding.clear()
         self._doubt = False
         self._look_at = None

@@ -20,14 +20,15 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from talo.worker import bulletin, rates
+from talo.worker import bulletin, meter, rates
 from talo.worker.baton import Baton, wake
 from talo.worker.board import Board
 from talo.worker.bulletin import Bulletin
+from talo.worker.meter import Meter
 from talo.worker.rates import RateTable
 from talo.worker.ring import Ring
 
-__all__ = ["Command", "Common", "CommonHandles", "Handles", "Share"]
+__all__ = ["Command", "Common", "CommonHandles", "Exit", "Handles", "Share"]
 
 #: Holds what a child finishes in about a tenth of a second with results of ordinary size; larger ones are settled at
 #: once.
@@ -59,26 +60,45 @@ class Command(enum.Enum):
     LOOK = b"L"
 
 
+class Exit(enum.Enum):
+    """Why a process of the worker ended before the worker did; the value is its place in the common memory."""
+
+    #: It had run as many tasks, or used as much memory, as it may; or the pool shrank.
+    RECYCLED = 40
+    #: The supervisor killed it, for a limit or because it was stuck.
+    KILLED = 48
+    #: Nobody wanted it.
+    CRASHED = 56
+    AGENT = 64
+
+
 class CommonHandles(NamedTuple):
     """The descriptors of what all processes share."""
 
     memory: int
     baton_read: int
     baton_write: int
+    #: -1: nothing is metered.
+    meters: int = -1
 
 
 class Common:
     """What all processes of a worker share: how often the set of revoked tasks has changed (the agent writes), how many
-    processes there are and what ended ones had run (the supervisor writes), the logical clock, the bulletin, the rate
-    limits, and the baton."""
+    processes there are, what ended ones had run and how they ended (the supervisor writes), the logical clock, the
+    bulletin, the rate limits, the baton, and so many ``meters``."""
 
-    def __init__(self, handles: CommonHandles | None = None) -> None:
+    def __init__(self, handles: CommonHandles | None = None, *, meters: int = 0) -> None:
         if handles is None:
             memory = os.memfd_create("talo-common")
             os.ftruncate(memory, _COMMON)
-            handles = CommonHandles(memory, *os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
+            metered = -1
+            if meters:
+                metered = os.memfd_create("talo-meters")
+                os.ftruncate(metered, meters * meter.SIZE)
+            handles = CommonHandles(memory, *os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC), metered)
         self.handles = handles
         self._memory = mmap.mmap(handles.memory, _COMMON)
+        self._meters = mmap.mmap(handles.meters, 0) if handles.meters >= 0 else None
         #: Eight bytes for ``LamportClock.share``.
         self.clock = memoryview(self._memory)[8:16]
         self.rates = RateTable(self._memory, mmap.PAGESIZE, handles.memory)
@@ -111,9 +131,32 @@ class Common:
         """One is gone that had run so many."""
         self._memory[24:32] = (self.processed + more).to_bytes(8, "little")
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was told to stop."""
+        return bool(self._memory[32])
+
+    def note_stopping(self) -> None:
+        """It was."""
+        self._memory[32] = 1
+
+    def exits(self, cause: Exit) -> int:
+        """How many processes have ended for this cause."""
+        return int.from_bytes(self._memory[cause.value : cause.value + 8], "little")
+
+    def note_exit(self, cause: Exit) -> None:
+        """One more has."""
+        self._memory[cause.value : cause.value + 8] = (self.exits(cause) + 1).to_bytes(8, "little")
+
+    def meter(self, share: int | None, most_tasks: int) -> Meter | None:
+        """Return the meter of the child on a share, or of the agent (None); None if nothing is metered."""
+        if self._meters is None:
+            return None
+        return Meter(self._meters, (0 if share is None else share + 1) * meter.SIZE, most_tasks)
+
     def baton(self) -> Baton:
         """Return this process's hand for the baton."""
-        return Baton(*self.handles)
+        return Baton(*self.handles[:3])
 
     def call_for_waiter(self) -> None:
         """Nobody may be waiting for work: a child has died, perhaps with the baton, or is held up by a long task."""

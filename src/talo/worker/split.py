@@ -19,8 +19,9 @@ __all__ = ["Split", "split_of"]
 Split = Callable[[Sequence[Settlement]], Sequence[Settlement]]
 
 
-def split_of(store: Store, results: Store | None, state: Store | None = None) -> Split:
-    """Return what makes settlements fit for these stores; ``state`` keeps the history of a broker that keeps none."""
+def split_of(store: Store, results: Store | None, state: Store | None = None, *, history: bool = True) -> Split:
+    """Return what makes settlements fit for these stores; ``state`` keeps the history of a broker that keeps none.
+    Without ``history`` nobody does: records were made for the metrics only."""
     split: Split
     if results is None:
         split = _bare
@@ -28,6 +29,8 @@ def split_of(store: Store, results: Store | None, state: Store | None = None) ->
         split = _whole
     else:
         split = partial(_apart, store, results.results)
+    if not history:
+        return partial(_told, None, split)
     if store.history is not None:
         return split
     return partial(_told, None if state is None else state.history, split)

@@ -21,7 +21,7 @@ from talo.worker.child import RECYCLE
 from talo.worker.family import Family, Member
 from talo.worker.ladder import Ladder, Rung
 from talo.worker.lines import AgentLine, Death, Running
-from talo.worker.share import Command, Common, Share
+from talo.worker.share import Command, Common, Exit, Share
 from talo.worker.starters import starter_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Supervisor:
         self._app = app
         self._options = options
         self._starter = starter_of(app, options)
-        self._common = Common()
+        self._common = Common(meters=options.shares + 1 if options.http else 0)
         self._shares: list[Share] = []
         self._family = Family()
         self._agent: Member | None = None
@@ -71,9 +71,8 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, watch until told to stop, and return the exit code."""
         count = self._options.processes
-        most = self._options.most_processes
         self._common.note_processes(count)
-        self._shares = [Share(number, self._options.slots, self._common) for number in range(most + most // 2 + 1)]
+        self._shares = [Share(number, self._options.slots, self._common) for number in range(self._options.shares)]
         self._install_signals()
         gc.collect()
         gc.freeze()
@@ -173,6 +172,9 @@ class Supervisor:
         )
         self._unburied[share.number] = death
         self._common.note_processed(share.board.counts[0])
+        if not self._ladder.stopping:
+            expected = code in (0, RECYCLE)
+            self._common.note_exit(Exit.KILLED if member.killed else Exit.RECYCLED if expected else Exit.CRASHED)
         self._common.call_for_waiter()
         self._line.tell(death)
         if code not in (0, RECYCLE) and not member.killed:
@@ -201,6 +203,7 @@ class Supervisor:
         self._line.close()
         if self._agent_told_to_stop:
             return
+        self._common.note_exit(Exit.AGENT)
         log.error("Agent exited with '%s'; starting a new one", describe_status(status), extra={"action": "agent_died"})
         quick = time.monotonic() - agent.started < QUICK
         self._quick_agents = self._quick_agents + 1 if quick else 0
@@ -309,6 +312,8 @@ class Supervisor:
     def _climb(self, now: float) -> None:
         """Take the next rung of the ladder when it is time."""
         rung = self._ladder.climb(now, alone=not self._family)
+        if rung is not None:
+            self._common.note_stopping()
         if rung is Rung.DRAIN:
             signals.worker_shutting_down.send(
                 sender=self._options.hostname,

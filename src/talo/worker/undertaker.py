@@ -17,6 +17,7 @@ from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
 from talo.util.text import count as words_of
 from talo.worker.intake import Intake
 from talo.worker.lines import Death
+from talo.worker.meter import Meter
 from talo.worker.ring import Ring
 from talo.worker.split import split_of
 
@@ -33,12 +34,13 @@ BITE = 200
 
 
 class Undertaker:
-    """Settles for the dead. ``owner`` is the agent's own owner id."""
+    """Settles for the dead. ``owner`` is the agent's own owner id, ``meter`` counts what it settles."""
 
-    def __init__(self, app: Talo, options: WorkerOptions, owner: str) -> None:
+    def __init__(self, app: Talo, options: WorkerOptions, owner: str, meter: Meter | None = None) -> None:
         self._env = app.env
         self._broker = app.store.broker
-        self._split = split_of(app.store, app.result_store, app.state_store)
+        self._split = split_of(app.store, app.result_store, app.state_store, history=options.history)
+        self._meter = meter
         self._options = options
         self._owner = owner
         #: A take-over began and did not come to its end.
@@ -127,8 +129,11 @@ class Undertaker:
         """Settle; when the store is away they are owed, and go first when it is back."""
         self._owed.update((settlement.lease, settlement) for settlement in settlements)
         if self._owed:
-            self._broker.settle(self._split(list(self._owed.values())))
+            owed = list(self._owed.values())
+            refused = self._broker.settle(self._split(owed))
             self._owed.clear()
+            if self._meter is not None:
+                self._meter.count(owed, refused)
 
     def _settle_own(self) -> None:
         """Give back what a take-over whose answer was lost has brought us. Nobody knows any more who had it and
@@ -161,7 +166,7 @@ class Undertaker:
             limit,
             run.call.task,
             run.call.id,
-            extra={"action": "hard_limit"},
+            extra={"action": "hard_limit", "task_id": run.call.id, "task_name": run.call.task},
         )
         return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
 
@@ -193,7 +198,7 @@ class Undertaker:
             run.call.id,
             words_of(count, "time"),
             status,
-            extra={"action": "worker_lost"},
+            extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
         )
         exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})

@@ -116,10 +116,9 @@ class Handover:
             self._undelay()
             self._reap()
             self._undelay()
+            self._acquit()
             for queue in self._own_queues():
                 self._empty(queue)
-            for queue in sorted(self._named):
-                self._clear_of_suspects(queue)
             own = self._own_queues()
             self._done.left = sum(q.delayed + (q.ready if q.name in own else 0) for q in self._broker.stats())
         finally:
@@ -164,8 +163,8 @@ class Handover:
         return queue if queue in self._named else queue.removeprefix(MOVED)
 
     def _empty(self, queue: str) -> None:
-        while deliveries := self._turn([], queue, _BITE):
-            self._turn([self._handed_over(delivery) for delivery in deliveries], queue, 0)
+        while deliveries := self._turn([], [queue], _BITE):
+            self._turn([self._handed_over(delivery) for delivery in deliveries], (), 0)
             self._broker.renew([self._owner], _LEASE)
 
     def _handed_over(self, delivery: Delivery) -> Settlement:
@@ -181,19 +180,20 @@ class Handover:
         follow = [_again(message, self._home(message.queue), message.due)]
         return Settlement(lease=delivery.lease, verdict=Verdict.DONE, follow=follow)
 
-    def _clear_of_suspects(self, queue: str) -> None:
-        """Where suspects wait in a queue of their own they come first, one at a time."""
+    def _acquit(self) -> None:
+        """Where suspects wait in queues of their own (RabbitMQ) they come first, one at a time, to an owner that has
+        just begun; the first other one goes back, to the end of its queue."""
         if self._app.store.features.hands_over:
             return
-        while deliveries := self._turn([], queue, 1):
+        while deliveries := self._turn([], sorted(self._named), 1):
             [delivery] = deliveries
             if not delivery.suspect or delivery.message is None:
-                self._turn([Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)], queue, 0)
+                self._turn([Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)], (), 0)
                 return
-            self._turn([self._handed_over(delivery)], queue, 0)
+            self._turn([self._handed_over(delivery)], (), 0)
 
-    def _turn(self, settlements: Sequence[Settlement], queue: str, limit: int) -> list[Delivery]:
-        return self._broker.turn(self._split(settlements), self._owner, [queue], limit).deliveries
+    def _turn(self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int) -> list[Delivery]:
+        return self._broker.turn(self._split(settlements), self._owner, queues, limit).deliveries
 
 
 def _only_talos(message: Message) -> bool:

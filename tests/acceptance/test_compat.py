@@ -470,6 +470,22 @@ def test_bootsteps_and_request_classes_of_an_application_are_called(folder: Path
     assert not (folder / "alive").exists() and not (folder / "never").exists()
 
 
+def test_a_step_that_consumes_by_hand_is_answered_and_the_worker_goes_on(folder: Path) -> None:
+    (folder / "project.py").write_text(
+        "from celery import Celery, bootsteps\n"
+        "app = Celery('project', broker='sqlite:///q.sqlite3', backend='sqlite:///q.sqlite3')\n"
+        "class ByHand(bootsteps.ConsumerStep):\n"
+        "    def get_consumers(self, channel): return []\n"
+        "app.steps['consumer'].add(ByHand)\n"
+        "@app.task\n"
+        "def fine(): return 7\n"
+    )
+    with worker(folder) as running:
+        said = "the consumer step ByHand"
+        eventually(lambda: _is(said in running.output() and "define a task for them" in running.output(), True), 20)
+        assert _python(folder, "from project import *\nprint(fine.delay().get(timeout=30))") == "7"
+
+
 def _is(value: Any, expected: Any) -> None:
     assert value == expected
 

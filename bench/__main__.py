@@ -17,7 +17,7 @@ from bench.peers import NAMES, Peer, load
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Talo and its peers side by side on one private Redis."
+        prog="python -m bench", description="Talo and its peers side by side on private servers."
     )
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"default: all of {', '.join(MEASURES)}")
     parser.add_argument("--only", metavar="PEER,...", default=",".join(NAMES), help=f"of {', '.join(NAMES)}")
@@ -69,8 +69,8 @@ def main() -> int:
             for repetition in range(chosen.repeat):
                 for peer in taking_part:
                     with console.status(f"{measure.title}: {peer.title}, {repetition + 1} of {chosen.repeat}"):
-                        lab.fresh()
                         try:
+                            lab.fresh(measure.server)
                             samples[name][peer.name].append(measure.run(lab, peer))
                         except Trouble as trouble:
                             failures += 1

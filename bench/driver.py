@@ -6,6 +6,7 @@ a peer with an asynchronous client pays for no loop that it would not have.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -27,6 +28,12 @@ Report = dict[str, Any]
 async def _finish(outcome: Awaitable[None] | None) -> None:
     if outcome is not None:
         await outcome
+
+
+async def prepare(peer: Peer) -> Report:
+    """Make the tables that a peer needs before its workers start."""
+    await _finish(peer.prepare())
+    return {}
 
 
 async def produce(peer: Peer, n: float) -> Report:
@@ -85,6 +92,25 @@ async def latency(peer: Peer, n: float, limit: float) -> Report:
     return {"starts": starts, "results": results}
 
 
+async def wake(peer: Peer, n: float, limit: float) -> Report:
+    """Send a task to idle workers, ``n`` times in at most ``limit`` seconds; microseconds to its first line."""
+    count, starts = counter(), []
+    deadline = time.monotonic() + limit
+    for index in range(WARM_UP + int(n)):
+        began = time.time()
+        await _finish(peer.send_mark(index))
+        while not count.moment(index):
+            await asyncio.sleep(0.0005)
+            if time.monotonic() > deadline + 10:
+                raise TimeoutError(f"task {index} did not start")
+        if index >= WARM_UP:
+            starts.append((count.moment(index) - began) * 1e6)
+        if time.monotonic() > deadline and len(starts) > 1:
+            break
+        await asyncio.sleep(GAP)
+    return {"starts": starts}
+
+
 async def canvas(peer: Peer, n: float) -> Report:
     """Seconds from sending a workflow to having its result: median of three, the first one not counted."""
     report: Report = {}
@@ -98,7 +124,7 @@ async def canvas(peer: Peer, n: float) -> Report:
     return report
 
 
-VERBS = {verb.__name__: verb for verb in (produce, bulk, fill, naps, due, latency, canvas)}
+VERBS = {verb.__name__: verb for verb in (prepare, produce, bulk, fill, naps, due, latency, wake, canvas)}
 
 
 def main(name: str, verb: str, *numbers: str) -> None:

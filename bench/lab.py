@@ -1,4 +1,5 @@
-"""The lab: a private Redis without persistence, the processes of the peers, and what they weigh.
+"""The lab: a private Redis without persistence, further servers on demand, the processes of the peers, and what they
+weigh.
 
 Everything that it starts runs in sessions of its own and is ended by process id. Weights come from /proc: it needs
 Linux.
@@ -25,6 +26,7 @@ import redis
 
 from bench.counter import Counter
 from bench.peers import Peer
+from bench.servers import STARTS, Absent, Server, on_cpu
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the entry points of the libraries are.
@@ -65,7 +67,7 @@ class Workers:
 
     def cpu(self) -> float:
         """Seconds that the tree has been on a processor."""
-        return sum(_on_cpu(pid) for pid in self.pids())
+        return sum(on_cpu(pid) for pid in self.pids())
 
     def check(self) -> None:
         """Trouble if a worker is gone."""
@@ -73,14 +75,6 @@ class Workers:
             if process.poll() is not None:
                 tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-8:])
                 raise Trouble(f"the worker ended with code {process.returncode}:\n{tail}")
-
-
-def _on_cpu(pid: int) -> float:
-    total = 0
-    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):
-            total += int(path.read_text().split()[0])
-    return total / 1e9
 
 
 class Lab:
@@ -98,6 +92,10 @@ class Lab:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"redis://127.0.0.1:{port}/0"
+        self._servers: dict[str, Server] = {}
+        #: The server of this measurement, if it is not Redis, and the place in it.
+        self._server_now: Server | None = None
+        self._place = self.url
         quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning", "--dir", str(self.folder)]
         self._server = subprocess.Popen(
             [program, "--port", str(port), "--bind", "127.0.0.1", *quiet],
@@ -110,6 +108,8 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.redis.close()
+        for server in self._servers.values():
+            server.end()
         self._server.kill()
         self._server.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -120,13 +120,23 @@ class Lab:
             return bool(self.redis.ping())
         return False
 
-    def fresh(self) -> None:
-        """Forget everything of the measurement before."""
+    def fresh(self, server: str = "") -> None:
+        """Forget everything of the measurement before; the next one runs on this server, on Redis without one."""
         self.redis.flushall()
         self.redis.config_resetstat()
         self.counter.clear()
         for path in self.folder.glob("bench.sqlite3*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._server_now = self._running(server) if server else None
+        self._place = self._server_now.place() if self._server_now else self.url
+
+    def _running(self, name: str) -> Server:
+        if name not in self._servers:
+            try:
+                self._servers[name] = STARTS[name]()
+            except Absent as absent:
+                raise Trouble(str(absent)) from absent
+        return self._servers[name]
 
     def drive(self, peer: Peer, measure: str, verb: str, *numbers: float, timeout: float = 120) -> dict[str, Any]:
         """Run a verb of the driver for this peer in its own process; return its report."""
@@ -203,9 +213,10 @@ class Lab:
     def _environment(self, peer: Peer, measure: str) -> dict[str, str]:
         mine = {
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            "BENCH_URL": self.url,
+            "BENCH_URL": self._place,
+            "BENCH_BACKEND": self.url if measure == "rabbitmq-results" else "",
             "BENCH_COUNTER": str(self._counter_folder / "counter"),
-            "BENCH_RESULTS": "1" if measure in ("drain-results", "latency", "canvas") else "",
+            "BENCH_RESULTS": "1" if measure in ("drain-results", "rabbitmq-results", "latency", "canvas") else "",
             "BENCH_SQLITE": str(self.folder / "bench.sqlite3") if measure == "sqlite" else "",
         }
         return {**os.environ, **mine, **peer.environment(measure)}
@@ -226,9 +237,9 @@ class Lab:
             entry["calls"] for name, entry in stats.items() if not name.removeprefix("cmdstat_").startswith(ours)
         )
 
-    def redis_cpu(self) -> float:
-        """Seconds that Redis has been on a processor."""
-        return _on_cpu(self._server.pid)
+    def server_cpu(self) -> float:
+        """Seconds that the server of this measurement has been on a processor."""
+        return on_cpu(self._server.pid) if self._server_now is None else self._server_now.cpu()
 
 
 def machine() -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Measure:
     title: str
     run: Callable[[Lab, Peer], Figures]
     figures: tuple[Figure, ...]
+    #: Where it runs, as in ``bench.servers``; empty: on Redis, or in a file.
+    server: str = ""
 
 
 def _watch(lab: Lab, workers: Workers, n: int) -> Figures:
@@ -61,7 +63,7 @@ def _watch(lab: Lab, workers: Workers, n: int) -> Figures:
             workers.check()
             raise Trouble(f"no task done for {STALL:.0f} s, {total:,} of {n:,} done")
         if (total >= low and not seen) or (total >= high and len(seen) == 1):
-            seen.append((time.monotonic(), lab.counter.total(), workers.cpu(), lab.redis_cpu()))
+            seen.append((time.monotonic(), lab.counter.total(), workers.cpu(), lab.server_cpu()))
     if len(seen) < 2 or seen[1][0] == seen[0][0]:
         raise Trouble(f"{n:,} tasks were through at once: too few to measure")
     (t0, c0, w0, r0), (t1, c1, w1, r1) = seen
@@ -75,6 +77,7 @@ def _watch(lab: Lab, workers: Workers, n: int) -> Figures:
 def _drain(measure: str, fill: str = "fill") -> Callable[[Lab, Peer], Figures]:
     def run(lab: Lab, peer: Peer) -> Figures:
         n = peer.sizes[measure]
+        lab.drive(peer, measure, "prepare")
         lab.drive(peer, measure, fill, n)
         before = lab.redis_commands()
         with lab.workers(peer, measure) as workers:
@@ -97,6 +100,7 @@ def _first_task(lab: Lab, workers: Workers) -> None:
 
 def _produce(measure: str, verb: str) -> Callable[[Lab, Peer], Figures]:
     def run(lab: Lab, peer: Peer) -> Figures:
+        lab.drive(peer, measure, "prepare")
         return {"rate": lab.drive(peer, measure, verb, peer.sizes[measure])["rate"]}
 
     return run
@@ -109,6 +113,16 @@ def latency(lab: Lab, peer: Peer) -> Figures:
         workers.check()
     starts, results = quantiles(report["starts"], n=100), quantiles(report["results"], n=100)
     return {"start_p50": starts[49], "start_p99": starts[98], "result_p50": results[49], "result_p99": results[98]}
+
+
+def wake(lab: Lab, peer: Peer) -> Figures:
+    """Call idle workers; how long until the first line of the task."""
+    lab.drive(peer, "postgres-wake", "prepare")
+    with lab.workers(peer, "postgres-wake") as workers:
+        report = lab.drive(peer, "postgres-wake", "wake", peer.sizes["postgres-wake"], 8.0)
+        workers.check()
+    starts = quantiles(report["starts"], n=100)
+    return {"start_p50": starts[49], "start_p99": starts[98]}
 
 
 def footprint(lab: Lab, peer: Peer) -> Figures:
@@ -162,7 +176,7 @@ RATE = Figure("rate", "", "tasks/s", True)
 DRAIN = (
     RATE,
     Figure("worker_us", "worker CPU a task", "µs", False, headline=False),
-    Figure("redis_us", "Redis CPU a task", "µs", False, headline=False),
+    Figure("redis_us", "server CPU a task", "µs", False, headline=False),
     Figure("redis_commands", "Redis commands a task", "", False, headline=False),
     Figure("doubled", "ran again", "", False, headline=False),
 )
@@ -219,5 +233,22 @@ MEASURES = {
             ),
         ),
         Measure("sqlite", "Embedded SQLite, drain of no-op tasks", _drain("sqlite"), (RATE, *DRAIN[1:2])),
+        Measure("postgres", "PostgreSQL, drain of no-op tasks", _drain("postgres"), DRAIN[:3], "postgres"),
+        Measure("postgres-bulk", "PostgreSQL, bulk send", _produce("postgres-bulk", "bulk"), (RATE,), "postgres"),
+        Measure(
+            "postgres-wake",
+            "PostgreSQL, idle worker",
+            wake,
+            (
+                Figure("start_p50", "call → first line of the task, p50", "µs", False),
+                Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
+            ),
+            "postgres",
+        ),
+        Measure("rabbitmq", "RabbitMQ, drain of no-op tasks", _drain("rabbitmq"), DRAIN[:3], "rabbitmq"),
+        Measure("rabbitmq-results", "The same, results in Redis", _drain("rabbitmq-results"), DRAIN[:3], "rabbitmq"),
+        Measure(
+            "rabbitmq-bulk", "RabbitMQ, bulk send, confirmed", _produce("rabbitmq-bulk", "bulk"), (RATE,), "rabbitmq"
+        ),
     )
 }

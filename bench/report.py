@@ -90,8 +90,9 @@ def markdown(results: Mapping[str, Any], titles: Mapping[str, str]) -> str:
         f"{_repeats(results['repeat'])}, each measure with all its peers in one run ({results['when'][:10]}), on "
         f"{machine['cores']} cores of "
         f"{machine['cpu']}, {machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}. "
-        f"Redis {machine['redis']} without persistence on the same cores; two worker processes each, in each library's "
-        f"own best configuration, logging at WARNING. {versions}. `make bench` repeats it.",
+        f"Redis {machine['redis']} without persistence, PostgreSQL and RabbitMQ with theirs, on the same cores; two "
+        f"worker processes each, in each library's own best configuration, logging at WARNING. {versions}. "
+        "`make bench` repeats it.",
     ]
     return "\n".join(lines)
 

@@ -13,15 +13,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
 from importlib.metadata import version
 
-__all__ = ["NAMES", "Peer", "load", "results_wanted", "sqlite_path", "url"]
+__all__ = ["NAMES", "Peer", "backend_url", "load", "results_wanted", "sqlite_path", "url"]
 
 #: In the order in which tables show them.
-NAMES = ("talo", "celery", "dramatiq", "huey", "taskiq", "streaq")
+NAMES = ("talo", "celery", "dramatiq", "huey", "taskiq", "streaq", "procrastinate")
 
 
 def url() -> str:
-    """The Redis of this run."""
+    """The server of this run."""
     return os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
+
+
+def backend_url() -> str | None:
+    """Where results go; None on a server that keeps none, where none are wanted."""
+    return os.environ.get("BENCH_BACKEND") or (None if url().startswith("amqp") else url())
 
 
 def sqlite_path() -> str:
@@ -52,6 +57,10 @@ class Peer(ABC):
     def worker(self, measure: str) -> Sequence[Sequence[str]]:
         """The commands that start its workers for ``measure``: two processes, WARNING logging."""
 
+    def prepare(self) -> Awaitable[None] | None:
+        """Make what workers need before they start."""
+        return None
+
     @abstractmethod
     def produce(self, n: int) -> Awaitable[None] | None:
         """Send ``n`` no-op tasks one by one."""
@@ -70,6 +79,10 @@ class Peer(ABC):
 
     def call(self, index: int) -> Awaitable[None] | None:
         """Send ``mark(index)`` and wait for its result."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
+    def send_mark(self, index: int) -> Awaitable[None] | None:
+        """Send ``mark(index)``."""
         raise LookupError(f"{self.name} has no part in this measure")
 
     def workflow(self, name: str, n: int) -> Awaitable[None] | None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from celery import Celery, chain, chord, group
 
 from bench.counter import counter
-from bench.peers import Peer, results_wanted, url
+from bench.peers import Peer, backend_url, results_wanted, url
 
 count = counter()
-app = Celery("bench", broker=url(), backend=url())
+app = Celery("bench", broker=url(), backend=backend_url())
 app.conf.task_ignore_result = not results_wanted()
 app.conf.broker_connection_retry_on_startup = True
 
@@ -60,6 +60,9 @@ class CeleryPeer(Peer):
         "footprint": 1,
         "canvas": 1_000,
         "delayed": 10_000,
+        "rabbitmq": 8_000,
+        "rabbitmq-results": 5_000,
+        "rabbitmq-bulk": 4_000,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from bench.counter import counter
-from bench.peers import Peer, results_wanted, sqlite_path, url
+from bench.peers import Peer, backend_url, results_wanted, sqlite_path, url
 from talo import Talo, chain, chord, group
 
 count = counter()
-store = f"sqlite:///{sqlite_path()}" if sqlite_path() else url()
-app = Talo("bench", broker=store, backend=store)
+embedded = f"sqlite:///{sqlite_path()}" if sqlite_path() else None
+app = Talo("bench", broker=embedded or url(), backend=embedded or backend_url())
 app.conf.task_ignore_result = not results_wanted()
 
 
@@ -61,6 +61,12 @@ class TaloPeer(Peer):
         "canvas": 1_000,
         "delayed": 10_000,
         "sqlite": 60_000,
+        "postgres": 60_000,
+        "postgres-bulk": 100_000,
+        "postgres-wake": 200,
+        "rabbitmq": 60_000,
+        "rabbitmq-results": 40_000,
+        "rabbitmq-bulk": 100_000,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:
@@ -90,6 +96,9 @@ class TaloPeer(Peer):
         else:
             steps = [add.s(0, 1), *(add.s(1) for _ in range(n - 1))]
             assert chain(*steps).apply_async().get(timeout=60) == n
+
+    def send_mark(self, index: int) -> None:
+        mark.delay(index)
 
     def call(self, index: int) -> None:
         mark.delay(index).get(timeout=10)

@@ -18,7 +18,7 @@ from talo.canvas.advance import CHORD, FAIL
 from talo.canvas.celery_form import CELERY_CHORD
 from talo.canvas.plan import STEP
 from talo.execution.request import Context
-from talo.execution.run import Outcome, Run
+from talo.execution.run import SUCCESS, Run
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.stores.history import RunRecord
 from talo.util.text import storable
@@ -42,6 +42,7 @@ _STRANGERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 #: The state of an attempt whose process died.
 LOST = "LOST"
 _OURS = __name__.partition(".")[0] + "."
+_AGAIN = Verdict.AGAIN
 
 
 class Keeper:
@@ -81,10 +82,10 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
     """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
     env, call = run.plan.env, run.call
     keeper = env.history
-    if keeper is None or settlement.verdict is Verdict.AGAIN or call.task in INTERNAL:
+    if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL:
         return None
     now = time.time()
-    state = states.SUCCESS if run.outcome is Outcome.SUCCESS else run.outcome.value
+    state = states.SUCCESS if run.outcome is SUCCESS else run.outcome.value
     seconds = waited = None
     # A run that is told by others (its process is dead) never began here.
     if run.started:

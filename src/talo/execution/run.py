@@ -47,6 +47,10 @@ class Outcome(enum.Enum):
     BACK = "BACK"
 
 
+#: Every run is asked for these. To look one up through its class takes Python 3.11 as long as to call a function.
+SUCCESS, FAILURE, RETRY, BACK = Outcome.SUCCESS, Outcome.FAILURE, Outcome.RETRY, Outcome.BACK
+
+
 class Run:
     """One run. Filled from left to right: call and request, then outcome, then what the outcome needs."""
 
@@ -74,7 +78,7 @@ class Run:
         self.retval: Any = None
         self.exc: BaseException | None = None
         self.einfo: ExceptionInfo | None = None
-        self.outcome = Outcome.SUCCESS
+        self.outcome = SUCCESS
         #: What can raise an exception where a coroutine waits, while one runs.
         self.guard: Guard | None = None
         self.token: Token[Frame | None] | None = None
@@ -103,7 +107,7 @@ class Run:
             # The task asked for a retry with throw=False and went on to its end: the retry counts.
             self._retried(self.request.__dict__["pending_retry"])
             return
-        self.outcome = Outcome.SUCCESS
+        self.outcome = SUCCESS
         for step in self.plan.on_success:
             step(self)
 
@@ -157,7 +161,7 @@ class Run:
     def finish(self) -> None:
         """Take the last steps and leave the request."""
         try:
-            if self.outcome is not Outcome.BACK:
+            if self.outcome is not BACK:
                 for step in self.plan.after:
                     step(self)
         finally:

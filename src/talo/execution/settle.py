@@ -32,7 +32,7 @@ from talo.execution.parts import celery_part, close_step, count, member_of
 from talo.execution.recording import kept, meta_of, payload_of
 from talo.execution.request import Context
 from talo.execution.retry import Again, backoff
-from talo.execution.run import Outcome, Run
+from talo.execution.run import RETRY, SUCCESS, Outcome, Run
 from talo.execution.steps import log, takes_failure
 from talo.stores.base import Death, Delivery, GroupPart, ResultMeta, Settlement, Verdict
 from talo.util.text import storable
@@ -59,16 +59,16 @@ def settlement_of(run: Run) -> Settlement:
     delivery = run.delivery
     assert delivery is not None
     settlement = _settled(run, delivery)
-    if run.outcome is not Outcome.RETRY:
+    if run.outcome is not RETRY:
         close_step(run.request, settlement)
     settlement.run = record_of_run(run, delivery, settlement)
     return settlement
 
 
 def _settled(run: Run, delivery: Delivery) -> Settlement:
-    if run.outcome in (Outcome.SUCCESS, Outcome.RETRY):
+    if run.outcome is SUCCESS or run.outcome is RETRY:
         try:
-            return _ENDINGS[run.outcome](run, delivery)
+            return _success(run, delivery) if run.outcome is SUCCESS else _retry(run, delivery)
         except Exception as exc:  # noqa: BLE001  whatever a callback's options make the sending raise
             # What a task returns, and where its callbacks or its retry are to go, can turn out to be impossible only
             # here; it has failed by that.
@@ -82,7 +82,7 @@ def _settled(run: Run, delivery: Delivery) -> Settlement:
 def succession(run: Run) -> list[Sending]:
     """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a
     failure."""
-    if run.outcome is Outcome.SUCCESS:
+    if run.outcome is SUCCESS:
         call = run.call
         return after_success(call, run.retval) if call.callbacks or call.chain else []
     if run.outcome in (Outcome.FAILURE, Outcome.REVOKED):
@@ -212,8 +212,8 @@ def _back(_run: Run, delivery: Delivery) -> Settlement:
 
 
 _ENDINGS = {
-    Outcome.SUCCESS: _success,
-    Outcome.RETRY: _retry,
+    SUCCESS: _success,
+    RETRY: _retry,
     Outcome.FAILURE: _failure,
     Outcome.IGNORED: _ignored,
     Outcome.REJECTED: _rejected,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from math import frexp
 
@@ -196,83 +197,65 @@ class History(ABC):
         counters; return how many runs. Called once in a while until it returns less than ``limit``."""
 
 
-#: One more than there are numbers of buckets, ``NO_BUCKET`` included: the length of a list by bucket.
-_WIDTH = len(BUCKETS) + 2
-
-
 class Sums:
-    """What one batch adds to the counters of one minute, task, queue and state. Lists are by bucket, from
-    ``NO_BUCKET`` on."""
+    """What one batch adds to the counters of one minute, task, queue and state: its times, in seconds, in the order in
+    which they came; -1 for what there is none of."""
 
-    __slots__ = ("number", "run_counts", "run_seconds", "wait_counts", "wait_seconds")
+    __slots__ = ("number", "runs", "waits")
 
     def __init__(self, number: int) -> None:
         #: Its place among the sums of its batch, from 0.
         self.number = number
-        self.run_counts = [0] * _WIDTH
-        self.run_seconds = [0.0] * _WIDTH
-        self.wait_counts = [0] * _WIDTH
-        self.wait_seconds = [0.0] * _WIDTH
+        self.runs: list[float] = []
+        self.waits: list[float] = []
 
     def entries(self) -> Iterator[tuple[str, int, int, int]]:
         """``run`` or ``wait``, bucket, how many, microseconds: of every bucket that has something."""
-        for kind, counts, seconds in (
-            ("run", self.run_counts, self.run_seconds),
-            ("wait", self.wait_counts, self.wait_seconds),
-        ):
-            for place, count in enumerate(counts):
-                if count:
-                    yield kind, place + NO_BUCKET, count, round(seconds[place] * 1e6)
+        for kind, unsorted in (("run", self.runs), ("wait", self.waits)):
+            # Times in order make a bucket a slice: nothing is done in Python for each of them.
+            times = sorted(unsorted)
+            at = bisect_left(times, 0.0)
+            if at and kind == "run":
+                yield kind, NO_BUCKET, at, 0
+            while at < len(times):
+                bucket = bucket_of(times[at])
+                end = bisect_right(times, bucket, at, key=bucket_of)
+                yield kind, bucket, end - at, round(sum(times[at:end]) * 1e6)
+                at = end
 
 
 #: (minute since the epoch, name, queue, state) -> sums
 Tally = dict[tuple[float, str, str, str], Sums]
 
 
-def tally(runs: Iterable[RunRecord | None], told: list[float] | None = None) -> Tally:
+def tally(runs: Iterable[RunRecord | None], order: list[int] | None = None) -> Tally:
     """Return the sums of a batch, so that a store makes few additions for many runs. It is on the path of every task.
 
     Each run is in exactly one ``run`` bucket, so these counts say how many ended; it is in a ``wait`` bucket only if
-    its waiting time is known. ``told`` gets three numbers for each run: the number of its sums, run time, waiting time,
-    with -1 for what there is none of.
+    its waiting time is known. ``order`` gets the number of its sums for each run, -1 where there is no run.
     """
     found: Tally = {}
-    last: RunRecord | None = None
-    sums = Sums(0)
-    until = 0.0
+    sums = Sums(-1)
+    name = queue = state = ""
+    since = until = 0.0
     for run in runs:
         if run is None:
-            if told is not None:
-                told += (-1.0, -1.0, -1.0)
+            if order is not None:
+                order.append(-1)
             continue
-        if (
-            last is None
-            or run.name != last.name
-            or run.state != last.state
-            or run.queue != last.queue
-            or not until - 60.0 <= run.ended < until
-        ):
-            minute = run.ended // 60.0
-            key = minute, run.name, run.queue, run.state
-            known = found.get(key)
+        ended = run.ended
+        if not since <= ended < until or run.name != name or run.state != state or run.queue != queue:
+            minute, name, queue, state = ended // 60.0, run.name, run.queue, run.state
+            since, until = minute * 60.0, minute * 60.0 + 60.0
+            known = found.get((minute, name, queue, state))
             if known is None:
-                known = found[key] = Sums(len(found))
-            last, sums, until = run, known, minute * 60.0 + 60.0
+                known = found[minute, name, queue, state] = Sums(len(found))
+            sums = known
         seconds, waited = run.seconds, run.waited
-        if seconds is None:
-            sums.run_counts[0] += 1
-        else:
-            place = frexp(seconds * 1000.0)[1] + 1
-            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
-            sums.run_counts[place] += 1
-            sums.run_seconds[place] += seconds
-        if waited is not None:
-            place = frexp(waited * 1000.0)[1] + 1
-            place = 1 if place < 1 else place if place < _WIDTH else _WIDTH - 1
-            sums.wait_counts[place] += 1
-            sums.wait_seconds[place] += waited
-        if told is not None:
-            told += (sums.number, -1.0 if seconds is None else seconds, -1.0 if waited is None else waited)
+        sums.runs.append(-1.0 if seconds is None else seconds)
+        sums.waits.append(-1.0 if waited is None else waited)
+        if order is not None:
+            order.append(sums.number)
     return found
 
 

@@ -49,6 +49,8 @@ MAX_MESSAGE = 128 * 1024 * 1024
 _MAX_MESSAGE_4 = 16 * 1024 * 1024
 #: A delay shorter than this is none.
 _AT_ONCE = 0.001
+#: Every settlement is asked for these; to look one up through its class takes Python 3.11 long.
+_AGAIN, _DEAD = Verdict.AGAIN, Verdict.DEAD
 #: Seconds that remain of a lease that ends with its connection only.
 _ENDLESS = 1e9
 
@@ -92,6 +94,9 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline(timeout)
         try:
             with self._client.using(deadline) as connection:
+                for message in messages:
+                    if message.priority:
+                        self._topology.mind_priority(message.queue)
                 if self.before_send is not None:
                     self.before_send(connection, messages, deadline)
                 self._put(connection, [_Out(message) for message in messages], deadline)
@@ -262,9 +267,9 @@ class RabbitBroker(Broker):
                 _Out(self._asked_by(it, held), direct=it.id is not None and it.id == held.message.id)
                 for it in settlement.follow
             ]
-            if settlement.verdict == Verdict.AGAIN:
+            if settlement.verdict is _AGAIN:
                 outs.append(_back(settlement, held))
-            elif settlement.verdict == Verdict.DEAD:
+            elif settlement.verdict is _DEAD:
                 death = settlement.death or Death(reason="unknown")
                 graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
         if outs:

@@ -6,11 +6,11 @@ settled and by ``history`` for what is recorded beside a settlement.
 
 from __future__ import annotations
 
-import struct
 import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -41,8 +41,8 @@ def bucket(name: str) -> int:
 
 def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
     """The arguments for the runs of some settlements, in the order of these; empty if none has one."""
-    told: list[float] = []
-    found = tally(runs, told)
+    order: list[int] = []
+    found = tally(runs, order)
     if not found:
         return []
     parts: list[Part] = [chunk, len(found)]
@@ -51,18 +51,20 @@ def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
         parts += (int(minute) * 60, "\0".join((*names, "")), len(entries))
         for kind, number, count, micros in entries:
             parts += (f"{kind}\0{number}", count, micros)
-    parts.append(_doubles(told))
+    times = [time for sums in found.values() for column in (sums.runs, sums.waits) for time in column]
+    parts.append(b"".join((_little("i", [len(order)]), _little("h", order), _little("d", times))))
     for position, run in enumerate(runs, 1):
         if run is not None and run.keep is not None:
             parts += _kept(position, run)
     return parts
 
 
-def _doubles(numbers: list[float]) -> bytes:
-    """The numbers as doubles, little-endian."""
+def _little(kind: str, numbers: Sequence[Any]) -> bytes:
+    """The numbers as ``kind`` says (int, short or double), little-endian."""
+    packed = array(kind, numbers)
     if sys.byteorder == "big":
-        return struct.pack(f"<{len(numbers)}d", *numbers)
-    return array("d", numbers).tobytes()
+        packed.byteswap()
+    return packed.tobytes()
 
 
 def _kept(position: int, run: RunRecord) -> Iterable[Part]:

@@ -27,6 +27,8 @@ __all__ = ["Plan", "insert", "keep", "lease", "move", "promote", "settle", "stor
 _PROMOTED = 1000
 #: Rows over which the writers of one counter are spread.
 _SHARDS = 16
+#: Every settlement is asked for these; to look one up through its class takes Python 3.11 long.
+_AGAIN, _DEAD = Verdict.AGAIN, Verdict.DEAD
 
 _encode_run = msgspec.msgpack.Encoder().encode
 
@@ -34,13 +36,13 @@ _encode_run = msgspec.msgpack.Encoder().encode
 class Plan:
     """Settlements made ready to be applied: everything that can be done before the lock is taken, or can fail."""
 
-    def __init__(self, settlements: Sequence[Settlement]) -> None:
+    def __init__(self, settlements: Sequence[Settlement], limit: int | None = None) -> None:
         self.settlements = settlements
-        self.follow = {index: pack(each.follow) for index, each in enumerate(settlements) if each.follow}
+        self.follow = {index: pack(each.follow, limit) for index, each in enumerate(settlements) if each.follow}
         self.deaths = {
             index: msgspec.json.encode(each.death or Death(reason="rejected")).decode()
             for index, each in enumerate(settlements)
-            if each.verdict is Verdict.DEAD
+            if each.verdict is _DEAD
         }
         self.results = any(each.result is not None or each.also for each in settlements)
         self.runs = any(each.run is not None for each in settlements)
@@ -75,10 +77,10 @@ def settle(tx: Session, plan: Plan) -> tuple[list[Lease], Counter[str]]:
     buried: list[tuple[int, int]] = []
     for index, message in ended.items():
         settlement = plan.settlements[index]
-        if settlement.verdict is Verdict.AGAIN and index not in void:
+        if settlement.verdict is _AGAIN and index not in void:
             back.append((settlement, message))
             continue
-        if settlement.verdict is Verdict.DEAD and index not in void:
+        if settlement.verdict is _DEAD and index not in void:
             buried.append((index, message))
         gone.append(message)
     if buried:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from talo.execution.limits import limits_of
-from talo.execution.run import Outcome, Run
+from talo.execution.run import BACK, FAILURE, Run
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Verdict
 
@@ -127,12 +127,12 @@ class Pool(ABC):
 
     def note_end(self, slot: int, run: Run) -> bool:
         """Settle a run and take it off the board; False when the ring is full."""
-        if run.outcome is Outcome.FAILURE:
+        if run.outcome is FAILURE:
             self.failed += 1
         kept = self.settler.add(settlement_of(run))
         # First settled, then off the board: a death in between finds the settlement in the ring.
         self.board.end(slot)
-        if run.outcome is not Outcome.BACK:
+        if run.outcome is not BACK:
             self.finished += 1
             self.board.note_counts(self.finished, self.failed)
         return kept

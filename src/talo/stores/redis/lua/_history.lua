@@ -50,19 +50,39 @@ local function bucket_of(time)
   return math.max(0, math.min(exponent, 25))
 end
 
--- What the settlements at these positions (from 1) would have added: sums -> counter -> { how many, microseconds }.
+-- What the settlements at these positions (from 1) would have added: sums -> counter -> { how many, microseconds }. told
+-- has, in binary: the number of settlements (4 bytes), the sums of each (2 bytes, from 0, -1 for none), and for each
+-- sums two columns of doubles, the run times and the waiting times of its settlements (-1 for none).
 local function not_applied(told, positions)
-  local off = {}
+  local wanted = {}
   for _, position in ipairs(positions) do
-    local sums, run, wait = struct.unpack('<ddd', told, 24 * (position - 1) + 1)
+    wanted[position] = true
+  end
+  local sizes, places, settlements = {}, {}, struct.unpack('<I4', told)
+  for position = 1, settlements do
+    local sums = struct.unpack('<h', told, 3 + 2 * position)
     if sums >= 0 then
-      off[sums] = off[sums] or {}
-      for kind, time in pairs({ run = run, wait = wait }) do
-        if kind == 'run' or time >= 0 then
-          local counter = kind .. '\0' .. bucket_of(time)
-          local known = off[sums][counter] or { 0, 0 }
-          off[sums][counter] = { known[1] + 1, known[2] + math.max(time, 0) * 1000000 }
-        end
+      if wanted[position] then
+        places[#places + 1] = { sums, sizes[sums] or 0 }
+      end
+      sizes[sums] = (sizes[sums] or 0) + 1
+    end
+  end
+  local columns = { [0] = 5 + 2 * settlements }
+  for sums = 1, #sizes do
+    columns[sums] = columns[sums - 1] + 16 * sizes[sums - 1]
+  end
+  local off = {}
+  for _, place in ipairs(places) do
+    local sums = place[1]
+    local at = columns[sums] + 8 * place[2]
+    local times = { run = struct.unpack('<d', told, at), wait = struct.unpack('<d', told, at + 8 * sizes[sums]) }
+    off[sums] = off[sums] or {}
+    for kind, time in pairs(times) do
+      if kind == 'run' or time >= 0 then
+        local counter = kind .. '\0' .. bucket_of(time)
+        local known = off[sums][counter] or { 0, 0 }
+        off[sums][counter] = { known[1] + 1, known[2] + math.max(time, 0) * 1000000 }
       end
     end
   end
@@ -70,8 +90,7 @@ local function not_applied(told, positions)
 end
 
 -- From ARGV[at + 1]: number of sums, then per sums: minute, task, queue and state each with a NUL behind it, number of
--- counters, per counter: run or wait, NUL, bucket; how many; microseconds. Then one text with three doubles for each
--- settlement: the sums that it adds to (from 0, -1 for none), its run time and its waiting time (-1 for none). What the
+-- counters, per counter: run or wait, NUL, bucket; how many; microseconds. Then one text for not_applied. What the
 -- positions in nothing say was not applied is taken off. Returns the place of that text.
 local function count_all(at, nothing)
   local number = tonumber(ARGV[at + 1])

@@ -470,8 +470,74 @@ def test_bootsteps_and_request_classes_of_an_application_are_called(folder: Path
     assert not (folder / "alive").exists() and not (folder / "never").exists()
 
 
+def test_a_step_that_consumes_by_hand_is_answered_and_the_worker_goes_on(folder: Path) -> None:
+    (folder / "project.py").write_text(
+        "from celery import Celery, bootsteps\n"
+        "app = Celery('project', broker='sqlite:///q.sqlite3', backend='sqlite:///q.sqlite3')\n"
+        "class ByHand(bootsteps.ConsumerStep):\n"
+        "    def get_consumers(self, channel): return []\n"
+        "app.steps['consumer'].add(ByHand)\n"
+        "@app.task\n"
+        "def fine(): return 7\n"
+    )
+    with worker(folder) as running:
+        said = "the consumer step ByHand"
+        eventually(lambda: _is(said in running.output() and "define a task for them" in running.output(), True), 20)
+        assert _python(folder, "from project import *\nprint(fine.delay().get(timeout=30))") == "7"
+
+
 def _is(value: Any, expected: Any) -> None:
     assert value == expected
+
+
+STRATEGY = """
+import os, signal
+from celery import Celery
+
+app = Celery("project", broker="sqlite:///q.sqlite3", backend="sqlite:///q.sqlite3")
+
+def by_threes(task, app, consumer):
+    held = []
+    def handler(message, body, ack, reject, callbacks, **kwargs):
+        held.append((message.headers["id"], ack))
+        if len(held) < 3: return
+        if not os.path.exists("killed"):
+            open("killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        with open("notes", "a") as out: out.writelines(f"{task_id}\\n" for task_id, _ in held)
+        for _, ack in held: ack()
+        held.clear()
+    return handler
+
+class Batch(app.Task):
+    Strategy = "project:by_threes"
+
+@app.task(base=Batch)
+def many(n): pass
+"""
+
+
+def test_a_batch_whose_process_is_killed_in_the_middle_is_gathered_again(folder: Path) -> None:
+    # Given a strategy whose process dies when it has gathered its first batch,
+    (folder / "project.py").write_text(STRATEGY)
+    with worker(folder) as running:
+        # when nine calls are sent,
+        ids = _python(folder, "from project import *\nprint(*[many.delay(n).id for n in range(9)])").split()
+
+        def all_there() -> list[str]:
+            lines = (folder / "notes").read_text().split() if (folder / "notes").exists() else []
+            assert set(lines) >= set(ids), running.output()
+            return lines
+
+        # then each is in one batch,
+        assert sorted(eventually(all_there, timeout=30)) == sorted(ids)
+        assert (folder / "killed").exists()
+        assert running.stop() == 0
+    # and nothing is held or dead.
+    left = (
+        "from project import *\nb = app.store.broker\nprint(sum(s.ready + s.leased for s in b.stats()), len(b.dead()))"
+    )
+    assert _python(folder, left).split() == ["0", "0"]
 
 
 LOGS = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from talo import Talo
 from tests.integration.peers import CeleryWorker
 from tests.support import eventually
@@ -26,6 +28,7 @@ def tell(app: Talo, node: str, command: str, **arguments: Any) -> Any:
     return reply[node]
 
 
+@pytest.mark.promise("K05")
 def test_talos_client_asks_celerys_worker(app: Talo, celery_worker: CeleryWorker) -> None:
     node = celery_worker.node
     assert ask(app, node, "ping") == {"ok": "pong"}
@@ -35,6 +38,7 @@ def test_talos_client_asks_celerys_worker(app: Talo, celery_worker: CeleryWorker
     assert [queue["name"] for queue in ask(app, node, "active_queues")] == ["celery"]
 
 
+@pytest.mark.promise("K05")
 def test_talos_client_steers_celerys_worker(app: Talo, celery_worker: CeleryWorker) -> None:
     node = celery_worker.node
     assert tell(app, node, "pool_grow", n=1) == {"ok": "pool will grow"}

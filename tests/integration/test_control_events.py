@@ -106,10 +106,12 @@ def test_a_task_tells_its_life_in_celerys_words(app: Talo, heard: Heard, talo_wo
     eventually(lambda: _has(heard, "task-started", killed.id), timeout=30)
     app.control.terminate(killed.id)
     # Then each of these is told, with Celery's fields
+    # (what has expired RabbitMQ may drop by itself, and nobody tells)
+    dropped = app.conf.broker_url.startswith("amqp")
     for kind, result in (
         ("task-sent", good), ("task-received", good), ("task-started", good), ("task-succeeded", good),
-        ("task-failed", bad), ("task-retried", again), ("task-succeeded", again), ("task-revoked", expired),
-        ("task-revoked", killed),
+        ("task-failed", bad), ("task-retried", again), ("task-succeeded", again), ("task-revoked", killed),
+        *(() if dropped else (("task-revoked", expired),)),
     ):  # fmt: skip
         _in_form(eventually(lambda kind=kind, id_=result.id: _has(heard, kind, id_), timeout=30))
     told = heard.of(good.id)
@@ -119,7 +121,7 @@ def test_a_task_tells_its_life_in_celerys_words(app: Talo, heard: Heard, talo_wo
     assert told["task-received"]["clock"] < told["task-started"]["clock"] < told["task-succeeded"]["clock"]
     assert told["task-sent"]["hostname"].startswith("gen")
     assert heard.of(bad.id)["task-failed"]["exception"] == "ValueError('text', 42)"
-    assert heard.of(expired.id)["task-revoked"]["expired"] is True
+    assert dropped or heard.of(expired.id)["task-revoked"]["expired"] is True
     assert heard.of(killed.id)["task-revoked"]["terminated"] is True
     # And the state knows it
     assert (heard.state.tasks[good.id].state, heard.state.tasks[good.id].result) == ("SUCCESS", "3")
@@ -134,6 +136,7 @@ def test_a_process_that_dies_is_told_too(app: Talo, heard: Heard) -> None:
     assert "WorkerLost" in eventually(lambda: _has(heard, "task-failed", lost.id), timeout=60)["exception"]
 
 
+@pytest.mark.promise("K05")
 def test_celery_hears_talos_worker(celery: CeleryClient, app: Talo, talo_worker: Worker) -> None:
     # Given the state of the real Celery, fed by its own receiver
     celery("globals().__setitem__('state', app.events.State())")

@@ -72,6 +72,7 @@ def flower(url: str, folder: Path) -> Iterator[Flower]:
         flower.stop()
 
 
+@pytest.mark.promise("K05")
 def test_flower_sees_and_steers_talos_worker(flower: Flower, app: Talo, talo_worker: Worker) -> None:
     node = talo_worker.node
     # It lists the worker with what it consumes and knows,

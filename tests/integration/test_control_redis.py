@@ -54,7 +54,10 @@ def _all_begun(worker: Worker, ids: set[str]) -> None:
     assert ids <= set(worker.trace.times("started"))
 
 
-def test_celerys_client_asks_talos_worker(celery: CeleryClient, talo_worker: Worker, gates: list[Any]) -> None:
+@pytest.mark.promise("K05")
+def test_celerys_client_asks_talos_worker(
+    url: str, celery: CeleryClient, talo_worker: Worker, gates: list[Any]
+) -> None:
     node = talo_worker.node
     inspect = "app.control.inspect([{node}], timeout=20)"
     # With every slot busy it answers everything that Celery asks,
@@ -71,7 +74,7 @@ def test_celerys_client_asks_talos_worker(celery: CeleryClient, talo_worker: Wor
     assert stats["pid"] == talo_worker.pid
     assert stats["pool"]["max-concurrency"] == 2
     assert sorted(stats["pool"]["processes"]) == sorted(talo_worker.children())
-    assert stats["broker"]["transport"] == "redis"
+    assert stats["broker"]["transport"] == url.partition(":")[0]
     [queue] = celery(f"{inspect}.active_queues()", node=node)[node]
     assert (queue["name"], queue["exchange"]["type"], queue["routing_key"]) == ("celery", "direct", "celery")
     assert "shared.add" in celery(f"{inspect}.registered()", node=node)[node]
@@ -95,6 +98,7 @@ def _assert_in(item: Any, items: Any) -> None:
     assert item in items
 
 
+@pytest.mark.promise("K05")
 def test_celerys_client_steers_talos_worker(celery: CeleryClient, app: Talo, talo_worker: Worker) -> None:
     node = talo_worker.node
     do = "app.control.{command}(destination=[{node}], reply=True, timeout=20, **{more})"
@@ -132,6 +136,7 @@ def _has_children(worker: Worker, number: int) -> None:
     assert len(worker.children()) == number
 
 
+@pytest.mark.promise("K05")
 def test_celerys_revoke_keeps_talos_worker_from_starting_it(
     celery: CeleryClient, app: Talo, talo_worker: Worker, gates: list[Any]
 ) -> None:

@@ -1,7 +1,8 @@
-"""A fleet of both kinds on one Redis, sending and working, while processes of Talo's are killed at random.
+"""A fleet of both kinds on one Redis or one RabbitMQ, sending and working, while processes of Talo's are killed.
 
-A thousand tasks, twenty thousand in a soak: single ones, chains, callbacks, retries, delayed ones and chords,
-half of them sent by Celery. Every one ends with the right result, and at the end nobody holds anything.
+Some hundred calls, twenty thousand in a soak: single ones, chains, callbacks, retries, delayed ones and chords,
+half of them sent by Celery. Every one ends with the right result, and at the end nobody holds anything. Of RabbitMQ
+the results are in Redis.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +20,67 @@ import pytest
 
 from talo import Signature, Talo, chain, chord
 from tests.apps.shared_code import define
-from tests.chaos.kit import SEED, full, kill
+from tests.chaos.kit import SEED, SOAK, full, kill
 from tests.integration.peers import CeleryClient, CeleryWorker
+from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
 _databases = itertools.count(470)
-COUNT = full(20_000, 1_000)
+#: How many calls on which broker.
+SIZES = {"redis": full(20_000, 1_000), "rabbitmq": full(20_000, 300)}
 #: Of a hundred calls so many are of each kind; each yields one result.
 MIX = {"add": 50, "later": 12, "flaky": 10, "chain": 12, "link": 6, "chord": 10}
 FORM = {"TALO_TASK_CANVAS_FORM": "celery", "TALO_WORKER_LEASE": "3", "TALO_TASK_MAX_DELIVERIES": "50"}
 TIMEOUT = full(3600, 150)
+pytestmark = [pytest.mark.soak] if SOAK else []
 
 
-@pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:
-    """A Redis database for one test."""
+@dataclass
+class Ground:
+    """What both fleets stand on."""
+
+    broker: str
+    results: str
+    #: What the workers of Talo's are told of it.
+    env: dict[str, str]
+    redis: RedisServer
+    rabbit: RabbitServer | None = None
+
+    def held(self) -> list[str]:
+        """What the broker keeps, by its own word: names of queues, and of the places where kombu keeps things."""
+        if self.rabbit is None:
+            names = ["celery", "unacked", "unacked_index"]
+            db = int(self.broker.rpartition("/")[2])
+            return [name for name in names if self.redis.command("EXISTS", name, db=db) != b":0\r\n"]
+        vhost = self.broker.rpartition("/")[2]
+        rows = [
+            line.split("\t") for line in self.rabbit.ctl("list_queues", "-p", vhost, "name", "messages").splitlines()
+        ]
+        return [name for name, count in rows if count not in ("0", "messages")]
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def ground(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Ground]:
+    """A Redis database, and perhaps a virtual host, for one test."""
     db = next(_databases)
     redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
+    results = redis_server.url_of(db)
+    if request.param == "redis":
+        yield Ground(results, results, FORM, redis_server)
+    else:
+        rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
+        env = {**FORM, "TALO_TASK_DEFAULT_QUEUE_TYPE": "classic"}
+        yield Ground(rabbit.url_of(rabbit.new_vhost()), results, env, redis_server, rabbit)
     redis_server.command("FLUSHDB", db=db)
 
 
 class Fleet:
     """Two workers of Talo's that an init system would start again, and one that strikes at random."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._folder = url, folder
+    def __init__(self, ground: Ground, folder: Path) -> None:
+        self._ground, self._folder = ground, folder
         self._random = random.Random(SEED)
         self._over = threading.Event()
         self.workers = [self._new(n) for n in range(2)]
@@ -55,7 +90,8 @@ class Fleet:
 
     def _new(self, number: int) -> Worker:
         worker = Worker(
-            self._url, self._folder, "-c", "2", app="tests.apps.talo_app", name=f"talo{number}", env=FORM,
+            self._ground.broker, self._folder, "-c", "2", app="tests.apps.talo_app", name=f"talo{number}",
+            results=self._ground.results, env=self._ground.env,
         )  # fmt: skip
         return worker.start()
 
@@ -134,60 +170,84 @@ def kinds(count: int) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(TIMEOUT + 120)
-@pytest.mark.parametrize("size", [pytest.param(COUNT, marks=[pytest.mark.soak] if COUNT > 1_000 else [])])
-def test_nothing_is_lost_between_the_two_while_talo_is_killed(
-    redis_server: RedisServer, url: str, tmp_path: Path, size: int
-) -> None:
-    celery = CeleryClient(url)
-    app = Talo(
-        "client", broker=url, backend=url, set_as_current=False, redis_priority_order="low-first",
-        task_canvas_form="celery",
-    )  # fmt: skip
-    define(app, "client")
-    wanted: dict[str, Any] = {}
+@pytest.fixture
+def celery(ground: Ground) -> Iterator[CeleryClient]:
+    """The real Celery as a client."""
+    client = CeleryClient(ground.broker, ground.results)
     try:
-        # Given both kinds of workers at one queue, and processes of Talo's dying all the time,
-        with CeleryWorker(url, tmp_path) as theirs, Fleet(url, tmp_path) as fleet:
-            # when both send,
-            for n, kind in enumerate(kinds(size)):
-                if n % 2:
-                    wanted.update([send(app, kind, n)])
-                else:
-                    code, value = CELERYS[kind]
-                    wanted[celery(code.replace("{n}", str(n)))] = value(n)
-            # then each task ends, with the right result, whoever asks.
-            got: dict[str, Any] = {}
-
-            def all_there() -> None:
-                missing = [task_id for task_id in wanted if task_id not in got]
-                for task_id, payload in app.backend.get(missing).items():
-                    del payload
-                    result = app.AsyncResult(task_id)
-                    if result.ready():
-                        got[task_id] = result.result
-                assert len(got) == len(wanted), f"{len(wanted) - len(got)} are missing"
-
-            eventually(all_there, timeout=TIMEOUT, interval=0.2)
-            assert {i: v for i, v in got.items() if v != wanted[i]} == {}
-            assert fleet.strikes > 3
-            some = random.Random(SEED).sample(sorted(wanted), 50)
-            assert celery("[result(i).get(timeout=30) for i in {ids}]", ids=some) == [wanted[i] for i in some]
-            # When all are told to stop,
-            fleet.calm()
-
-            def at_rest() -> None:
-                left = [q for q in app.store.broker.stats() if q.ready or q.delayed or q.leased]
-                assert not left, left
-
-            eventually(at_rest, timeout=60, interval=0.2)
-            for worker in fleet.workers:
-                assert worker.stop() == 0
-            theirs.stop()
-        # then nobody holds anything.
-        held = redis_server.command("EXISTS", "celery", "unacked", "unacked_index", db=int(url.rpartition("/")[2]))
-        assert held == b":0\r\n"
-        assert [d.death.reason for d in app.store.broker.dead(limit=50)] == []
+        yield client
     finally:
-        app.close()
-        celery.close()
+        client.close()
+
+
+@pytest.fixture
+def app(ground: Ground) -> Iterator[Talo]:
+    """Talo as a client that knows the tasks."""
+    with Talo(
+        "client", broker=ground.broker, backend=ground.results, set_as_current=False,
+        redis_priority_order="low-first", task_canvas_form="celery", task_default_queue_type="classic",
+    ) as app:  # fmt: skip
+        define(app, "client")
+        yield app
+
+
+def send_all(app: Talo, celery: CeleryClient, count: int) -> dict[str, Any]:
+    """Send this many calls, by turns from both sides; return id -> what should come."""
+    wanted: dict[str, Any] = {}
+    for n, kind in enumerate(kinds(count)):
+        if n % 2:
+            wanted.update([send(app, kind, n)])
+        else:
+            code, value = CELERYS[kind]
+            wanted[celery(code.replace("{n}", str(n)))] = value(n)
+    return wanted
+
+
+def wait_for(app: Talo, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Wait until all of these have ended; return id -> what came."""
+    got: dict[str, Any] = {}
+
+    def all_there() -> None:
+        missing = [task_id for task_id in wanted if task_id not in got]
+        for task_id in app.backend.get(missing):
+            result = app.AsyncResult(task_id)
+            if result.ready():
+                got[task_id] = result.result
+        assert len(got) == len(wanted), f"{len(wanted) - len(got)} are missing"
+
+    eventually(all_there, timeout=TIMEOUT, interval=0.2)
+    return got
+
+
+@pytest.mark.timeout(TIMEOUT + 120)
+def test_nothing_is_lost_between_the_two_while_talo_is_killed(
+    ground: Ground, app: Talo, celery: CeleryClient, tmp_path: Path
+) -> None:
+    size = SIZES["rabbitmq" if ground.rabbit else "redis"]
+    # Given both kinds of workers at one queue, and processes of Talo's dying all the time,
+    env = {"CELERY_RESULT_BACKEND": ground.results}
+    with CeleryWorker(ground.broker, tmp_path, env=env) as theirs, Fleet(ground, tmp_path) as fleet:
+        # when both send,
+        wanted = send_all(app, celery, size)
+        # then each task ends, with the right result, whoever asks.
+        got = wait_for(app, wanted)
+        assert {i: v for i, v in got.items() if v != wanted[i]} == {}
+        assert fleet.strikes > 3
+        some = random.Random(SEED).sample(sorted(wanted), 50)
+        assert celery("[result(i).get(timeout=30) for i in {ids}]", ids=some) == [wanted[i] for i in some]
+        # When all are told to stop,
+        fleet.calm()
+
+        def at_rest() -> None:
+            left = [q for q in app.store.broker.stats() if q.ready or q.delayed or q.leased]
+            assert not left, left
+            # A second copy of a retry may still be on its way through the exchanges: see docs/internals/rabbitmq.md.
+            assert ground.rabbit is None or ground.held() == []
+
+        eventually(at_rest, timeout=60, interval=0.2)
+        for worker in fleet.workers:
+            assert worker.stop() == 0
+        theirs.stop()
+    # then nobody holds anything.
+    assert ground.held() == []
+    assert [d.death.reason for d in app.store.broker.dead(limit=50)] == []

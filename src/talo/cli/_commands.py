@@ -51,7 +51,8 @@ COMMANDS: dict[str, Entry] = {
     "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
     "migrate": Entry(
-        "talo.cli.migrate", "Move from Celery: what will differ, and routes for a fleet that moves task by task."
+        "talo.cli.migrate",
+        "Move from Celery, and back: what will differ, routes for a fleet that moves task by task, handing over.",
     ),
     "multi": Entry("talo.cli.multi", "Start, stop and restart several workers on this machine, by name."),
     "shell": Entry("talo.cli.shell", "Start Python with the app and its tasks at hand."),

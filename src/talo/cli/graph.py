@@ -8,10 +8,16 @@ import click
 
 from talo.app.graph import graph_of
 from talo.cli._commands import TaloCommand
-from talo.cli._errors import Failed
+from talo.cli._errors import Failed, Refused
 from talo.cli._session import Session
 
 __all__ = ["graph"]
+
+#: What Celery's command of this name draws instead: what Talo says of that.
+_CELERYS = {
+    "bootsteps": "Talo's worker has no bootsteps of its own to draw; docs/internals/boot.md shows how it starts",
+    "workers": "`talo status` lists the workers, `talo inspect stats` their processes",
+}
 
 
 @click.command(cls=TaloCommand)
@@ -23,6 +29,8 @@ def graph(session: Session, task_id: str, form: str) -> None:
 
     Exit code 1 if nothing is known of it.
     """
+    if task_id in _CELERYS:
+        raise Refused(f"graph {task_id}: {_CELERYS[task_id]}")
     with session.opened() as app:
         found = app.AsyncResult(task_id)
         if not found.exists():

@@ -1,7 +1,8 @@
-"""``talo migrate``: what a Celery project will find different, and the routes for Celery's side of a moving fleet.
+"""``talo migrate``: what a Celery project will find different, the routes for Celery's side of a moving fleet, and the
+way back.
 
-Owns the form of the report; it is made by ``talo.compat.survey`` in a process of its own, since it imports the project
-with Talo in Celery's place. Called by ``cli.main``."""
+Owns the form of the reports. The survey is made by ``talo.compat.survey`` in a process of its own, since it imports
+the project with Talo in Celery's place; handing over is ``worker.handover``'s. Called by ``cli.main``."""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ from talo.app.routes import moved
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
 from talo.cli._output import print_json
+from talo.cli._params import NAMES
 from talo.cli._session import Session
+from talo.errors import NotSupported
 from talo.util.text import count
+from talo.worker.handover import HandedOver, Handover
 
 __all__ = ["migrate"]
 
@@ -39,7 +43,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def migrate() -> None:
-    """Move from Celery: what will differ, and routes for a fleet that moves task by task."""
+    """Move from Celery, and back: what will differ, routes for a fleet that moves task by task, handing over."""
 
 
 @migrate.command(cls=TaloCommand)
@@ -117,3 +121,54 @@ def routes(session: Session) -> None:
                 found[name] = {"queue": app.router.route(name, {}, (), {}).queues[0]}
             found.setdefault(pattern, {"queue": moved(default)})
         print_json(found)
+
+
+@migrate.command(cls=TaloCommand)
+@click.option(
+    "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+    help="How long to wait for the leases of workers that died.",
+)  # fmt: skip
+@click.option("-Q", "--queues", type=NAMES, metavar="NAMES", help="What Celery will read. Default: the app's queues.")
+@click.option("-f", "--force", is_flag=True, help="Also if a workflow will be cut off or a worker seems to live.")
+@click.pass_obj
+def back(session: Session, wait: float, queues: tuple[str, ...] | None, force: bool) -> int:
+    """Hand over to Celery's workers what Talo holds in its own keys and queues. Redis and RabbitMQ.
+
+    Stop Talo's workers first. Delayed tasks, those that dead workers held, and those in queues of task_cutover go to
+    the queues that Celery reads. Exit code 1 if something stays. It may be repeated.
+    """
+    with session.opened(required=True) as app:
+        handover = Handover(app, queues)
+        alive = sorted({info.worker for info in handover.living(0.0 if force else wait)})
+        if alive and not force:
+            raise Failed(f"workers of Talo's are still there: {', '.join(alive)}; stop them first")
+        stranded = handover.stranded()
+        if stranded and not force:
+            what = ", ".join(f"{number} in {queue}" for queue, number in sorted(stranded.items()))
+            raise Failed(
+                f"parts of workflows that only Talo can continue wait ({what}): nothing was handed over; let a worker "
+                "of Talo's finish them, or cut them off with --force"
+            )
+        try:
+            done = handover.run()
+        except NotSupported as error:
+            raise Refused(f"migrate back: {error}") from error
+        letters = len(app.store.broker.dead(limit=1))
+    _tell(done)
+    if letters:
+        click.echo("Dead letters stay where they are: talo dead list shows them, talo dead replay sends them again.")
+    return 1 if done.left else 0
+
+
+def _tell(done: HandedOver) -> None:
+    for number, what in (
+        (done.reaped, "taken from workers that died"),
+        (done.delayed, "delayed, handed over with their time"),
+        (done.moved, "moved to the queues that Celery reads"),
+        (done.continued, "steps of workflows done"),
+    ):
+        click.echo(f"{number:8} {what}")
+    if done.left:
+        click.echo(f"{done.left:8} left: is somebody still sending there? Run it again.")
+    else:
+        click.echo("Nothing is left that only Talo's workers would find.")

@@ -189,7 +189,9 @@ class Celery(Talo):
     def takes(self, task: Any) -> Callable[[Any, Callable[[Any], Any]], None] | None:
         """What takes the deliveries of a task that has its own way with messages (``Task.Strategy``)."""
         own = getattr(task, "Strategy", None)
-        return None if own is None or isinstance(own, str) else strategy.taker(self, task, own)
+        if own is None or own == strategy.DEFAULT:
+            return None
+        return strategy.taker(self, task, import_path(own) if isinstance(own, str) else own)
 
 
 def bugreport(app: Any = None) -> str:

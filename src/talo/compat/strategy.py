@@ -20,9 +20,12 @@ from talo.compat.messaging import Message
 from talo.errors import OperationalError
 from talo.stores.base import Death, Delivery, Settlement, Verdict
 
-__all__ = ["BasePool", "Consumer", "Counter", "Timer", "hybrid_to_proto2", "proto1_to_proto2", "taker"]
+__all__ = ["DEFAULT", "BasePool", "Consumer", "Counter", "Timer", "hybrid_to_proto2", "proto1_to_proto2", "taker"]
 
 log = logging.getLogger("celery.worker.strategy")
+
+#: What a task names that has no way of its own.
+DEFAULT = "celery.worker.strategy:default"
 
 
 def hybrid_to_proto2(message: Any, body: Any) -> tuple[Any, Any, bool, bool]:

@@ -158,6 +158,13 @@ class Broker(ABC):
         del queue, limit, offset, delayed
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
+    def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
+        """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name
+        another queue); return how many, 0 when none is left. One step for each: none is ever in both places or in none.
+        ``NotSupported`` where no other system's workers could fetch them (see ``talo migrate back``)."""
+        del change, limit
+        raise NotSupported("this broker's delayed messages are Talo's alone: no other worker reads its queues")
+
     @abstractmethod
     def purge(self, queues: Sequence[str]) -> int:
         """Delete ready and delayed messages of these queues; return how many. Leased ones stay."""

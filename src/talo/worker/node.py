@@ -39,6 +39,8 @@ log = logging.getLogger("talo.worker")
 
 #: Revoked ids that a worker keeps for itself where no store does.
 _MOST_REVOKED = 2000
+#: What Celery's tools call a transport for which Talo has another word.
+_TRANSPORTS = {"rabbitmq": "amqp"}
 
 
 class WorkerNode:
@@ -212,7 +214,7 @@ class WorkerNode:
             "port": parts.port,
             "insist": False,
             "ssl": parts.scheme in ("rediss", "valkeys", "amqps"),
-            "transport": self.app.store.features.name,
+            "transport": _TRANSPORTS.get(self.app.store.features.name, self.app.store.features.name),
             "connect_timeout": self.app.conf.broker_connection_timeout,
             "transport_options": {},
             "login_method": None,

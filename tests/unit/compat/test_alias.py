@@ -239,6 +239,16 @@ def test_two_functions_under_one_name_are_told(under_alias: Under) -> None:
     assert "are both the task 'same': the first one is kept; give one of them another name" in under_alias(code)
 
 
+def test_two_apps_with_one_task_name_keep_each_its_own(under_alias: Under) -> None:
+    code = (
+        "import celery\n"
+        "one, two = (celery.Celery(n, broker='memory://') for n in ('one', 'two'))\n"
+        "for app in (one, two): app.task(name='same')(lambda app=app: app.main)\n"
+        "print(one.tasks['same'](), two.tasks['same'](), one.tasks['same'].app.main)"
+    )
+    assert under_alias(code).split() == ["one", "two", "one"]
+
+
 def test_a_setting_of_a_wrong_type_is_told_with_what_is_expected(run: Run) -> None:
     told = run(
         "-c", ALIAS + "import celery; celery.Celery('p', broker='memory://', worker_concurrency='many').conf.table()"

@@ -81,3 +81,9 @@ def test_exit_codes_are_celerys(capsys: pytest.CaptureFixture[str], tmp_path: ob
     ]
     got = [answer(capsys, *command)[0] for command, _ in cases]
     assert got == [code for _, code in cases]
+
+
+@pytest.mark.parametrize("what", ["bootsteps", "workers"])
+def test_what_celerys_graph_draws_is_answered_in_one_line(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    code, text = answer(capsys, "graph", what)
+    assert (code, text.count("\n")) == (2, 1) and what in text and "nothing is known" not in text

@@ -392,12 +392,19 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline()
         names = sorted(self._topology.names()) if queues is None else queues
         with self._client.using(deadline) as connection:
-            ready = {name: self._topology.ready(connection, name, deadline) or 0 for name in names}
+            ready = {
+                name: sum(self._topology.ready(connection, each, deadline) or 0 for each in (name, suspects_of(name)))
+                for name in names
+            }
             leased = dict.fromkeys(names, 0)
             for owner in self._owners.values():
                 for held in owner.held.values():
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
         return [QueueStats(name=name, ready=ready[name], delayed=0, leased=leased[name]) for name in names]
+
+    def undelay(self, change: Callable[[Message], Message], limit: int) -> int:  # noqa: ARG002
+        """Nothing to do: what is delayed waits in Celery's own exchanges, and comes into its queue by itself."""
+        return 0
 
     def purge(self, queues: Sequence[str]) -> int:
         deadline = self._client.deadline()

@@ -7,7 +7,7 @@ inside Redis stands in ``lua/``. Called by ``app.send``, the worker and the comm
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -340,6 +340,9 @@ class RedisBroker(Broker):
 
     def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
         return self._waiting.peek(queue, limit, offset, delayed=delayed)
+
+    def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
+        return self._waiting.undelay(change, limit)
 
     def purge(self, queues: Sequence[str]) -> int:
         lists = [each for queue in queues for each in self._keys.lists(queue)]

@@ -41,6 +41,7 @@ __all__ = [
     "STORE",
     "TAKE_OVER",
     "TURN",
+    "UNDELAY",
     "Script",
 ]
 
@@ -87,6 +88,7 @@ RUNS_SIZES = Script("runs_sizes", "_messages", "_history")
 RUNS_DROP = Script("runs_drop", "_messages", "_history")
 FRONTS = Script("fronts", "_messages")
 PEEK_DELAYED = Script("peek_delayed", "_messages")
+UNDELAY = Script("undelay", "_messages")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")
 MARK = Script("mark")

@@ -1,19 +1,21 @@
 """What waits in the lists, as people look at it: the messages themselves, and how old the oldest is.
 
-Owns reading without taking; nothing here changes anything. Called by ``broker``.
+Owns reading without taking, and the one change that begins with such a look: ``undelay``. Called by ``broker``.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from talo.stores.base import Delivery, Lease
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
+from talo.stores.redis.connection import Part
 from talo.stores.redis.deliveries import delivery_of
-from talo.stores.redis.keys import queue_of
+from talo.stores.redis.keys import list_of, queue_of
 from talo.wire._times import parse_iso
+from talo.wire.envelope import pack
 from talo.wire.message import Message
 
 __all__ = ["Waiting"]
@@ -62,6 +64,21 @@ class Waiting:
             if looked_at < _LOOKS:
                 return
 
+    def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
+        """See ``Broker.undelay``. What makes no message goes as it is."""
+        client, key = self._client, self._keys.own("delayed")
+        while True:
+            found = client.call("ZRANGE", key, 0, min(limit, _LOOKS) - 1, "WITHSCORES")
+            if not found:
+                return 0
+            raws = client.call("HMGET", self._keys.own("delayed:raw"), *(member for member, _ in found))
+            parts: list[Part] = []
+            for (member, due), raw in zip(found, raws, strict=True):
+                parts += (member, *_changed(member[17:], raw or b"", float(due), change))
+            # None: somebody else has moved all of them since.
+            if moved := int(client.run(scripts.UNDELAY, self._keys.prefix, *parts)):
+                return moved
+
     def oldest(self, lists: Sequence[bytes]) -> dict[str, float]:
         """The age in seconds of the oldest of those that stand first in these lists, by queue, as far as they say."""
         now = float(self._client.call("TIME")[0])
@@ -75,6 +92,16 @@ class Waiting:
                 queue = queue_of(name)
                 ages[queue] = max(ages.get(queue, 0.0), now - max(moments))
         return ages
+
+
+def _changed(name: bytes, raw: bytes, due: float, change: Callable[[Message], Message]) -> tuple[bytes, bytes]:
+    """The list and the raw of a delayed message of the list ``name``, after the change."""
+    delivery = delivery_of(_NOBODY, queue_of(name), raw)
+    if delivery.message is None:
+        return name, raw
+    delivery.message.due = due
+    message = change(delivery.message)
+    return list_of(message.queue, message.priority), pack(message)
 
 
 def _epoch(text: bytes) -> float:

@@ -17,6 +17,7 @@ __all__ = ["open_store", "scheme_of", "schemes"]
 
 _SQL = ("talo.stores.sql", "open_sqlite")
 _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
+_DJANGO = ("talo.django.store", "open_django")
 _REDIS = ("talo.stores.redis", "RedisStore")
 
 _STORES = {
@@ -25,6 +26,7 @@ _STORES = {
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
     "postgresql+psycopg": _POSTGRES,
+    "django": _DJANGO,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -38,7 +40,6 @@ _ABSENT = {
     "pyamqp": "RabbitMQ",
     "mysql": "MySQL",
     "sqs": "Amazon SQS",
-    "django": "Django's database",
 }
 
 

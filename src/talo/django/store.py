@@ -1,0 +1,206 @@
+"""``django://alias``: the SQL store in one of the project's own databases.
+
+Owns which of the SQL store's databases an alias is, made from what ``DATABASES`` says of it, and whose connection a
+piece of work goes over: Django's while this thread is inside ``atomic()`` on the alias, so that it is part of that
+transaction; one of the store's own otherwise. Tables are made by Django's migrations (``schema``). Opened by
+``stores.url``; see ``docs/internals/django.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from talo.django.address import alias_of
+from talo.errors import ImproperlyConfigured, MissingExtra, NotSupported, OperationalError, StoreUnavailable
+from talo.stores.base import Features
+from talo.stores.sql._codec import MAX_MESSAGE
+from talo.stores.sql.database import Database, Session
+from talo.stores.sql.dialect import Migration
+from talo.stores.sql.sqlite import SqliteDatabase, SqliteSession
+from talo.stores.sql.store import SqlStore
+from talo.util.names import nearest
+
+try:
+    from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
+    from django.db import DatabaseError, connections, transaction
+    from django.db.backends.base.base import BaseDatabaseWrapper
+except ImportError as error:
+    raise MissingExtra("django", "django") from error
+
+from talo.django.transactions import is_unbound
+
+if TYPE_CHECKING:
+    from talo.stores.sql.postgres.address import Address
+
+__all__ = ["DjangoStore", "open_django"]
+
+T = TypeVar("T")
+
+#: The mend of every in-memory SQLite, which Django's own tests use.
+_IN_MEMORY = "it is in memory, of one connection only: name a file, or use TaloTestMixin in tests"
+
+
+class DjangoStore(SqlStore):
+    """The SQL store in the database of an alias."""
+
+    def __init__(self, alias: str, database: Database, features: Features, **options: Any) -> None:
+        super().__init__(database, f"django://{alias}", features, **options)
+        self.alias = alias
+
+    def joined(self, connection: object) -> AbstractContextManager[None]:
+        """As of ``Store``, for Django's connection objects too."""
+        if isinstance(connection, BaseDatabaseWrapper):
+            connection.ensure_connection()
+            connection = connection.connection
+        return super().joined(connection)
+
+
+def open_django(url: str, *, timeout: float = 5.0, **options: Any) -> DjangoStore:
+    """Return the store of this URL. Options as of ``open_store``. Errors: ``ImproperlyConfigured``, ``NotSupported``
+    for a kind of database that there is no dialect for."""
+    alias = alias_of(url)
+    connection = _connection(alias)
+    makers = {"sqlite": _sqlite, "postgresql": _postgres}
+    if connection.vendor not in makers:
+        raise NotSupported(
+            f"django://{alias} is a {connection.display_name} database: tasks can be kept in {', '.join(makers)}"
+        )
+    database = makers[connection.vendor](alias, connection, timeout)
+    features = Features(
+        name=f"django+{connection.vendor}",
+        atomic=True,
+        shared=connection.vendor != "sqlite",
+        durable=True,
+        max_message=MAX_MESSAGE,
+        transactions=True,
+        schedules=True,
+        history=True,
+        peek=True,
+    )
+    return DjangoStore(alias, database, features, **options)
+
+
+def _connection(alias: str) -> BaseDatabaseWrapper:
+    try:
+        known = list(connections)
+    except DjangoImproperlyConfigured as exc:
+        raise ImproperlyConfigured(f"django://{alias} needs Django's settings: set DJANGO_SETTINGS_MODULE") from exc
+    if alias not in known:
+        guess = nearest(alias, known)
+        meant = f"did you mean {guess!r}?" if guess else f"there are {', '.join(sorted(known))}"
+        raise ImproperlyConfigured(f"DATABASES has no {alias!r} for django://{alias}: {meant}")
+    found: BaseDatabaseWrapper = connections[alias]
+    return found
+
+
+def _sqlite(alias: str, connection: BaseDatabaseWrapper, timeout: float) -> Database:
+    name = str(connection.settings_dict["NAME"])
+    memory = name == ":memory:" or name.startswith("file:")
+    return _Sqlite(alias, None if memory else Path(name).absolute(), timeout)
+
+
+def _postgres(alias: str, connection: BaseDatabaseWrapper, timeout: float) -> Database:
+    # Here, for its client library may be absent where another database is used.
+    from talo.django._postgres import Postgres, address_of
+
+    where: Address = address_of(connection)
+    return Postgres(alias, where, timeout)
+
+
+class AtAlias(Database):
+    """Mixed in before a database: work inside ``atomic()`` of its alias is a part of that transaction, in a savepoint
+    of its own, so that what fails there leaves the rest of it whole."""
+
+    alias: str
+    #: Whether the tables were there when somebody looked.
+    _tables_seen: bool = False
+
+    def session(self, raw: Any) -> Session:
+        """A session over the raw connection inside Django's."""
+        raise NotImplementedError
+
+    def read(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
+        connection = self._joining()
+        return super().read(work, timeout) if connection is None else self._within(connection, work)  # type: ignore[safe-super]
+
+    def write(
+        self,
+        work: Callable[[Session], T],
+        timeout: float | None = None,
+        late: type[OperationalError] = StoreUnavailable,
+    ) -> T:
+        connection = self._joining()
+        return super().write(work, timeout, late) if connection is None else self._within(connection, work)  # type: ignore[safe-super]
+
+    def _joining(self) -> BaseDatabaseWrapper | None:
+        """Django's connection of this thread, if a transaction is open on it."""
+        connection: BaseDatabaseWrapper = connections[self.alias]
+        return connection if connection.in_atomic_block and not is_unbound() else None
+
+    def _within(self, connection: BaseDatabaseWrapper, work: Callable[[Session], T]) -> T:
+        try:
+            with transaction.atomic(using=self.alias):
+                connection.ensure_connection()
+                self._require_tables(connection)
+                session = self.session(connection.connection)
+                answer = self.write_within(session, work)
+        except DatabaseError as exc:
+            raise StoreUnavailable(f"{self.name}: the transaction that this belongs to has failed: {exc}") from exc
+        rung = dict(session.rung)
+        if rung:
+            # SQLite tells nobody of a commit; a server has the notices in the transaction, and nothing is left here.
+            transaction.on_commit(lambda: self._ring(rung), using=self.alias)
+        return answer
+
+    def _ring(self, rung: dict[str, int]) -> None:
+        """Wake those who wait, after the commit."""
+        del rung
+
+    def _require_tables(self, connection: BaseDatabaseWrapper) -> None:
+        """Make sure that the tables are those of this release."""
+        if self._tables_seen:
+            return
+        at = 0
+        with connection.cursor() as cursor:
+            if "talo_migration" in connection.introspection.table_names(cursor):
+                cursor.execute("SELECT max(number) FROM talo_migration")
+                at = cursor.fetchone()[0] or 0
+        if at < self.dialect.migrations[-1].number:
+            raise self.outdated()
+        self._tables_seen = True
+
+    def migrate(self) -> list[Migration]:
+        """Refused: the tables are Django's to make."""
+        raise self.outdated()
+
+    def outdated(self) -> ImproperlyConfigured:
+        return ImproperlyConfigured(
+            f"the tables of tasks in database {self.alias!r} are not those of this release: "
+            f"run manage.py migrate --database {self.alias} (with 'talo.django' in INSTALLED_APPS)"
+        )
+
+
+class _Sqlite(AtAlias, SqliteDatabase):
+    """An SQLite file of the project's; in memory only what is inside of ``atomic()`` can be kept."""
+
+    def __init__(self, alias: str, path: Path | None, timeout: float) -> None:
+        self.alias = alias
+        # The name only says what it is: nothing is opened at it.
+        self._memory = path is None
+        super().__init__(path or Path(f"/{alias} in memory"), timeout=timeout, auto_migrate=False)
+        self.name = f"django://{alias}"
+
+    def session(self, raw: Any) -> Session:
+        return SqliteSession(raw, self.dialect, self._clock())
+
+    def _ring(self, rung: dict[str, int]) -> None:
+        self.waker.ring(rung)
+        self.listener.poke()
+
+    def _connect(self) -> Any:
+        if self._memory:
+            raise ImproperlyConfigured(f"database {self.alias!r} cannot keep tasks: {_IN_MEMORY}")
+        return super()._connect()

@@ -24,6 +24,8 @@ from talo.testing.contract import ForkContract, HistoryContract, RawContract, Sc
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
 from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
+#: Django's apps are not loaded here, and nothing of them is asked for.
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing the database during app init:RuntimeWarning")
 _numbers = itertools.count(1)
 
 

@@ -116,7 +116,7 @@ try:
 except Back: pass
 ids = [stamp.using(priority=each).enqueue(str(each)).id for each in (0, -100, 1, 100, -1, 50)]
 due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=3)
-ids.append(stamp.using(run_after=due, priority=100).enqueue("later").id)
+ids.append(stamp.using(run_after=due, priority=-100).enqueue("later").id)
 with transaction.atomic():
     inside = attempts.using(priority=-50).enqueue(fail_first=True)
     inside.refresh()

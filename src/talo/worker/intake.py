@@ -94,6 +94,8 @@ class Intake:
         if plan is None:
             return self._unknown(delivery, call)
         request = context_of(call, message, plan, env)
+        if delivery.deliveries and request.delivery_info is not None:
+            request.delivery_info["redelivered"] = True
         if call.eta is not None or call.expires is not None:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:

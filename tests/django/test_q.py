@@ -26,7 +26,7 @@ def q_site(directory: Path, databases: Any = None, **cluster: Any) -> Site:
     return site
 
 
-@pytest.fixture(params=["orm, sqlite", "orm, postgresql", "redis"])
+@pytest.fixture(params=["orm, sqlite", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     if request.param == "redis":
         return q_site(tmp_path, redis=request.getfixturevalue("redis_url"), orm=None)
@@ -155,6 +155,7 @@ print(json.dumps({each.name: [each.repeats, each.next_run.isoformat(), bool(each
 """
 
 
+@pytest.mark.parametrize("place", ["orm, postgresql"], indirect=True)
 def test_schedules_are_kept_by_the_workers_each_run_by_one_of_them(place: Site) -> None:
     refused = place.python(SCHEDULES)
     assert "no cron expression" in refused[0] and "already" in refused[1] and "literals" not in refused[0]

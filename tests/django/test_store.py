@@ -96,6 +96,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.promise("J01")
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
 def test_a_sender_that_is_killed_has_sent_what_it_committed(place: Site) -> None:
     for inside in ("os.kill(os.getpid(), signal.SIGKILL)", "pass"):
         with pytest.raises(AssertionError, match=r": -9\n"):

@@ -40,7 +40,7 @@ def ended(result):
 """
 
 
-@pytest.fixture(params=["django://, sqlite", "django://, postgresql", "redis"])
+@pytest.fixture(params=["django://, sqlite", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     databases: dict[str, Any] | None = None
     broker = "django://default"
@@ -130,6 +130,7 @@ print(json.dumps([show(result), result.return_value, last.started_at.timestamp()
 """
 
 
+@pytest.mark.parametrize("place", ["django://, postgresql"], indirect=True)
 def test_priorities_run_after_transactions_and_a_process_that_dies(place: Site) -> None:
     # Given tasks of several priorities, one for later, one of a rolled back transaction, and one that kills its process
     told = place.python(SHOW + ORDERED)

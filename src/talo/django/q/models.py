@@ -86,7 +86,7 @@ class Task(models.Model):
         return rows.delete()[0] if tasks else rows.update(group=None)
 
 
-class _Ended(models.Manager["Task"]):
+class _Ended(models.Manager):
     def __init__(self, success: bool) -> None:
         super().__init__()
         self._success = success

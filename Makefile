@@ -1,5 +1,5 @@
 # Every target sets up what it needs by itself: `make demo` and `make test` work in a fresh clone.
-# KEEP=1 (demo) leaves site and worker up; ARGS="..." goes to pytest or the bench; PYTHON=... chooses the interpreter.
+# JOBS=1 runs the tests one after the other. KEEP=1 (demo) leaves site and worker up; ARGS="..." goes to pytest or the bench; PYTHON=... chooses the interpreter.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
+#: Test processes side by side. Most tests wait for other processes more than they compute.
+JOBS ?= 3
 KEEP ?=
 ARGS ?=
 
@@ -19,12 +21,12 @@ demo: env-demo  ## watch a small Django site hand off real work, without any ser
 test: env-test servers  ## everything: format, lint, types, and all tests against real servers
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) --timeout 180 -m "not soak" $(ARGS) || status=1; \
+	$(PYTEST) --timeout 180 -m "not soak" -n $(JOBS) --dist worksteal $(ARGS) || status=1; \
 	if [ $$status != 0 ]; then echo "make test: not all is well, see above" >&2; fi; \
 	exit $$status
 
 check: env-test lint  ## the quick round before a commit: format, lint, types, floors, unit, contract on SQLite
-	@$(PYTEST) --timeout 60 -m "not soak" --no-servers -q \
+	@$(PYTEST) --timeout 60 -m "not soak" --no-servers -q -n $(JOBS) --dist worksteal \
 	  $(wildcard tests/architecture tests/unit tests/property tests/contract) $(ARGS)
 
 lint: env-test

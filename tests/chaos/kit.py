@@ -27,6 +27,7 @@ __all__ = [
     "Fleet",
     "Judge",
     "Storm",
+    "any_process",
     "call",
     "check",
     "for_seconds",
@@ -50,6 +51,8 @@ def full(soak: T, quick: T) -> T:
     return soak if SOAK else quick
 
 
+#: By how much each pause of a storm is longer than the last.
+_ABATES = full(1.01, 1.06)
 #: Time enough for a busy machine; what is tested are outcomes, not speed.
 LONG = full(1800.0, 60.0)
 #: After so many seconds a test hangs.
@@ -125,15 +128,35 @@ class Storm:
         self.random = random.Random(seed)
 
     def until(self, done: Callable[[], bool], strike: Callable[[random.Random], None], every: float) -> int:
-        """Strike about every so many seconds until ``done``; return how often."""
+        """Strike about every so many seconds until ``done``; return how often.
+
+        Each pause is a little longer than the one before it, so that work is done between two strikes however slow
+        the machine is.
+        """
         strikes = 0
         while not done():
-            for_seconds(self.random.uniform(0.3, 1.7) * every)
+            for_seconds(self.random.uniform(0.3, 1.7) * every * _ABATES**strikes)
             if done():
                 break
             strike(self.random)
             strikes += 1
         return strikes
+
+
+def any_process(app: Talo, fleet: Fleet) -> Callable[[random.Random], None]:
+    """What kills any process of the last worker; a supervisor is replaced."""
+
+    def strike(rng: random.Random) -> None:
+        parts = roles(app, fleet.last)
+        whom = rng.choice(["child", "child", "agent", "supervisor"])
+        if whom == "supervisor":
+            fleet.last.signal(signal.SIGKILL)
+            fleet.last.wait()
+            fleet.start()
+        elif parts[whom]:
+            kill(rng.choice(parts[whom]))
+
+    return strike
 
 
 class Judge:

@@ -9,7 +9,21 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, Storm, call, check, full, kill, roles, send_all
+from tests.chaos.kit import (
+    HANGS,
+    LONG,
+    SEED,
+    Fleet,
+    Judge,
+    Storm,
+    any_process,
+    call,
+    check,
+    full,
+    kill,
+    roles,
+    send_all,
+)
 from tests.support import eventually
 
 #: A worker that was killed with its agent is found by its lease; the storm need not wait half a minute for that.
@@ -38,17 +52,7 @@ def test_every_task_ends_while_children_agents_and_workers_are_killed(broker: st
         judge = Judge(app, fleet.trace, ids)
 
         # When any of its processes is killed, again and again, and a supervisor is replaced
-        def strike(rng: random.Random) -> None:
-            parts = roles(app, fleet.last)
-            whom = rng.choice(["child", "child", "agent", "supervisor"])
-            if whom == "supervisor":
-                fleet.last.signal(signal.SIGKILL)
-                fleet.last.wait()
-                fleet.start()
-            elif parts[whom]:
-                kill(rng.choice(parts[whom]))
-
-        strikes = Storm().until(judge.all_have_ended, strike, every=0.4)
+        strikes = Storm().until(judge.all_have_ended, any_process(app, fleet), every=0.4)
         # Then every task has ended well, its settlement was applied once, and nobody was charged to death
         judge.wait()
         judge.nothing_is_left()

@@ -1,6 +1,6 @@
 """The real Celery as a peer: a client in a process of its own, and a worker.
 
-Neither is ever loaded into the process of the tests: Talo and Celery meet only in Redis.
+Neither is ever loaded into the process of the tests: Talo and Celery meet only in the broker.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from tests.workers import ROOT, Worker
 
 
-def celery_env(url: str) -> dict[str, str]:
-    """The environment that sends Celery to this Redis."""
+def celery_env(url: str, results: str | None = None) -> dict[str, str]:
+    """The environment that sends Celery to this broker, and its results to the same place or another one."""
     return {
         "CELERY_BROKER_URL": url,
-        "CELERY_RESULT_BACKEND": url,
+        "CELERY_RESULT_BACKEND": results or url,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
 
@@ -31,10 +31,10 @@ class CeleryError(Exception):
 class CeleryClient:
     """A process that uses the real Celery. Calling it evaluates an expression among the names of ``celery_app``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, results: str | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.apps.celery_app"],
-            env={**os.environ, **celery_env(url)},
+            env={**os.environ, **celery_env(url, results)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

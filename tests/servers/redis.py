@@ -25,14 +25,15 @@ import pytest
 
 from tests.support import eventually
 
-__all__ = ["RedisServer", "command", "own_redis", "redis_server", "redis_url"]
+__all__ = ["RedisServer", "binary", "command", "free_port", "own_redis", "redis_server", "redis_url"]
 
 #: Tests draw their databases from so many.
 DATABASES = 512
 _TRIES = 20
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The server's executable; without one the test is skipped, in CI it fails."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
         if path:
@@ -43,11 +44,13 @@ def _binary() -> str:
     pytest.skip(message)
 
 
-def command(port: int, *words: str | bytes, db: int = 0, password: str | None = None, timeout: float = 5) -> bytes:
+def command(
+    port: int, *words: str | bytes, db: int = 0, password: str | None = None, timeout: float = 5, select: bool = True
+) -> bytes:
     """The raw beginning of the reply to one command, over a connection beside the client under test."""
     with socket.create_connection(("127.0.0.1", port), timeout) as sock:
         lines = [("AUTH", password)] if password else []
-        lines += [("SELECT", str(db)), words]
+        lines += [("SELECT", str(db)), words] if select else [words]
         reply = b""
         for line in lines:
             parts = [word.encode() if isinstance(word, str) else word for word in line]
@@ -65,25 +68,25 @@ class RedisServer:
     def __init__(self, *, durable: bool = False, **options: Any) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="talo-redis-"))
         self.password: str | None = options.get("requirepass")
-        self._options = {"databases": DATABASES, "save": "", **options}
+        self.options = {"databases": DATABASES, "save": "", **options}
         if durable:
-            self._options |= {"appendonly": "yes", "appendfsync": "always"}
+            self.options |= {"appendonly": "yes", "appendfsync": "always"}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     def start(self) -> RedisServer:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
         for _ in range(1 if self.port else _TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._launch(port):
                 self.port = port
                 return self
         raise RuntimeError(f"redis-server does not start: {(self.directory / 'log').read_text()[-2000:]}")
 
     def _launch(self, port: int) -> bool:
-        words = [_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
-        for name, value in self._options.items():
+        for name, value in self.options.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -126,6 +129,11 @@ class RedisServer:
         """The process, which must be running."""
         assert self._process is not None, "the server is not running"
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
 
     def command(self, *words: str | bytes, db: int = 0) -> bytes:
         """The raw reply to one command."""
@@ -170,7 +178,8 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has at this moment."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

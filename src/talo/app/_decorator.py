@@ -8,13 +8,14 @@ Callers: ``app.app`` (``app.task``, ``register_task``) and ``app.shared``.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from talo.app import current
 from talo.app._options import check_options
 from talo.app.task import Task
-from talo.errors import ImproperlyConfigured
+from talo.errors import ImproperlyConfigured, TaloWarning
 from talo.util.optional import load
 
 __all__ = ["KNOWN_OPTIONS", "make_task", "task_from_fun"]
@@ -79,6 +80,7 @@ def task_from_fun(
     name = name or app.gen_task_name(fun.__name__, fun.__module__)
     known = app.registered(name)
     if known is not None:
+        _warn_of_second(name, known, fun)
         return known  # type: ignore[no-any-return]
     options = check_options(name, options, KNOWN_OPTIONS)
     body: Callable[..., Any] = fun
@@ -104,6 +106,19 @@ def task_from_fun(
     task: Task[..., Any] = type(fun.__name__, (parent,), fields)()
     app.adopt(task)
     return task
+
+
+def _warn_of_second(name: str, known: Any, fun: Callable[..., Any]) -> None:
+    """Tell of another function under the name of a task. The same one comes again with every import of its module."""
+    cls = type(known)
+    first = f"{cls.__module__}.{cls.__qualname__}"
+    second = f"{fun.__module__}.{getattr(fun, '__qualname__', fun.__name__)}"
+    if "__wrapped__" in vars(cls) and first != second and "__main__" not in (cls.__module__, fun.__module__):
+        warnings.warn(
+            f"{first} and {second} are both the task {name!r}: the first one is kept; give one of them another name",
+            TaloWarning,
+            stacklevel=4,
+        )
 
 
 def load_pydantic() -> Any:

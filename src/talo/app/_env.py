@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from talo.app._call import repr_levels
@@ -58,6 +58,14 @@ class AppEnv:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""
         return self._app.prepare(name, args, kwargs, options)  # type: ignore[no-any-return]
 
+    def around(self, task: Any) -> Callable[[Any, Callable[[Any], None]], None] | None:
+        """What every run of the task goes through; usually nothing."""
+        return self._app.around(task)  # type: ignore[no-any-return]
+
+    def takes(self, task: Any) -> Callable[[Any, Callable[[Any], Any]], None] | None:
+        """What takes the task's deliveries in place of a run; usually nothing."""
+        return self._app.takes(task)  # type: ignore[no-any-return]
+
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
         """Store an intermediate state (STARTED, PROGRESS, ...) at once."""
         payload = encode_result(
@@ -71,6 +79,6 @@ class AppEnv:
         )
         store = self._app.result_store
         if store is not None:
-            store.results.store(
-                [ResultMeta(task_id=task_id, status=state, payload=payload, expires=self.result_expires)]
-            )
+            meta = ResultMeta(task_id=task_id, status=state, payload=payload, expires=self.result_expires)
+            meta.reply_to = request.reply_to
+            store.results.store([meta])

@@ -56,6 +56,9 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
     #: Classes that a subclass may replace; a text is the dotted path of one.
     task_cls: Any = Task
     registry_cls: Any = TaskRegistry
+    stores_cls: Any = AppStores
+    #: Whether Celery's defaults hold wherever they change effects (``compat``).
+    celery_defaults = False
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         self._sources = Sources(self, namespace, self._constructed(broker, backend, include, changes, settings))
         if config_source is not None:
             self._sources.use(config_source, silent=config_source_silent, namespace=namespace)
-        self._stores = AppStores(self)
+        self._stores = self.stores_cls(self)
         #: Asked before the broker, the last one first.
         self.outlets: list[Outlet] = []
         #: Makers of what each worker's agent runs for this app beside its own work.
@@ -425,6 +428,16 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
             if known is not None:
                 self._env.hostname = known.hostname
         return self._env  # type: ignore[return-value]
+
+    # For doors that stand above: Talo's own app needs neither.
+
+    def around(self, _task: Any) -> Callable[[Any, Callable[[Any], None]], None] | None:
+        """What every run of a task goes through (``execution.env``)."""
+        return None
+
+    def takes(self, _task: Any) -> Callable[[Any, Callable[[Any], Any]], None] | None:
+        """What takes the deliveries of a task in place of a run (``execution.env``)."""
+        return None
 
     @property
     def oid(self) -> str:

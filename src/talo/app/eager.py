@@ -21,12 +21,14 @@ class EagerResult(AsyncResult[R]):
     """The result of a task that was run here and now. It is always ready and asks no store."""
 
     def __init__(
-        self, id: str, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
+        self, id: str | None, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None
     ) -> None:
-        super().__init__(id, task_name=name)
+        super().__init__(id or "", task_name=name)
+        # A plug-in that sends nothing says so with None.
+        self.id = id  # type: ignore[assignment]
         self._value = ret_value
         self._state = state
-        self._doc = ResultDoc(task_id=id, status=state, result=None, traceback=traceback, name=name)
+        self._doc = ResultDoc(task_id=id or "", status=state, result=None, traceback=traceback, name=name)
 
     def _begin_get(self, disable_sync_subtasks: bool) -> bool:
         if disable_sync_subtasks:

@@ -20,6 +20,8 @@ __all__ = ["Queues", "Route", "Router", "worker_direct"]
 
 #: What of a route or of a call decides the destination.
 DESTINATION = ("queue", "exchange", "routing_key")
+#: What stands before the name of a queue whose tasks have moved to Talo (setting ``task_cutover``).
+MOVED = "talo."
 #: The suffix that Celery gives to a worker's own queue.
 DIRECT_SUFFIX = ".dq2"
 
@@ -115,6 +117,11 @@ class Queues(dict[str, Queue]):
         unwanted = {n for n in names.split(",") if n} if isinstance(names, str) else set(names)
         self._selected = {name: queue for name, queue in self.consume_from.items() if name not in unwanted}
 
+    def select_moved(self) -> None:
+        """Consume, in place of each queue, from the one that its moved tasks go to."""
+        names = dict.fromkeys(queue.name for queue in self.values())
+        self.select([moved(name) for name in names])
+
     @property
     def consume_from(self) -> dict[str, Queue]:
         """What a worker consumes from: the selected queues, else all."""
@@ -128,6 +135,11 @@ class Queues(dict[str, Queue]):
             return [self[routing_key]]
         seen = {q.name: q for q in self.values() if q.exchange.name == exchange}
         return [q for q in seen.values() if _passes(q.exchange.type, q.routing_key, routing_key)]
+
+
+def moved(queue: str) -> str:
+    """The queue that the moved tasks of a queue go to."""
+    return queue if queue.startswith(MOVED) else f"{MOVED}{queue}"
 
 
 def _passes(kind: str, pattern: str | None, key: str) -> bool:
@@ -237,6 +249,9 @@ class Router:
             create_missing=conf.task_create_missing_queues,
             max_priority=conf.task_queue_max_priority,
         )
+        if conf.task_cutover:
+            self.queues.select_moved()
+        self._cutover = _MapRoute((pattern, True) for pattern in conf.task_cutover)
         self._routers = _routers(conf.task_routes)
         self.static = all(isinstance(r, _MapRoute) for r in self._routers)
         self._known: dict[tuple[str, Any], Route] = {}
@@ -270,7 +285,15 @@ class Router:
         else:
             target = {k: chosen[k] for k in DESTINATION if chosen.get(k) is not None}
         further = {k: v for k, v in chosen.items() if k not in DESTINATION}
-        return self._resolve(name, target, further)
+        route = self._resolve(name, target, further)
+        if not self.moves(name):
+            return route
+        queues = tuple(moved(queue) for queue in route.queues)
+        return Route(queues, "", queues[0], route.options)
+
+    def moves(self, name: str) -> bool:
+        """Whether calls of this task go to Talo's queues while a fleet moves (setting ``task_cutover``)."""
+        return self._cutover(name) is not None
 
     def _ask(self, name: str, options: Mapping[str, Any], args: Any, kwargs: Any, task: Any) -> dict[str, Any]:
         for router in self._routers:

@@ -108,7 +108,7 @@ class Workflows:
         if app.env.celery_form:
             launches = self.planned_for_celery(twin, tuple(args or ()), kwargs)
         else:
-            launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+            launches, records = compile_workflow(twin, tuple(args or ()), kwargs, answered=app.results_are_answers)
         self._dispatch(launches, records, top.id)
         if add_to_parent:
             _add_to_trail(top)

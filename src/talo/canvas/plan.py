@@ -67,13 +67,14 @@ def compile_workflow(
     part: tuple[str, int] | None = None,
     steps: Sequence[Launch] = (),
     options: Mapping[str, Any] | None = None,
+    answered: bool = False,
 ) -> tuple[list[Launch], list[Record]]:
     """Return the launches of a frozen signature and the records that have to be kept before they are sent.
 
     ``args`` and ``kwargs`` are taken by what begins. ``part`` is the place in a group for which the end counts,
-    ``steps`` are launches that follow it.
+    ``steps`` are launches that follow it. ``answered``: results are sent back to who asked, so each step says who.
     """
-    compiler = _Compiler(inline)
+    compiler = _Compiler(inline, answered)
     launches = compiler.any(signature, _After(tuple(steps), part, options=options or {}))
     if args or kwargs or signature["args"]:
         launches = [
@@ -98,8 +99,9 @@ def _given(launch: Launch, args: Sequence[Any], kwargs: Mapping[str, Any] | None
 class _Compiler:
     """One workflow on its way."""
 
-    def __init__(self, inline: int) -> None:
+    def __init__(self, inline: int, answered: bool) -> None:
         self._inline = inline
+        self._answered = answered
         self.records: list[Record] = []
 
     def any(self, signature: Signature, after: _After) -> list[Launch]:
@@ -137,8 +139,9 @@ class _Compiler:
                 if len(following) >= self._inline:
                     following = (self._later([_with_steps(following[0], following[1:])], after.part),)
                 step = _launch(tasks[at], here._replace(steps=()))
-                # Whoever sends it says where it is from.
-                step["options"].pop("reply_to", None)
+                if not self._answered:
+                    # Whoever sends it says where it is from.
+                    step["options"].pop("reply_to", None)
                 following = (step, *following)
         return launches
 

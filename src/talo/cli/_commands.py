@@ -6,11 +6,13 @@ of Celery's commands that Talo does not have. Called by ``cli.main``."""
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import click
 
 from talo.cli._errors import Refused
+from talo.compat.late import offer
 from talo.util.names import nearest
 
 __all__ = ["ABSENT", "COMMANDS", "CommandGroup", "Entry", "TaloCommand"]
@@ -45,15 +47,16 @@ COMMANDS: dict[str, Entry] = {
     "dead": Entry("talo.cli.dead", "List, show, replay and drop dead letters."),
     "db": Entry("talo.cli.db", "Make and change the tables that tasks and results are kept in."),
     "check": Entry("talo.cli.check", "Check the configuration, and say what holds for each task."),
+    "migrate": Entry(
+        "talo.cli.migrate", "Move from Celery: what will differ, and routes for a fleet that moves task by task."
+    ),
+    "multi": Entry("talo.cli.multi", "Start, stop and restart several workers on this machine, by name."),
+    "shell": Entry("talo.cli.shell", "Start Python with the app and its tasks at hand."),
     "report": Entry("talo.cli.report", "Describe this installation, for bug reports."),
 }
 
-_LATER = "this release of Talo does not have it yet"
 #: Celery's commands that are not here: what to do instead.
 ABSENT: dict[str, str] = {
-    "multi": "run one worker per service under systemd, a supervisor or a container: Talo does not daemonize",
-    "migrate": f"{_LATER}; let the workers drain the old broker, then change the URL",
-    "shell": "start python and import the app",
     "list": "`talo queues` lists the queues, `talo waiting QUEUE` what waits; there are no bindings to list",
     "logtool": "log lines carry fields: use a JSON formatter and any log tool",
     "amqp": "use the tools of the broker",
@@ -87,17 +90,19 @@ class CommandGroup(click.Group):
     """The commands, each imported when it is asked for."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *self.commands]
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         entry = COMMANDS.get(name)
         if entry is None:
-            return None
+            return super().get_command(_ctx, name) or _of_plugin(name)
         command: click.Command = getattr(importlib.import_module(entry.module), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
+        if self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
         if name in ABSENT:
             raise Refused(f"there is no command {name!r}: {ABSENT[name]}")
         if name not in COMMANDS and not name.startswith("-"):
@@ -108,3 +113,12 @@ class CommandGroup(click.Group):
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+def _of_plugin(name: str) -> click.Command | None:
+    """The command that an installed package adds under Celery's entry points; it is imported under the alias."""
+    for point in entry_points(group="celery.commands"):
+        if point.name == name and offer():
+            command: click.Command = point.load()
+            return command
+    return None

@@ -148,7 +148,7 @@ def _broken(module_name: str, error: BaseException) -> Refused:
     cause = str(error) if isinstance(error, TaloError) else f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         cause = f"{type(error).__name__}: {error.msg}"
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and error.name:
         mend = f"install what provides {error.name!r}, or correct that line"
     else:
         mend = "correct that line (TALO_DEBUG=1 shows the traceback)"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from talo.cli._errors import PidfileTaken
 
-__all__ = ["pidfile"]
+__all__ = ["alive", "pidfile", "read_pid"]
 
 #: What a process id can be at most (Linux: PID_MAX_LIMIT).
 _MAX_PID = 2**22
@@ -28,8 +28,8 @@ def pidfile(path: str) -> Iterator[None]:
 
 
 def _create(path: Path) -> None:
-    holder = _read(path)
-    if holder is not None and holder != os.getpid() and _alive(holder):
+    holder = read_pid(path)
+    if holder is not None and holder != os.getpid() and alive(holder):
         raise PidfileTaken(
             f"pidfile {path}: process {holder} is running; stop it, or give this worker a file of its own"
         )
@@ -46,10 +46,10 @@ def _create(path: Path) -> None:
         file.write(f"{os.getpid()}\n")
 
 
-def _read(path: Path) -> int | None:
+def read_pid(path: Path | str) -> int | None:
     """The process it names; None if there is no such file. A file of anything else is not ours to delete."""
     try:
-        text = path.read_text(encoding="ascii").strip()
+        text = Path(path).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -59,14 +59,16 @@ def _read(path: Path) -> int | None:
     return int(text)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this id runs; one that has ended, and was not waited for by its parent, does not."""
     try:
         os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0]
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
-    return True
+    except OSError:
+        return True  # somebody else's, or there is no /proc
+    return state != "Z"
 
 
 def _remove(path: Path) -> None:

@@ -13,6 +13,7 @@ from talo.app.app import Talo
 from talo.cli._django import django_app
 from talo.cli._errors import Refused
 from talo.cli._find import find_app
+from talo.compat.late import offer
 
 __all__ = ["Session"]
 
@@ -34,6 +35,8 @@ class Session:
     workdir: str | None = None
     quiet: bool = False
     skip_checks: bool = False
+    #: The app that a program hands in; it stands for the one that ``app`` would name.
+    given: Talo | None = None
     #: None: coloured where a terminal reads.
     color: bool | None = None
     #: Which of these come from the environment's variables.
@@ -53,7 +56,8 @@ class Session:
         ``required``."""
         if self.loader and self.loader not in _LOADERS:
             raise Refused(f"--loader {self.loader}: Talo has no loaders; name the app with -A")
-        app = self._named(self.app) if self.app is not None else django_app()
+        offer()
+        app = self._named(self.app) if self.app is not None else self.given or django_app()
         if app is None and required:
             raise Refused("no app is named: write talo -A MODULE ... (or set TALO_APP)")
         if app is None:

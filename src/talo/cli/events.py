@@ -34,7 +34,12 @@ _SERVICE = "run it under systemd, a supervisor or a container: Talo does not dae
 @click.option("-l", "--loglevel", type=LOG_LEVEL, metavar="LEVEL", help="Accepted; what is wrong is told on stderr.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many events.")
 @click.option("--pidfile", "pid_path", metavar="PATH", help="Write the process id there.")
+@click.option("-f", "--logfile", metavar="PATH", help="Accepted; redirect stderr.")
+@click.option("--umask", metavar="OCTAL", help="Accepted; the shell's holds.")
+@click.option("--executable", metavar="PATH", help="Accepted; nothing is started.")
 @click.option("-D", "--detach", is_flag=True, help="Refused: run it under a service manager.")
+@click.option("--uid", metavar="USER", help="Refused, as --detach.")
+@click.option("--gid", metavar="GROUP", help="Refused, as --detach.")
 @click.pass_obj
 def events(session: Session, /, dump: bool, camera: str | None, detach: bool, **options: Any) -> None:
     """Watch what happens to tasks and workers.
@@ -42,8 +47,9 @@ def events(session: Session, /, dump: bool, camera: str | None, detach: bool, **
     At a terminal a live view of workers and the latest tasks; elsewhere, or with --dump, a line for each event.
     Workers tell of their tasks while they run with -E, or after `talo control enable_events`. INT ends it.
     """
-    if detach:
-        raise Refused(f"--detach: {_SERVICE}")
+    for name, given in (("detach", detach), ("uid", options["uid"]), ("gid", options["gid"])):
+        if given:
+            raise Refused(f"--{name}: {_SERVICE}")
     try:
         rate = rate_of(options["maxrate"])
     except ValueError as error:

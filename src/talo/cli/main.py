@@ -76,20 +76,24 @@ def talo(ctx: click.Context, /, no_color: bool, **options: Any) -> None:
     if no_color:
         options["color"] = ctx.color = False
     variables = {name for name in options if ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT}
-    session = ctx.obj = Session(**options, from_environment=variables)
+    session = ctx.obj = Session(**options, given=ctx.obj, from_environment=variables)
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
         return
     session.enter_workdir()
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code. With ``TALO_DEBUG=1`` errors come with their traceback."""
+def run(arguments: Sequence[str] | None = None, *, name: str = "talo", app: Any = None) -> int:
+    """Run one command line and return its exit code. With ``TALO_DEBUG=1`` errors come with their traceback.
+
+    ``name`` is what the program is called; ``app`` stands for the one that ``-A`` would name.
+    """
+    given = None if arguments is None else list(arguments)
     try:
-        result = talo.main(args=None if arguments is None else list(arguments), prog_name="talo", standalone_mode=False)
+        result = talo.main(args=given, prog_name=name, standalone_mode=False, obj=app)
         sys.stdout.flush()
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "talo"
+        path = error.ctx.command_path if error.ctx is not None else name
         text = hide_password(joined(error.format_message())).rstrip(".")
         click.echo(f"Error: {text} (see {path} --help)", err=True)
         return error.exit_code

@@ -24,8 +24,6 @@ except ImportError as error:
 
 __all__ = ["Postgres", "address_of"]
 
-_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
-
 
 class Postgres(AtAlias, PostgresDatabase):
     """The database of an alias, over connections of its own or, inside ``atomic()``, over Django's."""
@@ -34,10 +32,10 @@ class Postgres(AtAlias, PostgresDatabase):
         self.alias = alias
         super().__init__(where, timeout=timeout, auto_migrate=False)
 
-    def session(self, raw: Any) -> Session:
+    def within(self, raw: Any) -> Session:
         """Django's connection leads here by its settings: nobody has to ask the server where it is."""
         borrowed = Borrowed(raw, self.name)
-        rows, _ = borrowed.run(_CLOCK, ())
+        rows, _ = borrowed.run(self.clock, ())
         return PostgresSession(borrowed, self.dialect, rows[0][0] if rows else time.time())
 
 

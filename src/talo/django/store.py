@@ -39,6 +39,8 @@ __all__ = ["DjangoStore", "open_django"]
 
 T = TypeVar("T")
 
+#: A statement is one packet there, 16 MiB unless the server is told otherwise.
+MYSQL_MESSAGE = 7 * 1024 * 1024
 #: The mend of every in-memory SQLite, which Django's own tests use.
 _IN_MEMORY = "it is in memory, of one connection only: name a file, or use TaloTestMixin in tests"
 
@@ -63,7 +65,7 @@ def open_django(url: str, *, timeout: float = 5.0, **options: Any) -> DjangoStor
     for a kind of database that there is no dialect for."""
     alias = alias_of(url)
     connection = _connection(alias)
-    makers = {"sqlite": _sqlite, "postgresql": _postgres}
+    makers = {"sqlite": _sqlite, "postgresql": _postgres, "mysql": _mysql}
     if connection.vendor not in makers:
         raise NotSupported(
             f"django://{alias} is a {connection.display_name} database: tasks can be kept in {', '.join(makers)}"
@@ -74,7 +76,7 @@ def open_django(url: str, *, timeout: float = 5.0, **options: Any) -> DjangoStor
         atomic=True,
         shared=connection.vendor != "sqlite",
         durable=True,
-        max_message=MAX_MESSAGE,
+        max_message=MYSQL_MESSAGE if connection.vendor == "mysql" else MAX_MESSAGE,
         transactions=True,
         schedules=True,
         history=True,
@@ -110,6 +112,12 @@ def _postgres(alias: str, connection: BaseDatabaseWrapper, timeout: float) -> Da
     return Postgres(alias, where, timeout)
 
 
+def _mysql(alias: str, connection: BaseDatabaseWrapper, timeout: float) -> Database:
+    from talo.django._mysql import Mysql, address_of
+
+    return Mysql(alias, address_of(connection), timeout)
+
+
 class AtAlias(Database):
     """Mixed in before a database: work inside ``atomic()`` of its alias is a part of that transaction, in a savepoint
     of its own, so that what fails there leaves the rest of it whole."""
@@ -118,7 +126,7 @@ class AtAlias(Database):
     #: Whether the tables were there when somebody looked.
     _tables_seen: bool = False
 
-    def session(self, raw: Any) -> Session:
+    def within(self, raw: Any) -> Session:
         """A session over the raw connection inside Django's."""
         raise NotImplementedError
 
@@ -145,7 +153,7 @@ class AtAlias(Database):
             with transaction.atomic(using=self.alias):
                 connection.ensure_connection()
                 self._require_tables(connection)
-                session = self.session(connection.connection)
+                session = self.within(connection.connection)
                 answer = self.write_within(session, work)
         except DatabaseError as exc:
             raise StoreUnavailable(f"{self.name}: the transaction that this belongs to has failed: {exc}") from exc
@@ -193,7 +201,7 @@ class _Sqlite(AtAlias, SqliteDatabase):
         super().__init__(path or Path(f"/{alias} in memory"), timeout=timeout, auto_migrate=False)
         self.name = f"django://{alias}"
 
-    def session(self, raw: Any) -> Session:
+    def within(self, raw: Any) -> Session:
         return SqliteSession(raw, self.dialect, self._clock())
 
     def _ring(self, rung: dict[str, int]) -> None:

@@ -24,6 +24,13 @@ _loops = _Loops()
 
 def call_blocking(run: Run) -> None:
     """Run a coroutine task from begin to finish in this thread."""
+    if run.plan.around is None:
+        _call(run)
+    else:
+        run.plan.around(run, _call)
+
+
+def _call(run: Run) -> None:
     if _in_event_loop():
         # An eager call inside somebody's event loop: it cannot be entered twice, so another thread does it.
         thread = threading.Thread(target=lambda: asyncio.run(call_async(run)), name="talo-eager")

@@ -24,6 +24,7 @@ class Plan:
 
     __slots__ = (
         "after",
+        "around",
         "before",
         "env",
         "function",
@@ -34,14 +35,18 @@ class Plan:
         "on_failure",
         "on_retry",
         "on_success",
+        "takes",
         "task",
     )
 
     def __init__(self, task: TaskLike, env: Env) -> None:
         self.task = task
         self.env = env
-        self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
         self.is_async = inspect.iscoroutinefunction(task.run)
+        # What goes around the runs may replace the function, so it is asked first.
+        self.around = env.around(task)
+        self.takes = env.takes(task)
+        self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
         #: What holds where the message does not say otherwise; read once, since a worker's settings do not change.
         self.limits = Limits(task.time_limit or None, task.soft_time_limit or None)
         self.ignore_result = task.ignore_result

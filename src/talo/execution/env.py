@@ -109,6 +109,16 @@ class Env(Protocol):
         countdown, eta, ...``."""
         ...
 
+    def around(self, task: TaskLike) -> Callable[[Any, Callable[[Any], None]], None] | None:
+        """What every run of the task goes through, as ``around(run, call)`` which calls ``call(run)``; usually
+        nothing."""
+        ...
+
+    def takes(self, task: TaskLike) -> Callable[[Any, Callable[[Any], Any]], None] | None:
+        """What takes the task's deliveries in place of a run and settles them, as ``takes(delivery, settle)``;
+        usually nothing does."""
+        ...
+
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
         """Store an intermediate state (STARTED, PROGRESS, ...) at once."""
         ...

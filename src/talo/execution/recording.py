@@ -23,7 +23,10 @@ __all__ = ["kept", "meta_of", "payload_of"]
 
 def meta_of(env: Env, request: Context, state: str, value: Any, traceback: str | None) -> ResultMeta:
     payload = payload_of(env, request, state, value, traceback)
-    return ResultMeta(task_id=str(request.id), status=state, payload=payload, expires=kept(env, state))
+    expires = kept(env, state)
+    return ResultMeta(
+        task_id=str(request.id), status=state, payload=payload, expires=expires, reply_to=request.reply_to
+    )
 
 
 def kept(env: Env, state: str) -> float | None:

@@ -167,7 +167,15 @@ class Run:
 
 
 def call_sync(run: Run) -> None:
-    """Run a plain function from begin to finish. Raises nothing but what the process itself must not survive."""
+    """Run a plain function from begin to finish. Raises nothing but what the process itself must not survive, or what
+    stands around the run."""
+    if run.plan.around is None:
+        _call(run)
+    else:
+        run.plan.around(run, _call)
+
+
+def _call(run: Run) -> None:
     plan = run.plan
     try:
         try:

@@ -8,9 +8,8 @@ from talo.settings._option import Group, Option, Same, Status
 __all__ = ["GROUPS"]
 
 _URL = "name the broker by one URL: broker_url = 'redis://user:password@host:port/db'"
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _ALWAYS = "until then a worker that starts needs its broker, and one that runs connects again for ever"
-_FAILOVER = "waits for several brokers in one URL"
 
 _BROKER = (
     Option(
@@ -40,9 +39,7 @@ _BROKER = (
         maybe(either(choice("round-robin", "shuffle"), PATH)),
         None,
         ("BROKER_FAILOVER_STRATEGY",),
-        "In which order alternative URLs are tried.",
-        Status.COMING,
-        _FAILOVER,
+        "On Redis: the order in which alternative URLs are tried, round-robin (None is the same) or shuffle.",
     ),
     Option(
         "broker_heartbeat",
@@ -50,8 +47,6 @@ _BROKER = (
         120,
         ("BROKER_HEARTBEAT",),
         "Seconds between heartbeats on an AMQP connection; None or 0: none.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_heartbeat_checkrate",
@@ -145,8 +140,6 @@ _BROKER = (
         "quorum",
         ("BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE",),
         "The type of RabbitMQ queues in which delayed tasks wait.",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "broker_transport_options",
@@ -154,7 +147,8 @@ _BROKER = (
         {},
         ("BROKER_TRANSPORT_OPTIONS",),
         "Options of the broker's store; on Redis global_keyprefix, socket_timeout, socket_connect_timeout, "
-        "max_connections, client_name. A worker names those without effect at start.",
+        "max_connections, client_name, and for sentinel:// master_name and sentinel_kwargs. A worker names those "
+        "without effect at start.",
     ),
     Option(
         "redis_priority_order",

@@ -51,6 +51,7 @@ class Fields:
     dead_letter_expires: float | None
     task_queues: Any
     task_routes: Any
+    task_cutover: Sequence[str]
     task_queue_max_priority: int | None
     task_default_priority: int | None
     task_inherit_parent_priority: bool

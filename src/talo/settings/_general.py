@@ -13,7 +13,6 @@ _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SIGNING = "signed messages (the 'auth' serializer) are not there yet"
 _EVENTS_COME = "waits for RabbitMQ, whose event queues keep messages"
 _CONTROL_COMES = "waits for RabbitMQ, whose control queues keep messages"
-_ALIAS = "waits for Celery's logging under its own name; Talo's worker never touches the root logger or what is printed"
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
 _OWN_QUEUES = "Talo's stores keep events and control messages in their own channels; there is no queue to describe"
 
@@ -85,11 +84,8 @@ _LOGGING = (
         BOOL,
         False,
         ("CELERYD_HIJACK_ROOT_LOGGER",),
-        "Remove handlers that stand on the root logger before a worker logs.",
-        Status.COMING,
-        _ALIAS,
+        "Under Celery's name: what libraries log goes where a worker logs, unless the application has set logging up.",
         celery_default=True,
-        follows=False,
     ),
     Option(
         "worker_log_color",
@@ -104,20 +100,15 @@ _LOGGING = (
         STR,
         _TASK_LOG_FORMAT,
         ("CELERYD_TASK_LOG_FORMAT",),
-        "The form of log lines that a task writes.",
-        status=Status.COMING,
-        reason=_ALIAS,
+        "Under Celery's name: the form of log lines that a task writes with get_task_logger.",
     ),
     Option(
         "worker_redirect_stdouts",
         BOOL,
         False,
         ("CELERY_REDIRECT_STDOUTS",),
-        "What tasks print becomes log lines.",
-        Status.COMING,
-        _ALIAS,
+        "Under Celery's name: what tasks print becomes log lines of the logger celery.redirected.",
         celery_default=True,
-        follows=False,
     ),
     Option(
         "worker_redirect_stdouts_level",
@@ -125,8 +116,6 @@ _LOGGING = (
         "WARNING",
         ("CELERY_REDIRECT_STDOUTS_LEVEL",),
         "The level of those lines.",
-        status=Status.COMING,
-        reason=_ALIAS,
     ),
     Option(
         "worker_log_datefmt", maybe(STR), None, ("CELERYD_LOG_DATEFMT",), "The form of dates in a worker's log lines."
@@ -136,9 +125,7 @@ _LOGGING = (
         maybe(STR),
         None,
         ("CELERYD_TASK_LOG_DATEFMT",),
-        "The form of dates in the log lines of tasks.",
-        status=Status.COMING,
-        reason=_ALIAS,
+        "Under Celery's name: the form of dates in those lines.",
     ),
 )
 

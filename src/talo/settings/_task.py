@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, DELIVERY_MODE, DICT, INT, QUEUES, RULES, SECONDS, STR, choice, either, maybe
+from talo.settings._kinds import (
+    BOOL,
+    DELIVERY_MODE,
+    DICT,
+    INT,
+    QUEUES,
+    RULES,
+    SECONDS,
+    STR,
+    STRS,
+    choice,
+    either,
+    maybe,
+)
 from talo.settings._option import Group, Option, Same, Status
 
 __all__ = ["GROUPS"]
 
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _QUEUE_TYPES = choice("classic", "quorum")
 _EXCHANGE_TYPES = maybe(STR)
 
@@ -254,13 +267,20 @@ _ROUTING = (
         "Which task goes where: by name, glob or pattern, or a function.",
     ),
     Option(
+        "task_cutover",
+        STRS,
+        (),
+        (),
+        "While a fleet moves from Celery: names and globs of the tasks that have moved. Their calls go to talo.QUEUE "
+        "in place of QUEUE, and workers of Talo read the talo.* queues only; the others stay with Celery's workers.",
+        own=True,
+    ),
+    Option(
         "task_queue_max_priority",
         maybe(INT),
         None,
         ("CELERY_QUEUE_MAX_PRIORITY",),
         "The highest priority of queues that are created (x-max-priority).",
-        Status.COMING,
-        _RABBITMQ,
     ),
     Option(
         "task_default_priority",
@@ -323,9 +343,7 @@ _ROUTING = (
         _QUEUE_TYPES,
         "quorum",
         ("CELERY_DEFAULT_QUEUE_TYPE",),
-        "The type of the default queue on RabbitMQ.",
-        Status.COMING,
-        _RABBITMQ,
+        "The type of queues that Talo makes on RabbitMQ; one that exists is used as it is.",
         celery_default="classic",
     ),
     Option(

@@ -7,7 +7,7 @@ from talo.settings._option import Group, Option, Status
 
 __all__ = ["GROUPS"]
 
-_RABBITMQ = "waits for the RabbitMQ store"
+_RABBITMQ = "is not kept on RabbitMQ yet"
 _PARTS = "Talo's worker is built of other parts than Celery's; use signals, boot steps or a pool of your own"
 _STORE_KEEPS = "always so: delayed tasks wait in the store, never in a worker"
 _POOLS = choice("processes", "prefork", "threads", "asyncio", "solo", "custom")

@@ -11,19 +11,35 @@ from typing import Any
 
 from talo.util.names import nearest
 
-__all__ = ["BAGS", "EFFECTIVE", "FIXED", "bag_notes"]
+__all__ = ["BAGS", "EFFECTIVE", "FIXED", "SQS_KEYS", "bag_notes"]
 
 #: The settings that are such bags.
 BAGS = ("broker_transport_options", "result_backend_transport_options")
 
-#: Keys that are kept, on Redis.
-EFFECTIVE = frozenset(
+#: Keys that are kept on Amazon SQS: Celery's names, ``endpoint_url`` and ``ledger`` excepted.
+SQS_KEYS = frozenset(
+    {
+        "region",
+        "queue_name_prefix",
+        "predefined_queues",
+        "endpoint_url",
+        "is_secure",
+        "port",
+        "wait_time_seconds",
+        "ledger",
+    }
+)
+
+#: Keys that are kept, those of Redis and of SQS.
+EFFECTIVE = SQS_KEYS | frozenset(
     {
         "global_keyprefix",
         "socket_timeout",
         "socket_connect_timeout",
         "max_connections",
         "client_name",
+        "master_name",
+        "sentinel_kwargs",
         "fanout_prefix",
         "fanout_patterns",
     }

@@ -58,7 +58,7 @@ def read_object(source: Any, namespace: str | None = None) -> Source:
 
     With a namespace, names behind it count (and old names, as in Celery); without, every name that is a setting or was
     meant as one. Raises ImportError for a path that leads nowhere, ImproperlyConfigured when new and old names are
-    mixed.
+    mixed, or one setting stands behind Celery's namespace and Talo's.
     """
     origin = f"object {source if isinstance(source, str) else _describe(source)}"
     target = import_path(source) if isinstance(source, str) else source
@@ -69,6 +69,8 @@ def read_object(source: Any, namespace: str | None = None) -> Source:
         values = _attributes(target, prefix)
     if not prefix:
         _refuse_mixed_names(values, origin)
+    else:
+        _refuse_two_prefixes(values, target, prefix, origin)
     return Source(values, origin, prefix)
 
 
@@ -135,6 +137,18 @@ def _refuse_mixed_names(values: Iterable[str], origin: str) -> None:
     raise ImproperlyConfigured(
         f"{origin} mixes new and old names of settings: beside {', '.join(new[:3])}{more} write the new names of{lines}"
     )
+
+
+def _refuse_two_prefixes(values: Iterable[str], target: Any, prefix: str, origin: str) -> None:
+    """Settings said behind Celery's namespace and behind Talo's at once: nobody could tell which one counts."""
+    other = {"CELERY_": _PREFIX, _PREFIX: "CELERY_"}.get(prefix)
+    if other is None:
+        return
+    names = set(target) if isinstance(target, Mapping) else set(dir(target))
+    twice = sorted(name for name in values if other + name.removeprefix(prefix) in names)
+    if twice:
+        pairs = ", ".join(f"{name} and {other}{name.removeprefix(prefix)}" for name in twice)
+        raise ImproperlyConfigured(f"{origin} says the same under two prefixes: {pairs}; keep one of each")
 
 
 def read_environment(environ: Mapping[str, str], *, strict: bool = True) -> Source:

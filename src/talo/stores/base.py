@@ -451,6 +451,10 @@ class Store(ABC):
     def same_as(self, other: Store) -> bool:
         """Whether both are one place, so that one step can cover a settlement's result and its lease."""
 
+    def concerns(self) -> list[str]:
+        """What in the configuration of its server may lose tasks, a sentence each; a worker says it when it starts."""
+        return []
+
     @abstractmethod
     def close(self) -> None:
         """Close every connection. Idempotent; the store may be used again afterwards."""

@@ -80,6 +80,8 @@ class ResultMeta(msgspec.Struct, kw_only=True):
     payload: bytes
     #: Seconds to keep it; None: for ever.
     expires: float | None = None
+    #: Where the answer is to go, on stores that send results back to who asked.
+    reply_to: str | None = None
 
 
 class Death(msgspec.Struct, kw_only=True):
@@ -254,3 +256,12 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     locks: bool = True
     #: It keeps results that any process may read.
     results: bool = True
+    #: It keeps what will not be run again. One that does not needs a store beside it that does.
+    dead_letters: bool = True
+    #: Leases can be listed and taken over by others, and are numbered for it. Where not, a lease ends with its
+    #: connection, and the store hands out again by itself, with its own count.
+    hands_over: bool = True
+    #: New work wakes one of those who wait, not all: each of them may wait by itself.
+    wakes_one: bool = False
+    #: Longest time in seconds that it lets a delivery be held, unless its operator has changed that.
+    max_hold: float = float("inf")

@@ -98,7 +98,13 @@ class Child:
         self._broker = store.broker
         state = app.state_store
         self._locks = None if state is None else state.locks
-        self.intake = Intake(app.env, self._is_revoked, options.unknown_patience, first=self._is_first)
+        self.intake = Intake(
+            app.env,
+            self._is_revoked,
+            options.unknown_patience,
+            first=self._is_first,
+            max_charges=None if store.features.hands_over else options.max_deliveries or 0,
+        )
         app.clock.share(self._share.common.clock)
         self._events = TaskEvents(app, options.hostname)
         self._read_bulletin()
@@ -197,8 +203,9 @@ class Child:
             if self.settler.pending or self._draining:
                 return
             ours = (self._wake_read, self._share.bell_read)
-            # One idle child of the worker waits for the store, the others for its place.
-            if self._baton.wait(timeout, ours):
+            # One idle child of the worker waits for the store, the others for its place, where one message would wake
+            # them all.
+            if self._app.store.features.wakes_one or self._baton.wait(timeout, ours):
                 self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)

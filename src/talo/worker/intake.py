@@ -10,14 +10,21 @@ import time
 from collections.abc import Callable, Mapping
 
 from talo import signals
-from talo.errors import MalformedMessage, NotRegistered, OperationalError
+from talo.errors import MalformedMessage, NotRegistered, OperationalError, WorkerLostError
 from talo.execution.compile import Plan, compile_plan
 from talo.execution.env import Env
 from talo.execution.limits import Limits
 from talo.execution.request import Context
 from talo.execution.run import Run
-from talo.execution.settle import INTERNAL, settlement_of_expired, settlement_of_malformed, settlement_of_unknown
+from talo.execution.settle import (
+    INTERNAL,
+    settlement_of_expired,
+    settlement_of_lost,
+    settlement_of_malformed,
+    settlement_of_unknown,
+)
 from talo.stores.base import Delivery, Settlement, Verdict
+from talo.util.text import count as words_of
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode
 from talo.worker.brakes import Brakes
@@ -40,7 +47,10 @@ UNSURE_PAUSE = 1.0
 
 class Intake:
     """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked; ``first`` whether this copy of a task
-    (task id, copy) is the one that runs, or raises ``OperationalError``; ``clock`` is the time in epoch seconds."""
+    (task id, copy) is the one that runs, or raises ``OperationalError``; ``clock`` is the time in epoch seconds.
+
+    ``max_charges``: where the store charges by itself what comes back from a dead process, so that nobody has judged
+    it yet, how often it may; 0: without end. None: the store does not."""
 
     def __init__(
         self,
@@ -50,7 +60,9 @@ class Intake:
         *,
         first: Callable[[str, str], bool] = lambda _task_id, _copy: True,
         clock: Callable[[], float] = time.time,
+        max_charges: int | None = None,
     ) -> None:
+        self._max_charges = max_charges
         self._env = env
         self._revoked = revoked
         self._patience = unknown_patience
@@ -93,9 +105,7 @@ class Intake:
         plan = self._plans.get(call.task) or self.plan(call.task)
         if plan is None:
             return self._unknown(delivery, call)
-        request = context_of(call, message, plan, env)
-        if delivery.deliveries and request.delivery_info is not None:
-            request.delivery_info["redelivered"] = True
+        request = context_of(call, message, plan, env, delivery.deliveries)
         if call.eta is not None or call.expires is not None:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
@@ -107,13 +117,37 @@ class Intake:
             withheld = self._withheld(delivery, call, request, message.headers.get(COPY))
             if withheld is not None:
                 return withheld
+        run = Run(plan, call, request, delivery)
+        if delivery.deliveries and (lost := self._lost(run)) is not None:
+            return lost
         if signals.task_received.receivers:
             signals.task_received.send(sender=plan.task, request=request)
         if log.isEnabledFor(logging.INFO):
             name = request.shadow or call.task
             fields = {"action": "received", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
             log.info("Task %s[%s] received", name, call.id, extra=fields)
-        return Run(plan, call, request, delivery)
+        return run
+
+    def _lost(self, run: Run) -> Settlement | None:
+        """The end of what the store has charged and must not start again; None if it may."""
+        assert run.delivery is not None
+        if self._max_charges is None:
+            return None
+        task, count = run.plan.task, run.delivery.deliveries
+        limit = task.max_deliveries or self._max_charges
+        worn_out = limit and count >= limit
+        if not worn_out and not task.at_most_once and task.reject_on_worker_lost is not False:
+            return None
+        log.error(
+            "Task %s[%s] lost its process %s",
+            task.name,
+            run.call.id,
+            words_of(count, "time"),
+            extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
+        )
+        exc = WorkerLostError(f"Worker exited prematurely. Delivered {words_of(count, 'time')}.")
+        detail = {"deliveries": count, "why": f"worker_lost: its connection ended (delivery {count})"}
+        return settlement_of_lost(run, exc, "worker_lost", detail)
 
     def _braked(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
         if brakes.revokes(call.headers):
@@ -215,8 +249,10 @@ class Intake:
         return settlement_of_expired(request, delivery, self._env, why)
 
 
-def context_of(call: Call, message: Message, plan: Plan | None, env: Env) -> Context:
-    """Return the request of a call; ``plan`` is that of its task, if this process knows it."""
+def context_of(call: Call, message: Message, plan: Plan | None, env: Env, deliveries: int = 0) -> Context:
+    """Return the request of a call; ``plan`` is that of its task, if this process knows it.
+
+    ``deliveries``: how often it was charged before."""
     headers = call.headers
     properties = message.properties
     fields = {
@@ -237,7 +273,7 @@ def context_of(call: Call, message: Message, plan: Plan | None, env: Env) -> Con
             "exchange": message.exchange,
             "routing_key": message.routing_key or message.queue,
             "priority": message.priority,
-            "redelivered": bool(headers.get("redelivered")),
+            "redelivered": deliveries > 0 or bool(headers.get("redelivered")),
         },
     }
     if fields.get("ignore_result") is None and plan is not None:

@@ -73,7 +73,7 @@ def set_up_logging(app: Talo, level: int, logfile: str | None) -> None:
         return
     logger = logging.getLogger("talo")
     logger.setLevel(level)
-    if logger.handlers or (logging.getLogger().handlers and logfile is None):
+    if logger.handlers or (logger.hasHandlers() and logfile is None):
         # The application's own handlers get our records; nothing is added and nothing taken away.
         return
     handler: logging.Handler

@@ -18,6 +18,7 @@ from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.logs import set_up_logging
 from talo.worker.options import HEARTBEAT, POOLS, WorkerOptions
+from talo.worker.rules import user_tasks
 from talo.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -180,6 +181,19 @@ def _memory(limit: int | None) -> int | None:
     return limit
 
 
+def _warn_of_long_tasks(app: Talo, options: WorkerOptions) -> None:
+    """Name the tasks that may run for longer than the broker lets anybody hold them: it would hand them out again."""
+    hold = app.store.features.max_hold
+    for task in user_tasks(app):
+        limit = task.time_limit or options.time_limit
+        if limit and limit > hold:
+            log.warning(
+                "Task %s may run for %g s, but %s takes back what is held for over %g s: raise its consumer_timeout",
+                task.name, limit, app.store.features.name, hold,
+                extra={"action": "long_task", "task_name": task.name},
+            )  # fmt: skip
+
+
 def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     """Run a worker until it is told to stop; return its exit code."""
     level = arguments.get("loglevel", logging.WARNING)
@@ -197,7 +211,10 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
         raise ImproperlyConfigured(
             f"{app.store.url} lives in one process, and a worker has several: use sqlite:///talo.sqlite3"
         )
+    _refuse_what_has_no_place(app)
     app.store.ping(app.conf.store_timeout)
+    _name_concerns(app)
+    _warn_of_long_tasks(app, options)
     app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
@@ -206,3 +223,18 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
             "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
         )
     return supervisor.run()
+
+
+def _refuse_what_has_no_place(app: Talo) -> None:
+    """A feature that needs a store beside the broker, without one, is refused by name."""
+    if app.conf.task_dead_letters and not app.store.features.dead_letters:
+        raise ImproperlyConfigured(
+            f"{app.store.url} keeps no dead letters: set result_backend to the URL of a store that does, or "
+            "task_dead_letters to False"
+        )
+
+
+def _name_concerns(app: Talo) -> None:
+    for store in {id(each): each for each in (app.store, app.result_store) if each is not None}.values():
+        for concern in store.concerns():
+            log.warning("%s", concern, extra={"action": "store_concern"})

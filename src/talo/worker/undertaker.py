@@ -74,8 +74,10 @@ class Undertaker:
     def reap(self, spare: Set[str]) -> None:
         """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
         know."""
-        self._settle_own()
-        for info in self._broker.owners():
+        infos = self._broker.owners()
+        if self._doubt or self._owed or any(info.held for info in infos if info.owner == self._owner):
+            self._settle_own()
+        for info in infos:
             if info.remaining >= 0:
                 # They come in the order of their ends.
                 return

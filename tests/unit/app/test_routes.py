@@ -166,3 +166,26 @@ def test_queues_take_names_options_and_aliases() -> None:
 def test_a_workers_own_queue_is_named_as_celery_names_it() -> None:
     queue = worker_direct("w1@host")
     assert (queue.name, queue.exchange.name, queue.routing_key) == ("w1@host.dq2", "C.dq2", "w1@host")
+
+
+@pytest.mark.parametrize("pattern", ["shop.pay", "shop.*"])
+def test_calls_of_moved_tasks_go_to_talos_queues(pattern: str) -> None:
+    # Given a fleet in which one task has moved,
+    app = Talo("t", broker="memory://", set_as_current=False, task_cutover=[pattern], task_routes={"shop.*": "money"})
+    # When it is called, whatever chose its queue, and another one that has not,
+    router = app.router
+    # Then it goes to Talo's queue, once and not twice over (a retry names the queue it came from).
+    assert router.route("shop.pay", {}, (), {}).queues == ("talo.money",)
+    assert router.route("shop.pay", {"queue": "fast"}, (), {}).queues == ("talo.fast",)
+    assert router.route("shop.pay", {"queue": "talo.fast"}, (), {}).queues == ("talo.fast",)
+    assert router.route("other.task", {}, (), {}).queues == ("celery",)
+
+
+def test_a_worker_of_a_moving_fleet_reads_talos_queues_only() -> None:
+    app = Talo("t", broker="memory://", set_as_current=False, task_cutover=["shop.*"], task_queues=["a", "b"])
+    app.router.route("shop.pay", {"queue": "c"}, (), {})
+    assert list(app.queues.consume_from)[:2] == ["talo.a", "talo.b"]
+    assert "a" not in app.queues.consume_from
+    # And -Q means what it says.
+    app.select_queues("a")
+    assert list(app.queues.consume_from) == ["a"]

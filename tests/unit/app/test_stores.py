@@ -96,7 +96,7 @@ def test_tls_reaches_the_connection(redis_url: str) -> None:
         ({"broker_write_url": "redis://other/0"}, "broker_write_url names another place"),
         ({"broker_transport_options": {"sep": ":"}}, "broker_transport_options: sep is always"),
         ({"broker_transport_options": {"priority_steps": [0, 9]}}, "priority_steps is always"),
-        ({"broker_url": "sqlite:///x.db", "broker_use_ssl": True}, "broker_use_ssl is set, but sqlite:// has no TLS"),
+        ({"broker_url": "sqlite:///x.db", "broker_use_ssl": True}, "broker_use_ssl does not concern sqlite://"),
         ({"broker_transport_options": {"max_connections": 2}, "broker_use_ssl": {"ca": "x"}}, "ssl_ca"),
     ],
 )

@@ -47,9 +47,9 @@ def forget_everything(app: Talo) -> None:
     """What a Redis without persistence does when it is started again."""
     database: Any = app.store.schedules._database  # type: ignore[union-attr]
 
-    def work(connection: Any) -> None:
-        connection.execute("DELETE FROM talo_plan")
-        connection.execute("DELETE FROM talo_run")
+    def work(session: Any) -> None:
+        session.connection.execute("DELETE FROM talo_plan")
+        session.connection.execute("DELETE FROM talo_run")
 
     database.write(work)
 

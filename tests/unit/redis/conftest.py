@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from talo.stores.redis import RedisStore
-from tests.servers.redis import own_redis, redis_server, redis_url
+from tests.servers.redis import RedisServer, own_redis, redis_server, redis_url
 
 __all__ = ["own_redis", "redis_server", "redis_url"]
 
@@ -32,3 +32,17 @@ def open_store() -> Iterator[OpenStore]:
 @pytest.fixture
 def store(redis_url: str, open_store: OpenStore) -> RedisStore:
     return open_store(redis_url)
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[..., RedisServer]]:
+    """Starts servers with options of their own, which are gone when the test is over."""
+    started: list[RedisServer] = []
+
+    def start(**options: Any) -> RedisServer:
+        started.append(RedisServer(**options))
+        return started[-1].start()
+
+    yield start
+    for each in started:
+        each.remove()

@@ -6,10 +6,10 @@ import itertools
 import json
 from typing import Any
 
-from talo.stores.base import ResultMeta
+from talo.stores.base import ResultMeta, Turn
 from talo.wire.message import Message
 
-__all__ = ["document", "message"]
+__all__ = ["bodies", "document", "message"]
 
 _serial = itertools.count(1)
 
@@ -30,3 +30,8 @@ def message(queue: str = "q", body: str = "", **fields: Any) -> Message:
 def document(task_id: str, status: str = "SUCCESS", value: Any = None, expires: float | None = 60) -> ResultMeta:
     payload = json.dumps({"status": status, "result": value, "task_id": task_id}).encode()
     return ResultMeta(task_id=task_id, status=status, payload=payload, expires=expires)
+
+
+def bodies(turn: Turn) -> list[str]:
+    """The bodies of what a turn brought, in their order."""
+    return [each.message.body.decode() for each in turn.deliveries if each.message is not None]

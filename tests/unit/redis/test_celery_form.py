@@ -27,6 +27,10 @@ class Raw:
     def keys(self) -> set[bytes]:
         return {line for line in self("KEYS", "*").split(b"\r\n")[1:] if line and not line.startswith(b"$")}
 
+    def keys_for_ever(self) -> set[bytes]:
+        """Those without an expiry."""
+        return {key for key in self.keys() if self("TTL", key) == b":-1\r\n"}
+
 
 @pytest.fixture
 def raw(redis_server: RedisServer, redis_url: str) -> Raw:
@@ -161,3 +165,29 @@ def test_nothing_is_left_behind_by_what_has_ended(store: RedisStore, raw: Raw) -
     store.broker.close_owner("me")
     # Then only names of queues and the counter of tokens are left
     assert raw.keys() == {b"_kombu.binding.q", b"_kombu.binding_permanent.q", b"talo:queues", b"talo:token"}
+
+
+@pytest.mark.promise("M07")
+def test_nothing_of_workers_that_died_idle_stays_for_ever(store: RedisStore, raw: Raw) -> None:
+    # Given workers that had work, and were killed while they had none
+    for owner in ("one", "two"):
+        store.broker.open(owner, worker="w", slots=1, lease=60)
+    store.broker.send([message(), message()])
+    deliveries = store.broker.turn([], "one", ["q"], 2).deliveries
+    assert raw.keys_for_ever() >= {b"talo:owners", b"talo:owners:info", b"talo:owners:holding"}
+    # As long as one holds something, no renewal lets it fade
+    store.broker.settle([Settlement(lease=deliveries[0].lease)])
+    store.broker.renew(["one", "two"], 60)
+    assert raw.keys_for_ever() >= {b"talo:owners", b"talo:owners:info", b"talo:leases:one"}
+    # When the last has ended, then everything but the names of queues and the counter has an end
+    store.broker.settle([Settlement(lease=deliveries[1].lease)])
+    store.broker.renew(["one", "two"], 60)
+    assert raw.keys_for_ever() == {b"_kombu.binding.q", b"_kombu.binding_permanent.q", b"talo:queues", b"talo:token"}
+    # And who leases again can be found again
+    store.broker.send([message()])
+    store.broker.open("three", worker="w", slots=1, lease=60)
+    store.broker.turn([], "two", ["q"], 1)
+    assert raw.keys_for_ever() >= {b"talo:owners", b"talo:owners:info", b"talo:leases:two"}
+    store.broker.take_over("two", "three", 10, expired=False)
+    store.broker.renew(["one"], 60)
+    assert raw.keys_for_ever() >= {b"talo:owners", b"talo:owners:info", b"talo:leases:three"}

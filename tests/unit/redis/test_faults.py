@@ -25,7 +25,7 @@ from talo.stores.base import Settlement
 from talo.stores.redis import RedisStore, broker
 from talo.stores.redis.connection import set_name_lookup
 from tests.servers.proxy import Proxy
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, free_port
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message
@@ -284,50 +284,56 @@ def test_a_wait_ends_when_the_connection_breaks(proxy: Proxy, redis_url: str, op
 
 
 @pytest.mark.promise("B03")
-def test_waits_for_results_end_when_the_connection_breaks_and_watches_go_on(
+def test_waits_for_results_and_watches_go_on_when_the_connection_breaks(
     proxy: Proxy, redis_url: str, open_store: OpenStore
 ) -> None:
     # Given threads that wait, and a watch
     store, other = open_store(_through(proxy, redis_url)), open_store(redis_url)
     told: list[str] = []
     store.results.watch(["watched"], lambda task_id, _: told.append(task_id))
-    failed: list[str] = []
-
-    def wait(name: str) -> None:
-        try:
-            store.results.wait([name], 20)
-        except StoreUnavailable:
-            failed.append(name)
-
-    threads = [threading.Thread(target=wait, args=(f"t{n}",)) for n in range(4)]
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda name: found.extend(store.results.wait([name], 20)), args=(f"t{n}",))
+        for n in range(4)
+    ]
     for thread in threads:
         thread.start()
     eventually(lambda: _check(len(store.results._listener._wants) == 5))
-    # When the connection breaks, then the waits end
+    # When the connection breaks and nobody can be reached for a while, in which one of the results comes
     proxy.reset()
-    for thread in threads:
-        thread.join(10)
-    assert sorted(failed) == ["t0", "t1", "t2", "t3"]
-    # And the watch hears of what comes later
+    proxy.refuse()
+    other.results.store([document("t0")])
+    eventually(lambda: _check(not store.results._listener._connection))
     proxy.pass_on()
-    other.results.store([document("watched")])
+    # Then all hear of theirs
+    other.results.store([document(name) for name in ("t1", "t2", "t3", "watched")])
+    for thread in threads:
+        thread.join(20)
+    assert sorted(found) == ["t0", "t1", "t2", "t3"]
     eventually(lambda: _check(told == ["watched"]))
 
 
+def test_a_wait_that_was_cut_off_ends_with_its_time(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
+    store = open_store(_through(proxy, redis_url))
+    timer = threading.Timer(0.1, proxy.refuse)
+    timer.start()
+    assert store.results.wait(["t"], 1.0) == {}
+    timer.join()
+    # But who finds nobody there when it begins is told
+    with pytest.raises(StoreUnavailable):
+        store.results.wait(["t"], 1.0)
+
+
+def test_closing_the_store_ends_waits(redis_url: str, open_store: OpenStore) -> None:
+    store = open_store(redis_url)
+    timer = threading.Timer(0.2, store.close)
+    timer.start()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.results.wait(["t"], 20)
+    timer.join()
+
+
 # -- the server says no ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server() -> Iterator[Callable[..., RedisServer]]:
-    started: list[RedisServer] = []
-
-    def start(**options: Any) -> RedisServer:
-        started.append(RedisServer(**options))
-        return started[-1].start()
-
-    yield start
-    for each in started:
-        each.remove()
 
 
 @pytest.mark.promise("X03")
@@ -410,7 +416,7 @@ def test_a_local_socket_works(own_redis: RedisServer, open_store: OpenStore) -> 
 def test_tls_works_for_turns_waits_and_results(server: Callable[..., RedisServer], open_store: OpenStore) -> None:
     # Given a server that speaks TLS only to those who trust it
     cert, key = str(TLS / "cert.pem"), str(TLS / "key.pem")
-    port = _free_port()
+    port = free_port()
     secure = server(tls_port=port, tls_cert_file=cert, tls_key_file=key, tls_ca_cert_file=cert, tls_auth_clients="no")
     store = open_store(f"rediss://localhost:{port}/0", ssl_ca_certs=cert)
     with pytest.raises(ImproperlyConfigured, match="ssl_ca_certs"):
@@ -428,12 +434,6 @@ def test_tls_works_for_turns_waits_and_results(server: Callable[..., RedisServer
     timer.start()
     assert set(store.results.wait(["t"], 20)) == {"t"}
     timer.join()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def test_a_forked_child_that_goes_on_with_its_parents_store_harms_nobody(store: RedisStore) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import pickle
 import threading
 import time
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from talo.stores.base import Death, Settlement, Verdict
+from talo.stores.base import Death, ResultMeta, Settlement, Verdict
 from talo.stores.redis import RedisStore, scripts
 from tests.servers.redis import RedisServer
 from tests.support import eventually
@@ -29,7 +33,7 @@ def test_the_head_says_what_a_script_takes_and_returns(script: scripts.Script) -
 def test_one_turn_makes_a_bounded_number_ready(store: RedisStore) -> None:
     # Given many more due messages than one turn makes ready
     store.broker.open("me", worker="w", slots=1, lease=60)
-    due = time.time() + 0.3
+    due = time.time() + 2.0
     store.broker.send([message(body=str(n), due=due) for n in range(2500)])
     [numbers] = store.broker.stats(["q"])
     assert numbers.delayed == 2500
@@ -121,6 +125,42 @@ def test_a_success_is_recognised_by_its_own_status_only(store: RedisStore, wrap:
     retry = document("t", "RETRY")
     store.results.store([retry])
     assert store.results.get(["t"]) == {"t": retry.payload}
+
+
+def _gzip(payload: bytes) -> bytes:
+    return b"\0celery-compressed\0application/x-gzip\0" + gzip.compress(payload)
+
+
+def _pickle(status: str) -> bytes:
+    return pickle.dumps({"status": status, "result": {"status": "FAILURE"}, "task_id": "t"})
+
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "json": lambda status: document("t", status).payload,
+    "msgpack": lambda status: msgspec.msgpack.encode({"status": status, "result": None}),
+    "pickle": _pickle,
+    "yaml": lambda status: f"status: {status}\nresult: null\n".encode(),
+    "gzip of json": lambda status: _gzip(document("t", status).payload),
+    "gzip of pickle": lambda status: _gzip(_pickle(status)),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("late", ENCODINGS)
+def test_a_success_of_any_encoding_is_kept(store: RedisStore, encoding: str, late: str) -> None:
+    # Given a state on the way, and then a success
+    for status in ("STARTED", "SUCCESS"):
+        payload = ENCODINGS[encoding](status)
+        store.results.store([ResultMeta(task_id="t", status=status, payload=payload, expires=60)])
+        assert store.results.get(["t"]) == {"t": payload}
+    # When a failure comes late, in whatever encoding
+    failure = ENCODINGS[late]("FAILURE")
+    store.results.store([ResultMeta(task_id="t", status="FAILURE", payload=failure, expires=60)])
+    # Then the success stays, until it is forgotten
+    assert store.results.get(["t"]) == {"t": payload}
+    store.results.forget(["t"])
+    store.results.store([ResultMeta(task_id="t", status="FAILURE", payload=failure, expires=60)])
+    assert store.results.get(["t"]) == {"t": failure}
 
 
 def test_what_was_answered_outlives_the_server(own_redis: RedisServer, open_store: OpenStore) -> None:

@@ -133,9 +133,9 @@ def test_a_lenient_app_still_refuses_wrong_types_and_says_probable_misspellings(
 
 
 def test_a_coming_setting_is_kept_and_noted():
-    conf = Settings({"broker_heartbeat": 10, "broker_login_method": None, "task_acks_late": False})
-    assert conf.broker_heartbeat == 10.0
-    assert conf.notes() == ["broker_heartbeat has no effect yet: waits for the RabbitMQ store"]
+    conf = Settings({"broker_heartbeat_checkrate": 10, "broker_login_method": None, "task_acks_late": False})
+    assert conf.broker_heartbeat_checkrate == 10.0
+    assert conf.notes() == ["broker_heartbeat_checkrate has no effect yet: is not kept on RabbitMQ yet"]
 
 
 @pytest.mark.parametrize(

@@ -416,3 +416,15 @@ def test_an_object_that_has_changed_is_read_anew():
     assert (conf.worker_concurrency, conf.task_default_queue) == (2, "a")
     conf.reload()
     assert (conf.worker_concurrency, conf.task_default_queue) == (3, "celery")
+
+
+def test_one_setting_under_both_prefixes_is_an_error_that_names_both():
+    class Both:
+        CELERY_TASK_ACKS_LATE = True
+        TALO_TASK_ACKS_LATE = False
+        TALO_TASK_TRACK_STARTED = True
+
+    for namespace in ("CELERY", "TALO"):
+        with pytest.raises(ImproperlyConfigured, match="CELERY_TASK_ACKS_LATE") as error:
+            Settings(celery=True).load_object(Both, namespace)
+        assert "TALO_TASK_ACKS_LATE" in str(error.value) and "keep one of each" in str(error.value)

@@ -153,6 +153,7 @@ def test_talo_is_safe_by_default_and_celery_s_defaults_hold_where_asked_for():
 def test_talo_s_own_settings_are_effective():
     own = {option.name: option.default for option in OPTIONS.values() if option.own}
     assert own == {
+        "task_cutover": (),
         "worker_lease": 30.0,
         "task_max_deliveries": 3,
         "task_dead_letters": True,

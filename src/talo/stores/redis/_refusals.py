@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from talo.errors import AccessRefused, LeaseLost, StoreError, StoreFull, StoreUnavailable, TaloError
 
-__all__ = ["Refusal", "as_error"]
+__all__ = ["Misdirected", "Refusal", "as_error"]
 
 
 class Refusal(Exception):
@@ -19,8 +19,20 @@ class Refusal(Exception):
         self.line = line
 
 
+class Misdirected(StoreUnavailable):
+    """The server refused because of where it stands; it did nothing. ``hint``: host:port of who would do it, if it
+    named one. ``later``: it may do it itself after a while."""
+
+    def __init__(self, text: str, *, hint: str = "", later: bool = False) -> None:
+        super().__init__(text)
+        self.hint = hint
+        self.later = later
+
+
 _FULL = frozenset({"OOM", "MISCONF"})
-_LATER = frozenset({"LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED"})
+_LATER = frozenset({"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
+#: Whether to ask the same server again after a while.
+_MISDIRECTED = {"MOVED": False, "READONLY": False, "CLUSTERDOWN": False, "ASK": True, "TRYAGAIN": True}
 _LOGIN = {
     "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
     "WRONGPASS": "does not accept this user name and password: correct them in the URL",
@@ -36,6 +48,9 @@ def as_error(refusal: Refusal, shown: str) -> TaloError:
         return LeaseLost(f"owner {refusal.line[len(code) + 1 :]} is not open")
     if code in _FULL:
         return StoreFull(f"{shown} has no room: {refusal.line}")
+    if code in _MISDIRECTED:
+        hint = refusal.line.rpartition(" ")[2] if code == "MOVED" else ""
+        return Misdirected(f"{shown} cannot do it now: {refusal.line}", hint=hint, later=_MISDIRECTED[code])
     if code in _LATER:
         return StoreUnavailable(f"{shown} cannot do it now: {refusal.line}")
     if code == "NOPERM":

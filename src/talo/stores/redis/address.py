@@ -1,7 +1,8 @@
 """Where a Redis is and how to speak to it: the URL and its options, checked once.
 
-Owns reading ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://``, ``redis+socket://`` and ``unix://`` URLs and
-the TLS context that they ask for. Opens nothing: that is ``connection``. Called by ``store``."""
+Owns reading one ``redis://``, ``valkey://``, ``redis+socket://``, ``unix://``, ``sentinel://`` or ``redis+cluster://``
+URL (with TLS ``rediss`` and ``valkeys``) and the TLS context that it asks for. Opens nothing: that is ``connection``.
+Called by ``store`` and ``sentinel``."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from talo.errors import ImproperlyConfigured
 
 __all__ = ["Address", "parse_url"]
 
-_PLAIN = frozenset({"redis", "valkey"})
-_TLS = frozenset({"rediss", "valkeys"})
+_PLAIN = frozenset({"redis", "valkey", "sentinel", "redis+cluster", "valkey+cluster"})
+_TLS = frozenset({"rediss", "valkeys", "rediss+cluster", "valkeys+cluster"})
 _SOCKET = frozenset({"redis+socket", "unix"})
 
 #: Options that a URL may carry in its query: Celery's names for what is the address.

@@ -31,7 +31,7 @@ from talo.stores.history import RunRecord
 from talo.stores.redis import scripts
 from talo.stores.redis._keeping import CHUNK, runs_as_parts
 from talo.stores.redis.client import Client
-from talo.stores.redis.connection import DeadlinePassed, Part, pack
+from talo.stores.redis.connection import Connection, DeadlinePassed, Part, pack
 from talo.stores.redis.dead import DeadLetters
 from talo.stores.redis.deliveries import delivery_of
 from talo.stores.redis.groups import part_of
@@ -72,7 +72,9 @@ class RedisBroker(Broker):
         #: Per set of queues: the one that brought something last stands last.
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._delayed = self._keys.own("delayed")
-        self._wake.watch([self._delayed])
+        #: Declared behind the keys of a turn where the prefix has a hash tag: see docs/internals/redis.md.
+        self._anchors = (self._keys.own("queues"), *self._keys.anchor) if self._keys.anchor else ()
+        self._wake.watch([self._delayed, *self._anchors])
 
     # -- sending --------------------------------------------------------------------------------------------------
 
@@ -179,16 +181,27 @@ class RedisBroker(Broker):
         keys = [self._delayed, *(each for name in order for each in self._urgency[name])] if limit else []
         plain, rich, leases, runs = self._settling(settlements, owner)
         counts = len(plain), len(leases) - len(plain)
-        head: tuple[Part, ...] = (len(keys), *keys, self._keys.prefix, owner, int(is_open), limit, _PROMOTE, *counts)
-        connection = client.pool.take(deadline)
-        try:
+        declared = [*keys, *self._anchors] if limit else [*self._keys.anchor]
+        head: tuple[Part, ...] = (
+            len(declared),
+            *declared,
+            self._keys.prefix,
+            owner,
+            int(is_open),
+            limit,
+            _PROMOTE,
+            *counts,
+        )
+
+        def exchange(connection: Connection) -> list[Any]:
             if limit:
                 self._wake.prepare(connection, deadline)
-            reply = client.run_on(connection, scripts.TURN, (*head, *plain, *rich, *runs), deadline)
+            reply: list[Any] = client.run_on(connection, scripts.TURN, (*head, *plain, *rich, *runs), deadline)
             if limit:
                 self._wake.note(connection, armed=reply[2] == b"1")
-        finally:
-            client.pool.give(connection)
+            return reply
+
+        reply = client.lend(exchange, deadline)
         turn = self._turned(reply, owner, keys, leases)
         if len(order) > 1 and turn.deliveries:
             served = dict.fromkeys(delivery.queue for delivery in turn.deliveries)
@@ -312,7 +325,7 @@ class RedisBroker(Broker):
         for at, name in enumerate(lists):
             ready[queue_of(name)] += numbers[2 * at]
             delayed[queue_of(name)] += numbers[2 * at + 1]
-        leased = self._leases.held_by_queue()
+        leased = self._leases.held_by_queue() if numbers[-1] else {}
         oldest = self._waiting.oldest(lists)
         return [
             QueueStats(

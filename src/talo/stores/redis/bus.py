@@ -91,7 +91,7 @@ class RedisBus(Bus):
         return _FanoutEar(self._client, self._channel(exchange, ""), key_filter(kind, keys))
 
     def _channel(self, exchange: str, key: str) -> bytes:
-        channel = self._fanout.channel(self._client.address.db, exchange)
+        channel = self._fanout.channel(self._client.place.db, exchange)
         return self._client.keys.prefix + (f"{channel}/{key}" if key and self._fanout.patterns else channel).encode()
 
     def _binding(self, exchange: str) -> bytes:

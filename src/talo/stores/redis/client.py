@@ -1,29 +1,37 @@
 """Commands and scripts over a lent connection, within the operation timeout.
 
-Owns taking a connection for one exchange and giving it back, and loading a script that the server does not know (yet,
-or any more). Nothing is ever sent twice. Called by all four roles."""
+Owns taking a connection for one exchange and giving it back, going on to the right server when one says that it is the
+wrong one, and loading a script that the server does not know (yet, or any more). Nothing that may have been done is
+ever sent twice. Called by all four roles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+import threading
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
-from talo.stores.redis._refusals import Refusal, as_error
-from talo.stores.redis.address import Address
+from talo.stores.redis._refusals import Misdirected, Refusal, as_error
 from talo.stores.redis.connection import Connecting, Connection, Part, pack
 from talo.stores.redis.keys import Keys
+from talo.stores.redis.place import Place
 from talo.stores.redis.pool import Limits, Pool
 from talo.stores.redis.scripts import Script
 
 __all__ = ["Client"]
 
+T = TypeVar("T")
+
+#: Seconds before a server that cannot do it now is asked again, the first time and at most.
+_PAUSE, _LONGEST = 0.05, 0.5
+
 
 class Client:
-    """What the roles of one store share: the address, the names, the connections and the timeout."""
+    """What the roles of one store share: the place, the names, the connections and the timeout."""
 
-    def __init__(self, address: Address, keys: Keys, timeout: float, limits: Limits, made: Connecting) -> None:
-        self.address = address
+    def __init__(self, place: Place, keys: Keys, timeout: float, limits: Limits, made: Connecting) -> None:
+        self.place = place
         self.keys = keys
         self.timeout = timeout
         self._made = made
@@ -31,7 +39,7 @@ class Client:
 
     def connection(self) -> Connection:
         """A new connection, not connected yet, that belongs to nobody."""
-        return Connection(self.address, self._made)
+        return Connection(self.place, self._made)
 
     def deadline(self, timeout: float | None = None) -> float:
         """When an operation that begins now has to be over, monotonic."""
@@ -43,33 +51,55 @@ class Client:
 
     def call_packed(self, data: bytes, deadline: float) -> Any:
         """The reply to one packed command."""
-        pool = self.pool
-        connection = pool.take(deadline)
-        try:
-            return connection.call(data, deadline)
-        finally:
-            pool.give(connection)
+        return self.lend(lambda connection: connection.call(data, deadline), deadline)
 
     def pipeline(self, commands: Sequence[bytes], deadline: float) -> list[Any]:
-        """The replies to packed commands, written at once; the first refusal among them is raised."""
-        connection = self.pool.take(deadline)
-        try:
+        """The replies to packed commands, written at once; the first refusal among them is raised. They have to be
+        such that doing them twice is doing them once."""
+
+        def exchange(connection: Connection) -> list[Any]:
             replies = connection.exchange(b"".join(commands), len(commands), deadline)
-        finally:
-            self.pool.give(connection)
-        for reply in replies:
-            if reply.__class__ is Refusal:
-                raise as_error(reply, self.address.shown) from reply
-        return replies
+            for reply in replies:
+                if reply.__class__ is Refusal:
+                    raise as_error(reply, self.place.shown) from reply
+            return replies
+
+        return self.lend(exchange, deadline)
 
     def run(self, script: Script, *arguments: Part, keys: Sequence[Part] = (), deadline: float | None = None) -> Any:
         """What ``script`` returns."""
         until = self.deadline() if deadline is None else deadline
-        connection = self.pool.take(until)
-        try:
-            return self.run_on(connection, script, (len(keys), *keys, *arguments), until)
-        finally:
-            self.pool.give(connection)
+        keys = (*keys, *self.keys.anchor)
+        return self.lend(
+            lambda connection: self.run_on(connection, script, (len(keys), *keys, *arguments), until), until
+        )
+
+    def lend(self, use: Callable[[Connection], T], deadline: float) -> T:
+        """What ``use`` returns of a connection; with another one, where the server refused because of where it
+        stands and did nothing. ``use`` raises ``Misdirected`` then."""
+        pool, place, pause = self.pool, self.place, _PAUSE
+        while True:
+            connection = pool.take(deadline)
+            try:
+                return use(connection)
+            except Misdirected as error:
+                if not place.moves:
+                    raise
+                self.redirect(connection, error)
+                wait = 0.0 if error.hint else pause * random.uniform(0.5, 1.0)
+                if monotonic() + wait >= deadline:
+                    raise
+                pause = min(pause * 2, _LONGEST)
+            finally:
+                pool.give(connection)
+            if wait:
+                threading.Event().wait(wait)
+
+    def redirect(self, connection: Connection, error: Misdirected) -> None:
+        """Note that the server of ``connection`` is not, or not now, the one for us."""
+        if not error.later and connection.address is not None:
+            self.place.doubt(connection.address, error.hint)
+            connection.close()
 
     def run_on(self, connection: Connection, script: Script, rest: Sequence[Part], deadline: float) -> Any:
         """What ``script`` returns on a connection that the caller has; ``rest`` is the number of keys, the keys, the
@@ -79,5 +109,5 @@ class Client:
             # It was not run, so running it now is not running it twice.
             [reply] = connection.exchange(pack("EVAL", script.text, *rest), 1, deadline)
         if reply.__class__ is Refusal:
-            raise as_error(reply, self.address.shown) from reply
+            raise as_error(reply, self.place.shown) from reply
         return reply

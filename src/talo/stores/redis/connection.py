@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from talo.errors import ImproperlyConfigured, MissingExtra, StoreUnavailable
 from talo.stores.redis._refusals import Refusal, as_error
 from talo.stores.redis.address import Address
+from talo.stores.redis.place import Place
 
 try:
     from hiredis import HiredisError, PushNotification, Reader, pack_command
@@ -84,9 +85,12 @@ class Connection:
     One thread at a time; ``poll`` and ``shutdown`` may be called beside it.
     """
 
-    def __init__(self, address: Address, made: Connecting = Connecting()) -> None:
-        self._address = address
+    def __init__(self, place: Place, made: Connecting = Connecting()) -> None:
+        self._place = place
         self._made = made
+        #: Where it is connected, or was.
+        self.address: Address | None = None
+        self._epoch = 0
         self._sock: socket.socket | None = None
         self._reader: Any = None
         self._armed = 0.0
@@ -106,33 +110,53 @@ class Connection:
     # -- opening and closing --------------------------------------------------------------------------------------
 
     def connect(self, deadline: float) -> None:
-        """Reach the server and log in before ``deadline`` (monotonic). ``StoreUnavailable``,
+        """Reach the server, wherever it is, and log in before ``deadline`` (monotonic). ``StoreUnavailable``,
         ``ImproperlyConfigured``."""
-        if self._made.timeout is not None:
-            self._sock = self._reach(min(deadline, monotonic() + self._made.timeout))
-        else:
-            self._sock = self._reach(deadline)
+        place = self._place
+        for left in range(place.tries, 0, -1):
+            self._epoch = place.epoch
+            until = monotonic() + (deadline - monotonic()) / left
+            address = self.address = place.find(until)
+            try:
+                self._log_in(address, until)
+                return
+            except StoreUnavailable:
+                place.doubt(address)
+                if left == 1 or monotonic() >= deadline:
+                    raise
+
+    def _log_in(self, address: Address, deadline: float) -> None:
+        patience = self._made.timeout
+        self._sock = self._reach(address, deadline if patience is None else min(deadline, monotonic() + patience))
         self._reader = Reader(replyError=Refusal, notEnoughData=_NOTHING)
         self._armed = -1.0
         hello: list[Part] = ["HELLO", 3]
-        if self._address.password is not None:
-            hello += ["AUTH", self._address.username or "default", self._address.password]
+        if address.password is not None:
+            hello += ["AUTH", address.username or "default", address.password]
         hello += ["SETNAME", self._made.name]
         commands = [pack(*hello)]
-        if self._address.db:
-            commands.append(pack("SELECT", self._address.db))
+        if address.db:
+            commands.append(pack("SELECT", address.db))
         try:
             replies = self.exchange(b"".join(commands), len(commands), deadline)
             for reply in replies:
                 if isinstance(reply, Refusal):
-                    raise as_error(reply, self._address.shown) from reply
-            _check_version(replies[0], self._address.shown)
+                    raise as_error(reply, address.shown) from reply
+            _check(replies[0], self._place, address)
         except BaseException:
             self.close()
             raise
 
-    def _reach(self, deadline: float) -> socket.socket:
-        where = self._address
+    @property
+    def stale(self) -> bool:
+        """Whether the server has turned out to be elsewhere since."""
+        return self._epoch != self._place.epoch
+
+    @property
+    def _shown(self) -> str:
+        return self._place.shown if self.address is None else self.address.shown
+
+    def _reach(self, where: Address, deadline: float) -> socket.socket:
         if where.path is not None:
             targets: list[tuple[int, Any]] = [(socket.AF_UNIX, where.path)]
         else:
@@ -143,7 +167,7 @@ class Connection:
             if left <= 0:
                 break
             try:
-                return self._dial(family, target, left / (len(targets) - at))
+                return self._dial(where, family, target, left / (len(targets) - at))
             except ssl.SSLCertVerificationError as error:
                 text = f"{where.shown} shows a certificate that cannot be trusted ({error.verify_message})"
                 raise ImproperlyConfigured(f"{text}: name its authority with ssl_ca_certs") from error
@@ -154,7 +178,7 @@ class Connection:
         _forget_name(where.host, where.port)
         raise StoreUnavailable(f"{where.shown} cannot be reached: {trouble}") from trouble
 
-    def _dial(self, family: int, target: Any, timeout: float) -> socket.socket:
+    def _dial(self, where: Address, family: int, target: Any, timeout: float) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(timeout)
@@ -162,8 +186,8 @@ class Connection:
             if family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if self._address.tls is not None:
-                return self._address.tls.wrap_socket(sock, server_hostname=self._address.host)
+            if where.tls is not None:
+                return where.tls.wrap_socket(sock, server_hostname=where.host)
             return sock
         except BaseException:
             sock.close()
@@ -212,14 +236,14 @@ class Connection:
         reply = self.read(deadline)
         self.owed = 0
         if reply.__class__ is Refusal:
-            raise as_error(reply, self._address.shown) from reply
+            raise as_error(reply, self._shown) from reply
         return reply
 
     def write(self, data: bytes, deadline: float) -> None:
         """Write all of ``data`` before ``deadline``, or close."""
         sock = self._sock
         if sock is None:
-            raise StoreUnavailable(f"the connection to {self._address.shown} is closed")
+            raise StoreUnavailable(f"the connection to {self._shown} is closed")
         try:
             if len(data) <= _PIECE:
                 self._arm(sock, deadline)
@@ -272,8 +296,8 @@ class Connection:
         self.shutdown()
         self.close()
         if isinstance(error, TimeoutError | DeadlinePassed):
-            return DeadlinePassed(f"{self._address.shown} did not answer in time")
-        return StoreUnavailable(f"the connection to {self._address.shown} broke: {error}")
+            return DeadlinePassed(f"{self._shown} did not answer in time")
+        return StoreUnavailable(f"the connection to {self._shown} broke: {error}")
 
     # -- listening ------------------------------------------------------------------------------------------------
 
@@ -285,7 +309,7 @@ class Connection:
         """
         sock = self._sock
         if sock is None:
-            raise StoreUnavailable(f"the connection to {self._address.shown} is closed")
+            raise StoreUnavailable(f"the connection to {self._shown} is closed")
         try:
             self._armed = -1.0
             sock.settimeout(0.0)
@@ -342,11 +366,18 @@ def poll(descriptors: Sequence[int], timeout: float) -> list[int]:
     return [fd for fd, _ in poller.poll(max(0.0, timeout) * 1000)]
 
 
-def _check_version(hello: dict[bytes, Any], shown: str) -> None:
-    version = hello.get(b"version", b"").decode()
+def _check(hello: dict[bytes, Any], place: Place, address: Address) -> None:
+    """Whether this is what was looked for."""
+    version, mode = hello.get(b"version", b"").decode(), hello.get(b"mode", b"").decode()
     numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
     if numbers and numbers < _OLDEST:
-        raise ImproperlyConfigured(f"{shown} is Redis {version}: Talo needs 6.2 or newer")
+        raise ImproperlyConfigured(f"{address.shown} is Redis {version}: Talo needs 6.2 or newer")
+    if mode == "cluster" != place.mode:
+        raise ImproperlyConfigured(f"{address.shown} is a node of a cluster: write redis+cluster:// in its URL")
+    if place.mode == "cluster" != (mode or "cluster"):
+        raise ImproperlyConfigured(f"{address.shown} is no node of a cluster: write redis:// in its URL")
+    if place.moves and hello.get(b"role", b"master") != b"master":
+        raise StoreUnavailable(f"{address.shown} is a replica")
 
 
 def _ignore(_push: Sequence[Any]) -> None:

@@ -37,6 +37,9 @@ class Keys:
         self.prefix = prefix.encode()
         # The result backend of Celery puts an underscore between its prefix and the key, its broker does not.
         self.result_prefix = self.prefix + (b"_" if prefix and prefix[-1] not in ":_-." else b"")
+        #: Declared behind the keys of every script where the prefix has a hash tag, and never there: a server that is
+        #: handing the slot over then refuses the script before it runs. See docs/internals/redis.md.
+        self.anchor = (self.own("slot"),) if "{" in prefix else ()
         self._order = _STEP_SUFFIXES[::-1] if high_first else _STEP_SUFFIXES
 
     def lists(self, queue: str) -> Sequence[bytes]:

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from talo.errors import StoreUnavailable, TaloError
-from talo.stores.redis._refusals import Refusal
+from talo.stores.redis._refusals import Misdirected, Refusal, as_error
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Connection, pack
 from talo.stores.redis.peek import is_ready
@@ -269,14 +269,17 @@ class Listener:
 
     def _feel_pulse(self, connection: Connection, silent: int) -> None:
         if silent > 1:
-            raise StoreUnavailable(f"{self._client.address.shown} does not answer")
+            raise StoreUnavailable(f"{self._client.place.shown} does not answer")
         self._asked.append(None)
         connection.write(pack(b"PING"), self._client.deadline())
 
     def _answer(self, reply: Any) -> None:
         keys = self._asked.popleft()
         if isinstance(reply, Refusal):
-            raise StoreUnavailable(f"{self._client.address.shown} refused: {reply.line}")
+            error = as_error(reply, self._client.place.shown)
+            if isinstance(error, Misdirected) and self._connection is not None:
+                self._client.redirect(self._connection, error)
+            raise error if isinstance(error, StoreUnavailable) else StoreUnavailable(str(error)) from reply
         if keys is None:
             return
         for key, payload in zip(keys, reply, strict=True):

@@ -59,7 +59,7 @@ class Pool:
                 connection = self._idle.pop()
             except IndexError:
                 return self._grow(deadline)
-            if monotonic() - connection.used < _TRUSTED or connection.alive():
+            if not connection.stale and (monotonic() - connection.used < _TRUSTED or connection.alive()):
                 return connection
             self.drop(connection)
 

@@ -7,9 +7,13 @@ worker.
 
 from __future__ import annotations
 
+import logging
+import random
+import threading
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 
+from talo.errors import StoreUnavailable
 from talo.stores.base import GroupPart, GroupRecord, ResultBackend, ResultMeta, Watch
 from talo.stores.redis import scripts
 from talo.stores.redis.broker import stored
@@ -22,8 +26,12 @@ from talo.wire.message import Message
 
 __all__ = ["RedisResults"]
 
+log = logging.getLogger(__name__)
+
 #: Keys per command, results per script.
 _STEP = 1000
+#: Seconds before a wait that was cut off asks again, the first time and at most.
+_PAUSE, _LONGEST = 0.05, 1.0
 
 
 class RedisResults(ResultBackend):
@@ -62,7 +70,26 @@ class RedisResults(ResultBackend):
         if timeout is not None and timeout <= 0:
             return {each: payload for each, payload in self.get(list(task_ids)).items() if is_ready(payload)}
         deadline = float("inf") if timeout is None else monotonic() + timeout
-        return self._listener.wait(Want(task_ids), deadline)
+        return self._wait(task_ids, deadline)
+
+    def _wait(self, task_ids: Collection[str], deadline: float) -> dict[str, bytes]:
+        """Wait on when the server goes away in the middle of it: nothing is lost by asking again. Who finds nobody
+        there at the beginning is told."""
+        closings, joined, pause = self._closings, False, _PAUSE
+        while True:
+            want = Want(task_ids)
+            try:
+                return self._listener.wait(want, deadline)
+            except StoreUnavailable as error:
+                joined = joined or want.joined is not None
+                if not joined or self._closings != closings:
+                    raise
+                log.warning("the wait for results goes on when it can: %s", error, extra={"action": "wait"})
+            left = deadline - monotonic()
+            if left <= 0:
+                return {}
+            threading.Event().wait(min(left, pause * random.uniform(0.5, 1.0)))
+            pause = min(pause * 2, _LONGEST)
 
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:
         want = Want(task_ids, tell)
@@ -73,7 +100,7 @@ class RedisResults(ResultBackend):
     def forget(self, task_ids: Sequence[str]) -> None:
         if task_ids:
             keys = [self._keys.result(task_id) for task_id in task_ids]
-            self._client.call("UNLINK", *keys)
+            self._client.call("UNLINK", *keys, *(key + b".ok" for key in keys))
             self._listener.forget(keys)
 
     def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:

@@ -8,29 +8,45 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal
 
-from talo.errors import ImproperlyConfigured
+from talo.errors import AccessRefused, ImproperlyConfigured
 from talo.stores.base import Features, Store
-from talo.stores.redis.address import parse_url
+from talo.stores.redis.address import Address, parse_url
 from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
 from talo.stores.redis.bus import Fanout, RedisBus
 from talo.stores.redis.client import Client
+from talo.stores.redis.cluster import Cluster, tagged
 from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
 from talo.stores.redis.history import RedisHistory
 from talo.stores.redis.keys import Keys
 from talo.stores.redis.locks import RedisLocks
+from talo.stores.redis.place import Fixed, Place, Several, checked_order
 from talo.stores.redis.pool import Limits
 from talo.stores.redis.results import RedisResults
 from talo.stores.redis.schedules import RedisSchedules
+from talo.stores.redis.sentinel import sentinel_place
 
 __all__ = ["RedisStore"]
 
 _TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
-_LIMITS = ("max_connections", "pool_timeout", "connect_timeout", "client_name", "fanout_prefix", "fanout_patterns")
+_NAMED = (
+    "max_connections",
+    "pool_timeout",
+    "connect_timeout",
+    "client_name",
+    "failover",
+    "master_name",
+    "sentinel_kwargs",
+    "fanout_prefix",
+    "fanout_patterns",
+)
 
 
 class RedisStore(Store):
-    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database.
+    """Broker, results, bus, locks, schedules and history in one Redis (or Valkey) database, or one slot of a cluster.
+
+    ``url``: one, or several joined by ``;``: alternatives, sentinels (then ``master_name`` and ``sentinel_kwargs`` say
+    more), or nodes of a cluster. ``failover``: ``round-robin`` or ``shuffle``, the order of alternatives.
 
     ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
     (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
@@ -54,6 +70,9 @@ class RedisStore(Store):
         pool_timeout: float | None = None,
         connect_timeout: float | None = None,
         client_name: str = "talo",
+        failover: str | None = None,
+        master_name: str | None = None,
+        sentinel_kwargs: dict[str, Any] | None = None,
         fanout_prefix: bool | str = True,
         fanout_patterns: bool = True,
         **options: Any,
@@ -65,10 +84,18 @@ class RedisStore(Store):
             raise ImproperlyConfigured(f"timeout is a number of seconds above 0, not {timeout!r}")
         if max_connections < 2:
             raise ImproperlyConfigured("max_connections is at least 2: one may wait for work while another sends")
-        self._address = parse_url(url, options)
-        keys = Keys(keyprefix, high_first=priority_order == "high-first")
+        urls = [each for each in url.split(";") if each]
+        scheme = urls[0].partition("://")[0].lower() if urls else ""
         made = Connecting(client_name, connect_timeout)
-        self._client = Client(self._address, keys, timeout, Limits(max_connections, pool_timeout), made)
+        if scheme.endswith("+cluster"):
+            keyprefix = tagged(keyprefix)
+            place: Place = Cluster([parse_url(each, options) for each in urls], keyprefix, made)
+        elif scheme == "sentinel":
+            place = sentinel_place(urls, made, options, master_name, sentinel_kwargs)
+        else:
+            place = _alternatives([parse_url(each, options) for each in urls], checked_order(failover))
+        keys = Keys(keyprefix, high_first=priority_order == "high-first")
+        self._client = Client(place, keys, timeout, Limits(max_connections, pool_timeout), made)
         self.features = Features(
             name="redis",
             atomic=True,
@@ -91,7 +118,7 @@ class RedisStore(Store):
 
     @property
     def url(self) -> str:
-        return self._address.shown
+        return self._client.place.shown
 
     def ping(self, timeout: float) -> None:
         self._client.call_packed(pack("PING"), self._client.deadline(timeout))
@@ -100,11 +127,14 @@ class RedisStore(Store):
         if not isinstance(other, RedisStore):
             return False
         mine, theirs = self._client, other._client
-        return mine.address.place == theirs.address.place and mine.keys.text == theirs.keys.text
+        return mine.place.identity == theirs.place.identity and mine.keys.text == theirs.keys.text
 
     def concerns(self) -> list[str]:
         """What in this server's configuration may lose tasks, a sentence each; none if it is sound or does not say."""
-        info = self._client.call("INFO")
+        try:
+            info = self._client.call("INFO")
+        except AccessRefused:
+            return []  # this user may not ask
         text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)
         facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         found = []
@@ -121,10 +151,14 @@ class RedisStore(Store):
         self._client.pool.close()
 
 
+def _alternatives(addresses: list[Address], order: str | None) -> Place:
+    return Fixed(addresses[0]) if len(addresses) == 1 else Several(addresses, order)
+
+
 def _check(options: dict[str, Any]) -> None:
     for name in options:
         if name not in _TLS_OPTIONS:
-            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", *_LIMITS]
+            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", *_NAMED]
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ImproperlyConfigured(f"{name} is no option of the Redis store{hint}")

@@ -25,8 +25,6 @@ from talo.wire.sent import ready_since
 
 __all__ = ["SqlBroker"]
 
-#: Seconds between two looks of one who waits, in case a wake-up was lost with the process that took it.
-LOOK = 0.5
 #: More than anybody holds.
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
@@ -133,7 +131,8 @@ class SqlBroker(DeadLetters):
 
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
         interrupt = self._interrupt_pipe()[0]
-        until = time.monotonic() + timeout
+        began = time.monotonic()
+        until = began + timeout
         ends = (*also, interrupt)
         with self._database.waker.listen(queues) as ear:
             if self._in_vain:
@@ -146,7 +145,8 @@ class SqlBroker(DeadLetters):
                 if ready:
                     return True
                 self._in_vain = 0
-                nap = time.monotonic() + (LOOK if soon is None else min(LOOK, soon))
+                look = self._database.waker.look(time.monotonic() - began)
+                nap = time.monotonic() + (look if soon is None else min(look, soon))
                 heard = poll(ear, ends, min(nap, until))
                 if heard == interrupt:
                     self._drain(interrupt)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from talo.errors import ImproperlyConfigured, OperationalError, StoreUnavailable
+from talo.errors import ImproperlyConfigured, NotSupported, OperationalError, StoreUnavailable
 from talo.stores.sql.dialect import Dialect, Migration
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.waker import Waker
@@ -139,13 +139,14 @@ class Database(ABC):
             _joined.reset(token)
             self.leave(session)
 
-    @abstractmethod
     def join(self, connection: object) -> Session:
         """Return a session over a connection of the caller's, after checking that it leads here."""
+        del connection
+        raise NotSupported(f"a send cannot join a transaction in {self.name}")
 
-    @abstractmethod
     def write_within(self, session: Session, work: Callable[[Session], T]) -> T:
         """Run ``work`` as a part of what ``join`` returned."""
+        return work(session)
 
     def leave(self, session: Session) -> None:
         """The caller's transaction is left, committed or not."""

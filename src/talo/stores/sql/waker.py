@@ -26,6 +26,8 @@ __all__ = ["Bell", "Ear", "MemoryWaker", "PipeWaker", "Waker", "poll"]
 
 _log = logging.getLogger(__name__)
 
+#: Seconds between two looks where wake-ups come.
+LOOK = 0.5
 #: More are never woken by one batch.
 _MOST = 64
 
@@ -45,6 +47,12 @@ class Ear(ABC):
 
 class Waker(ABC):
     """Lets those wait who want to hear of work in a queue."""
+
+    def look(self, waited: float) -> float:
+        """Seconds until one who has waited for ``waited`` seconds looks by itself, in case that a wake-up was lost with
+        the process that took it."""
+        del waited
+        return LOOK
 
     @abstractmethod
     def listen(self, queues: Sequence[str]) -> contextlib.AbstractContextManager[Ear]:

@@ -105,7 +105,15 @@ class Pool(ABC):
         if isinstance(admitted, Settlement):
             self.settler.add(admitted)
             return None
+        if admitted.plan.takes is not None:
+            admitted.plan.takes(delivery, self._settle_later)
+            return None
         return admitted
+
+    def _settle_later(self, settlement: Settlement) -> None:
+        """Settle what was given away; called from any thread."""
+        self.settler.add(settlement)
+        self.host.wake()
 
     def note_start(self, slot: int, run: Run) -> None:
         """Put a run on the board."""

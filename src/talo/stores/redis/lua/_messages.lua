@@ -13,6 +13,7 @@
 -- Keys
 --   talo:owners           zset  owner -> end of its lease (seconds by this server's clock)
 --   talo:owners:info      hash  owner -> what the owner said of itself
+--   talo:owners:holding   set   owners that may hold something: who once leased and was not seen empty by a renewal since
 --   talo:leases:<owner>   hash  token -> value
 --   talo:token            string, counter: tokens, numbers of delayed messages and of dead letters
 --   talo:delayed          zset  "<16 digits>:<list>" -> due time; the digits keep the order of sending among equals
@@ -23,6 +24,7 @@
 local P = ARGV[1]
 local OWNERS, INFO, TOKEN = P .. 'talo:owners', P .. 'talo:owners:info', P .. 'talo:token'
 local DELAYED, DELAYED_RAW, DELAYED_COUNT = P .. 'talo:delayed', P .. 'talo:delayed:raw', P .. 'talo:delayed:count'
+local HOLDING = P .. 'talo:owners:holding'
 local call = redis.call
 
 local clock = call('TIME')
@@ -34,6 +36,23 @@ end
 
 local function leases_of(owner)
   return P .. 'talo:leases:' .. owner
+end
+
+-- The owner holds something from now on: nothing that leads to it may expire.
+local function holds(owner)
+  if call('SADD', HOLDING, owner) == 1 then
+    call('PERSIST', OWNERS)
+    call('PERSIST', INFO)
+  end
+end
+
+-- While nobody holds anything, owners that nobody renews any more are forgotten after an hour, and three leases.
+local function let_fade(lease)
+  if call('EXISTS', HOLDING) == 0 then
+    local keep = math.ceil(1000 * math.max(3600, 3 * tonumber(lease)))
+    call('PEXPIRE', OWNERS, keep)
+    call('PEXPIRE', INFO, keep)
+  end
 end
 
 -- The list and the raw of a value.

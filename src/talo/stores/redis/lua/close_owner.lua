@@ -6,5 +6,6 @@
 if call('EXISTS', leases_of(ARGV[2])) == 1 then
   return 0
 end
+call('SREM', HOLDING, ARGV[2])
 call('HDEL', INFO, ARGV[2])
 return call('ZREM', OWNERS, ARGV[2])

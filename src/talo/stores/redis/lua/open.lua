@@ -5,4 +5,5 @@
 
 call('ZADD', OWNERS, seconds(now + tonumber(ARGV[3])), ARGV[2])
 call('HSET', INFO, ARGV[2], ARGV[4])
+let_fade(ARGV[3])
 return 1

@@ -25,7 +25,11 @@ for i = 1, math.min(limit, #tokens) do
   moved[#moved + 1] = token
   moved[#moved + 1] = value
 end
+if #moved > 0 then
+  holds(new)
+end
 if #tokens <= limit then
+  call('SREM', HOLDING, former)
   call('ZREM', OWNERS, former)
   call('HDEL', INFO, former)
 end

@@ -19,7 +19,8 @@
 --
 -- KEYS
 --   1 talo:delayed        2.. the lists, with the prefix, in the order in which they are to be emptied; none when only
--- settling   They are declared because Redis tells a client of changes of declared keys only.
+-- settling; where the prefix has a hash tag, talo:queues and talo:slot behind them (docs/internals/redis.md)
+--   They are declared because Redis tells a client of changes of declared keys only.
 --
 -- Keys beside those of _messages.lua, _results.lua and _groups.lua: those of the dead letters, see _dead.lua.
 --
@@ -187,9 +188,10 @@ if first[2] and tonumber(first[2]) <= now then
 end
 
 -- lease what is next
+local lists = KEYS[#KEYS] == P .. 'talo:slot' and #KEYS - 2 or #KEYS
 local taken, raws, heads = {}, {}, {}
 local left = limit
-for position = 2, #KEYS do
+for position = 2, lists do
   local found = call('RPOP', KEYS[position], left)
   if found and #found > 0 then
     taken[#taken + 1] = position - 1
@@ -216,12 +218,15 @@ if #raws > 0 then
     pairs_of[2 * i] = heads[i] .. raw
   end
   call('HSET', leases, unpack(pairs_of))
+  if call('HLEN', leases) == #raws then
+    holds(owner)
+  end
 end
 
 -- When the lists are empty the client is going to wait. What it reads last here it will hear of when it changes.
 local armed = '0'
 if left > 0 then
-  for position = 2, #KEYS do
+  for position = 2, lists do
     call('LLEN', KEYS[position])
   end
   armed = '1'

@@ -15,7 +15,7 @@ import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from talo.errors import ImproperlyConfigured, MissingExtra, OperationalError, StoreUnavailable, TaloError
 from talo.stores.sql.postgres._refusals import refusal
@@ -32,8 +32,6 @@ except ImportError as error:
     raise MissingExtra("psycopg", "postgres") from error
 
 __all__ = ["Borrowed", "Link", "Runs", "Trouble", "read_conninfo", "translated"]
-
-T = TypeVar("T")
 
 #: What psycopg raises.
 Trouble = psycopg.Error

@@ -1,0 +1,6 @@
+"""The ``celery`` command, and ``python -m celery``."""
+
+from talo.compat.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,428 @@
+"""The broker on RabbitMQ: sending, fetching, settling, and what others ask of an owner here.
+
+Owns the order of a settlement's steps: follow-ups, retries and dead letters are published and confirmed, then the
+message is acknowledged. So a crash between repeats and never loses. How messages come is ``owner``'s, how they are
+declared ``topology``'s, what is said to owners elsewhere ``mailbox``'s. Called by ``store``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+import msgspec
+
+from talo.errors import LeaseLost, MessageTooLarge, OperationalError, PublishTimeout, StoreError
+from talo.stores.base import (
+    Broker,
+    DeadLetter,
+    Death,
+    Delivery,
+    Lease,
+    OwnerInfo,
+    QueueStats,
+    Settlement,
+    Turn,
+    Verdict,
+)
+from talo.stores.rabbitmq._refusals import PRECONDITION_FAILED, ChannelRefused
+from talo.stores.rabbitmq.client import Client
+from talo.stores.rabbitmq.connection import Connection
+from talo.stores.rabbitmq.dead import DEAD, DeadLetters
+from talo.stores.rabbitmq.letters import Facts, buried, packed
+from talo.stores.rabbitmq.mailbox import Mailbox
+from talo.stores.rabbitmq.owner import Held, Owner, suspects_of
+from talo.stores.rabbitmq.topology import Topology
+from talo.wire._ids import new_id
+from talo.wire.message import Message
+
+__all__ = ["MAX_MESSAGE", "RabbitBroker"]
+
+#: ``max_message_size`` of RabbitMQ 3.8 to 3.13, and of 4.0 and newer.
+MAX_MESSAGE = 128 * 1024 * 1024
+_MAX_MESSAGE_4 = 16 * 1024 * 1024
+#: A delay shorter than this is none.
+_AT_ONCE = 0.001
+#: Seconds that remain of a lease that ends with its connection only.
+_ENDLESS = 1e9
+
+Results = Callable[[Connection, Sequence[Settlement], Sequence[Held], float], None]
+
+
+class _Out(NamedTuple):
+    """A message on its way: ``direct`` to its queue and no other."""
+
+    message: Message
+    facts: Facts = Facts()
+    direct: bool = False
+
+
+class RabbitBroker(Broker):
+    """The broker role of ``RabbitStore``. A lease is an unacknowledged delivery on a connection, and ends with it."""
+
+    def __init__(self, client: Client, topology: Topology) -> None:
+        self._client = client
+        self._topology = topology
+        self._dead = DeadLetters(client)
+        self._mailbox = Mailbox(client, self)
+        self._owners: dict[str, Owner] = {}
+        self._tokens = itertools.count(1)
+        #: Which owner each thread turned for last, to wait for it.
+        self._local = threading.local()
+        self._latest = ""
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        #: Where results go that are sent back to who asked; set by ``store``.
+        self.answer: Results | None = None
+        #: Told of every sending, before it.
+        self.before_send: Callable[[Connection, Sequence[Message], float], None] | None = None
+        client.on_lost.append(self._owners.clear)
+        client.on_idle.append(self._look_after)
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        if not messages:
+            return
+        deadline = self._client.deadline(timeout)
+        try:
+            with self._client.using(deadline) as connection:
+                if self.before_send is not None:
+                    self.before_send(connection, messages, deadline)
+                self._put(connection, [_Out(message) for message in messages], deadline)
+        except OperationalError as error:
+            if timeout is not None and monotonic() >= deadline and not isinstance(error, PublishTimeout):
+                raise PublishTimeout(f"{self._client.shown} took nothing within {timeout:g} s: {error}") from error
+            raise
+
+    def _put(self, connection: Connection, outs: Sequence[_Out], deadline: float) -> None:
+        """Publish, and wait until all is confirmed. What no queue takes is declared anew, once."""
+        missing = self._publish(connection, outs, deadline, again=False)
+        if missing and (missing := self._publish(connection, missing, deadline, again=True)):
+            message = missing[0].message
+            raise StoreError(
+                f"no queue takes a message for {message.queue!r} (exchange {message.exchange!r}, key "
+                f"{message.routing_key!r}): bind one to it"
+            )
+
+    def _publish(
+        self, connection: Connection, outs: Sequence[_Out], deadline: float, *, again: bool
+    ) -> list[_Out]:  # fmt: skip
+        sure: list[tuple[str, str, dict[str, object], bytes]] = []
+        told: list[tuple[str, str, dict[str, object], bytes]] = []
+        known: list[_Out] = []
+        seen: set[tuple[str | None, str, str]] = set()
+        largest = self._largest(connection)
+        for out in outs:
+            message = out.message
+            properties, body = packed(message, out.facts)
+            if len(body) > largest:
+                raise MessageTooLarge(len(body), largest, self._client.shown)
+            exchange, key, kind = self._way(connection, out, deadline, again)
+            if kind in ("fanout", "topic"):
+                # One publish reaches every queue that is bound; the routes name each of them.
+                if (way := (message.id, exchange, key)) in seen:
+                    continue
+                seen.add(way)
+            if kind == "fanout":
+                told.append((exchange, key, properties, body))
+            else:
+                sure.append((exchange, key, properties, body))
+                known.append(out)
+        publisher = self._client.publisher(connection, deadline)
+        try:
+            if told:
+                publisher.publish(told, deadline, mandatory=False)
+            return [known[at] for at in publisher.publish(sure, deadline)] if sure else []
+        except ChannelRefused as refused:
+            if refused.code == PRECONDITION_FAILED and refused.about == (60, 40):
+                size = max(len(body) for *_, body in (*sure, *told))
+                raise MessageTooLarge(
+                    size, min(size - 1, largest), f"{self._client.shown} ({refused.text})"
+                ) from refused
+            raise
+
+    def _way(self, connection: Connection, out: _Out, deadline: float, again: bool) -> tuple[str, str, str]:
+        """Exchange, routing key and the exchange's type."""
+        message = out.message
+        delay = 0.0 if message.due is None else message.due - time.time()
+        if out.direct or not message.exchange or delay > _AT_ONCE:
+            queue = suspects_of(message.queue) if out.facts.suspect else message.queue
+            self._topology.ensure(connection, queue, deadline, again=again)
+            if delay > _AT_ONCE:
+                return *self._topology.delay(connection, queue, delay, deadline), "direct"
+            return "", queue, "direct"
+        kind = self._topology.kind(message.queue, message.exchange)
+        key = message.routing_key or message.queue
+        self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
+        return message.exchange, key, kind
+
+    def _largest(self, connection: Connection) -> int:
+        version = str(connection.server.get("version", "3"))
+        return MAX_MESSAGE if version.startswith("3.") else _MAX_MESSAGE_4
+
+    def _give_back(
+        self, connection: Connection, messages: Sequence[tuple[Message, Facts]], deadline: float
+    ) -> None:  # fmt: skip
+        """Back to their queues, at the end: AMQP cannot put them to the head and say that they never ran."""
+        self._put(connection, [_Out(message, facts, direct=True) for message, facts in messages], deadline)
+
+    # -- turns --------------------------------------------------------------------------------------------------------
+
+    def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            own = self._own(owner)
+            refused = self._settle(connection, settlements, deadline)
+            deliveries = self._fetch(connection, own, queues, limit, deadline)
+        return Turn(deliveries, refused)
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            return self._settle(connection, settlements, deadline)
+
+    def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            deliveries = self._fetch(connection, self._own(owner), queues, limit, deadline)
+        return Turn(deliveries, refused or [])
+
+    def _own(self, name: str) -> Owner:
+        owner = self._owners.get(name)
+        if owner is None or not owner.channel.open:
+            # With its channel went what it held: it may have kept a message for longer than the server allows.
+            self._owners.pop(name, None)
+            raise LeaseLost(f"owner {name} is not open")
+        return owner
+
+    def _fetch(
+        self, connection: Connection, own: Owner, queues: Sequence[str], limit: int, deadline: float
+    ) -> list[Delivery]:  # fmt: skip
+        self._local.owner = self._latest = own.name
+        self._answer_mail(connection, deadline)
+        if not limit:
+            return []
+        self._ensure(connection, queues, deadline)
+        try:
+            return own.fetch(connection, queues, limit, self._tokens, deadline)
+        except ChannelRefused:
+            # The channel is gone, and with it what this owner held.
+            self._owners.pop(own.name, None)
+            raise
+
+    def _ensure(self, connection: Connection, queues: Sequence[str], deadline: float) -> None:
+        """Let the queues be there, with those of their suspects: what is made in the middle of a trouble may be what
+        the server forgets by it."""
+        for queue in queues:
+            self._topology.ensure(connection, queue, deadline)
+            if self._topology.lasts(queue):
+                self._topology.ensure(connection, suspects_of(queue), deadline)
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    def _settle(
+        self, connection: Connection, settlements: Sequence[Settlement], deadline: float
+    ) -> list[Lease]:  # fmt: skip
+        refused: list[Lease] = []
+        ours: list[tuple[Settlement, Owner, Held]] = []
+        elsewhere: dict[str, list[Settlement]] = {}
+        seen: set[Lease] = set()
+        for settlement in settlements:
+            lease = settlement.lease
+            owner = self._owners.get(lease.owner)
+            if owner is None:
+                elsewhere.setdefault(lease.owner, []).append(settlement)
+            elif (held := owner.held.get(lease.token)) is None or lease in seen:
+                refused.append(lease)
+            else:
+                seen.add(lease)
+                ours.append((settlement, owner, held))
+        if ours:
+            self._end(connection, ours, deadline)
+        for name, theirs in elsewhere.items():
+            refused += self._mailbox.settle(connection, name, theirs, deadline)
+        return refused
+
+    def _end(
+        self, connection: Connection, ends: Sequence[tuple[Settlement, Owner, Held]], deadline: float
+    ) -> None:  # fmt: skip
+        if self.answer is not None:
+            self.answer(connection, [each[0] for each in ends], [each[2] for each in ends], deadline)
+        outs: list[_Out] = []
+        graves = []
+        for settlement, _, held in ends:
+            # A retry of a message that an exchange had given to many queues is this queue's alone.
+            outs += [
+                _Out(self._asked_by(it, held), direct=it.id is not None and it.id == held.message.id)
+                for it in settlement.follow
+            ]
+            if settlement.verdict == Verdict.AGAIN:
+                outs.append(_back(settlement, held))
+            elif settlement.verdict == Verdict.DEAD:
+                death = settlement.death or Death(reason="unknown")
+                graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
+        if outs:
+            self._put(connection, outs, deadline)
+            if any(out.facts.suspect for out in outs):
+                for owner in self._owners.values():
+                    owner.look_for_suspects()
+        if graves:
+            self._dead.ensure(connection, deadline)
+            publisher = self._client.publisher(connection, deadline)
+            publisher.publish([("", DEAD, *grave) for grave in graves], deadline)
+        tokens: dict[str, list[int]] = {}
+        for settlement, owner, _ in ends:
+            tokens.setdefault(owner.name, []).append(settlement.lease.token)
+        for name, done in tokens.items():
+            self._owners[name].done(done, deadline)
+
+    def _asked_by(self, message: Message, held: Held) -> Message:
+        """What follows answers whom its forerunner answered, where answers are sent back."""
+        asked_by = held.message.properties.get("reply_to")
+        if self.answer is None or asked_by is None or message.properties.get("reply_to") == asked_by:
+            return message
+        return msgspec.structs.replace(message, properties={**message.properties, "reply_to": asked_by})
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
+        def something(connection: Connection) -> bool:
+            deadline = self._client.deadline()
+            self._answer_mail(connection, deadline)
+            owner = self._owners.get(getattr(self._local, "owner", self._latest))
+            if owner is None or not owner.channel.open:
+                return True  # The next turn says what has become of it.
+            self._ensure(connection, queues, deadline)
+            owner.listen(queues, deadline)
+            connection.take_in()
+            return owner.ready
+
+        woken = self._client.await_(something, monotonic() + timeout, (self._alarm, *also))
+        self._hush()
+        return woken
+
+    def interrupt(self) -> None:
+        os.eventfd_write(self._alarm, 1)
+
+    def _hush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._alarm)
+
+    # -- owners -------------------------------------------------------------------------------------------------------
+
+    def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:  # noqa: ARG002
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            if owner not in self._owners:
+                made = Owner(owner, worker, slots, connection.channel(deadline), self._give_back, self._topology.ready)
+                self._mailbox.open(made, deadline)
+                self._owners[owner] = made
+
+    def renew(self, owners: Sequence[str], lease: float) -> list[str]:  # noqa: ARG002
+        """A lease lives as long as its connection; this only tells who is not there any more."""
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            strangers = [name for name in owners if name not in self._owners]
+            return self._mailbox.absent(connection, strangers, deadline)
+
+    def owners(self) -> list[OwnerInfo]:
+        """The owners of this process: the server tells nobody whose a delivery is."""
+        return [
+            OwnerInfo(owner=own.name, worker=own.worker, slots=own.slots, remaining=_ENDLESS, held=len(own.held))
+            for own in list(self._owners.values())
+        ]
+
+    def held(self, owner: str) -> list[Delivery]:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            own = self._owners.get(owner)
+            return own.deliveries() if own is not None else self._mailbox.held(connection, owner, deadline)
+
+    def take_over(self, owner: str, by: str, limit: int, *, expired: bool) -> list[Delivery]:  # noqa: ARG002
+        """Nothing: what a dead connection held has been handed out again by the server itself."""
+        return []
+
+    def close_owner(self, owner: str) -> None:
+        own = self._owners.get(owner)
+        if own is None or own.held:
+            return
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            if self._owners.get(owner) is own:
+                own.release(connection, deadline)
+                del self._owners[owner]
+                own.channel.close(deadline)
+
+    def _look_after(self) -> bool:
+        """The keeper's part: while tasks run, answer what others ask, and give back what waits here."""
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            self._answer_mail(connection, deadline)
+            for owner in list(self._owners.values()):
+                owner.tidy(connection, deadline)
+        return any(owner.ready for owner in self._owners.values())
+
+    def _answer_mail(self, connection: Connection, deadline: float) -> None:
+        for owner in list(self._owners.values()):
+            while owner.mail:
+                self._mailbox.answer(connection, owner, owner.mail.popleft(), deadline)
+
+    def settle_here(
+        self, connection: Connection, settlements: Sequence[Settlement], deadline: float
+    ) -> list[Lease]:  # fmt: skip
+        """Settle for an owner of this process what another process has brought."""
+        known = [each for each in settlements if each.lease.owner in self._owners]
+        unknown = [each.lease for each in settlements if each.lease.owner not in self._owners]
+        return unknown + self._settle(connection, known, deadline)
+
+    # -- numbers ------------------------------------------------------------------------------------------------------
+
+    def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
+        deadline = self._client.deadline()
+        names = sorted(self._topology.names()) if queues is None else queues
+        with self._client.using(deadline) as connection:
+            ready = {name: self._topology.ready(connection, name, deadline) or 0 for name in names}
+            leased = dict.fromkeys(names, 0)
+            for owner in self._owners.values():
+                for held in owner.held.values():
+                    leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
+        return [QueueStats(name=name, ready=ready[name], delayed=0, leased=leased[name]) for name in names]
+
+    def purge(self, queues: Sequence[str]) -> int:
+        deadline = self._client.deadline()
+        purged = 0
+        with self._client.using(deadline) as connection:
+            for name in (each for queue in queues for each in (queue, suspects_of(queue))):
+                if self._topology.ready(connection, name, deadline) is not None:
+                    purged += self._client.publisher(connection, deadline).purge(name, deadline)
+        return purged
+
+    # -- dead letters -------------------------------------------------------------------------------------------------
+
+    def dead(
+        self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
+    ) -> list[DeadLetter]:
+        return self._dead.page(limit, offset, task, queue)
+
+    def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
+        return self._dead.get(ids)
+
+    def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
+        def send(connection: Connection, deadline: float) -> None:
+            self._put(connection, [_Out(message, direct=True) for message in messages], deadline)
+
+        return self._dead.replace(ids, send)
+
+
+def _back(settlement: Settlement, held: Held) -> _Out:
+    facts = Facts(held.facts.deliveries + settlement.charge, settlement.suspect or held.facts.suspect)
+    message = held.message
+    if settlement.delay > 0:
+        message = message.anew(message.headers, message.body, time.time() + settlement.delay)
+    return _Out(message, facts, direct=True)

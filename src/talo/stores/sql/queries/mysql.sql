@@ -1,0 +1,428 @@
+-- Every step of the SQL store in the dialect of MySQL and MariaDB. A list of values is written as (a, b, c). Nothing of
+-- RETURNING, which MySQL lacks: rows are read and locked, then deleted, each by its own key.
+
+-- name: gate
+INSERT INTO talo_gate (name) VALUES (?1) ON DUPLICATE KEY UPDATE name = VALUES(name);
+
+-- name: drawn
+-- What has been said: the rows of talo_serial are gone as soon as they have counted.
+SELECT coalesce(max(id), 0) FROM talo_bus;
+
+-- name: add_message
+INSERT INTO talo_message (id, queue, priority, task_id, task, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: add_ready
+INSERT INTO talo_ready (queue, priority, place, message)
+SELECT queue, priority, id, id FROM talo_message WHERE id IN ?1;
+
+-- name: add_delayed
+INSERT INTO talo_delayed (due, message, queue, priority) VALUES (?1, ?2, ?3, ?4);
+
+-- name: glance
+SELECT
+    (SELECT id FROM talo_owner WHERE owner = ?1),
+    (SELECT due FROM talo_delayed ORDER BY due LIMIT 1),
+    EXISTS (SELECT 1 FROM talo_ready WHERE queue IN ?2);
+
+-- name: holder
+SELECT id, ends FROM talo_owner WHERE owner = ?1 LOCK IN SHARE MODE;
+
+-- name: hold
+SELECT id, ends FROM talo_owner WHERE owner = ?1 FOR UPDATE;
+
+-- name: find_owner
+SELECT id, ends FROM talo_owner WHERE owner = ?1;
+
+-- name: next_due
+SELECT due FROM talo_delayed ORDER BY due LIMIT 1;
+
+-- name: due
+SELECT due, message, queue, priority FROM talo_delayed WHERE due <= ?1 ORDER BY due, message LIMIT ?2
+FOR UPDATE SKIP LOCKED;
+
+-- name: leave_delayed
+DELETE d FROM talo_delayed AS d FORCE INDEX (talo_delayed_message) WHERE d.message IN ?3;
+
+-- name: place_ready
+INSERT INTO talo_ready (queue, priority, place, message) VALUES (?1, ?2, ?3, ?4);
+
+-- name: most_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1;
+
+-- name: most_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1;
+
+-- name: less_urgent_high_first
+SELECT max(priority) FROM talo_ready WHERE queue = ?1 AND priority < ?2;
+
+-- name: less_urgent_low_first
+SELECT min(priority) FROM talo_ready WHERE queue = ?1 AND priority > ?2;
+
+-- name: ready
+-- What another transaction is taking is passed over, so nobody waits for anybody.
+SELECT STRAIGHT_JOIN m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, r.place
+FROM talo_ready AS r FORCE INDEX (PRIMARY) JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT ?3 FOR UPDATE SKIP LOCKED;
+
+-- name: leave_ready
+-- Each by its own key: a range would wait for the rows of others.
+DELETE r FROM talo_ready AS r FORCE INDEX (talo_ready_message) WHERE r.message IN ?5;
+
+-- name: add_lease
+INSERT INTO talo_lease (holder, token, message) VALUES (?1, ?2, ?3);
+
+-- name: end_leases
+SELECT token, message FROM talo_lease WHERE holder = ?1 AND token IN ?2 FOR UPDATE;
+DELETE l FROM talo_lease AS l FORCE INDEX (PRIMARY) WHERE l.holder = ?1 AND l.token IN ?2;
+
+-- name: delete_messages
+DELETE m FROM talo_message AS m FORCE INDEX (PRIMARY) WHERE m.id IN ?1;
+
+-- name: charge
+UPDATE talo_message SET deliveries = deliveries + ?2, suspect = greatest(suspect, ?3) WHERE id = ?1;
+
+-- name: heads
+SELECT m.id, m.queue, m.priority, (
+    SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
+)
+FROM talo_message AS m WHERE m.id IN ?1;
+
+-- name: to_dead
+INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
+SELECT ?2, queue, priority, coalesce(?3, task_id), coalesce(?4, task), head, body, deliveries, ?5, ?6, ?7
+FROM talo_message WHERE id = ?1;
+
+-- name: open_owner
+INSERT INTO talo_owner (id, owner, worker, slots, ends) VALUES (?1, ?2, ?3, ?4, ?5)
+ON DUPLICATE KEY UPDATE worker = VALUES(worker), slots = VALUES(slots), ends = VALUES(ends);
+
+-- name: renew
+SELECT owner FROM talo_owner WHERE owner IN ?1 ORDER BY owner FOR UPDATE;
+UPDATE talo_owner SET ends = ?2 WHERE owner IN ?1;
+
+-- name: owners
+SELECT owner, worker, slots, ends - ?1, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
+FROM talo_owner ORDER BY ends, id;
+
+-- name: held
+SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, l.token
+FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message
+WHERE l.holder = ?1 ORDER BY l.token LIMIT ?2;
+
+-- name: leave_leases
+DELETE FROM talo_lease WHERE holder = ?1 AND token <= ?2;
+
+-- name: close_owner
+DELETE FROM talo_owner
+WHERE owner = ?1 AND NOT EXISTS (SELECT 1 FROM talo_lease WHERE holder = talo_owner.id);
+
+-- name: count_ready
+SELECT queue, count(*) FROM talo_ready GROUP BY queue;
+
+-- name: count_delayed
+SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
+
+-- name: count_leased
+SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
+
+-- name: purge_messages
+-- The rows are locked first, so nothing of it is fetched meanwhile; what is being fetched is waited for.
+SELECT count(*) FROM talo_ready WHERE queue IN ?1 FOR UPDATE;
+SELECT count(*) FROM talo_delayed WHERE queue IN ?1 FOR UPDATE;
+DELETE m FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message WHERE r.queue IN ?1;
+DELETE m FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message WHERE d.queue IN ?1;
+
+-- name: purge_ready
+DELETE FROM talo_ready WHERE queue IN ?1;
+
+-- name: purge_delayed
+DELETE FROM talo_delayed WHERE queue IN ?1;
+
+-- name: dead
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR queue = ?2)
+    AND (expires IS NULL OR expires > ?3)
+ORDER BY id DESC LIMIT ?4 OFFSET ?5;
+
+-- name: dead_get
+SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
+WHERE (id IN ?1 OR task_id IN ?2) AND (expires IS NULL OR expires > ?3)
+ORDER BY id DESC;
+
+-- name: dead_hold
+SELECT id FROM talo_dead WHERE id IN ?1 AND (expires IS NULL OR expires > ?2)
+ORDER BY id FOR UPDATE;
+
+-- name: dead_delete
+DELETE FROM talo_dead WHERE id IN ?1;
+
+-- name: store_result
+-- Assignments are made one after the other: what they ask of the row as it was comes before it changes.
+INSERT INTO talo_result (task_id, status, ready, payload, expires) VALUES (?1, ?2, ?3, ?4, ?5)
+ON DUPLICATE KEY UPDATE
+    payload = IF(status <> 'SUCCESS' OR VALUES(status) = 'SUCCESS' OR expires <= UNIX_TIMESTAMP(NOW(6)), VALUES(payload), payload),
+    ready = IF(status <> 'SUCCESS' OR VALUES(status) = 'SUCCESS' OR expires <= UNIX_TIMESTAMP(NOW(6)), VALUES(ready), ready),
+    status = IF(status <> 'SUCCESS' OR VALUES(status) = 'SUCCESS' OR expires <= UNIX_TIMESTAMP(NOW(6)), VALUES(status), status),
+    expires = IF(status = VALUES(status), VALUES(expires), expires);
+
+-- name: results
+SELECT task_id, payload FROM talo_result
+WHERE task_id IN ?1 AND (expires IS NULL OR expires > ?2);
+
+-- name: ready_results
+SELECT task_id, payload FROM talo_result
+WHERE task_id IN ?1 AND ready AND (expires IS NULL OR expires > ?2);
+
+-- name: forget
+DELETE FROM talo_result WHERE task_id IN ?1;
+
+-- name: store_group
+INSERT INTO talo_group (group_id, payload, expires) VALUES (?1, ?2, ?3)
+ON DUPLICATE KEY UPDATE payload = VALUES(payload), expires = VALUES(expires);
+
+-- name: get_group
+SELECT payload FROM talo_group WHERE group_id = ?1 AND (expires IS NULL OR expires > ?2);
+
+-- name: forget_group
+DELETE FROM talo_group WHERE group_id = ?1;
+
+-- name: open_workflow
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON DUPLICATE KEY UPDATE size = VALUES(size), continuation = VALUES(continuation), plan = VALUES(plan),
+    keep = VALUES(keep), expires = VALUES(expires), filled = 0, closed = 0, completed_by = NULL;
+
+-- name: workflow_plans
+SELECT id, plan FROM talo_workflow
+WHERE id IN ?1 AND closed = 0 AND (expires IS NULL OR expires > ?2);
+
+-- name: workflow_parts
+SELECT place, payload FROM talo_part WHERE workflow = ?1 ORDER BY place, member;
+
+-- name: workflows
+SELECT id, size, filled, closed, completed_by, keep FROM talo_workflow
+WHERE id IN ?1 ORDER BY id FOR UPDATE;
+
+-- name: members
+SELECT workflow, member FROM talo_part WHERE workflow IN ?1 AND member IN ?2;
+
+-- name: continuation
+SELECT continuation FROM talo_workflow WHERE id = ?1;
+
+-- name: add_part
+INSERT INTO talo_part (workflow, member, place, payload) VALUES (?1, ?2, ?3, ?4);
+
+-- name: fill
+UPDATE talo_workflow SET size = ?2, filled = ?3, completed_by = ?4, expires = ?5 WHERE id = ?1;
+
+-- name: close_workflow
+UPDATE talo_workflow SET closed = 1, plan = '', continuation = NULL, expires = ?2 WHERE id = ?1;
+
+-- name: forget_parts
+DELETE FROM talo_part WHERE workflow IN ?1;
+
+-- name: forget_workflows
+DELETE FROM talo_workflow WHERE id IN ?1;
+
+-- name: overdue_workflows
+SELECT id FROM talo_workflow WHERE expires <= ?1 LIMIT ?2 FOR UPDATE SKIP LOCKED;
+
+-- name: expired_results
+DELETE FROM talo_result WHERE expires <= ?1 LIMIT ?2;
+
+-- name: expired_groups
+DELETE FROM talo_group WHERE expires <= ?1 LIMIT ?2;
+
+-- name: expired_dead
+DELETE FROM talo_dead WHERE expires <= ?1 LIMIT ?2;
+
+-- name: expired_bus
+DELETE FROM talo_bus WHERE id IN (
+    SELECT id FROM (SELECT id, expires FROM talo_bus ORDER BY id LIMIT ?2) AS oldest WHERE expires <= ?1
+);
+
+-- name: expired_locks
+DELETE FROM talo_lock WHERE expires <= ?1 LIMIT ?2;
+
+-- name: expired_marks
+DELETE FROM talo_mark WHERE expires <= ?1 LIMIT ?2;
+
+-- name: publish
+INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
+
+-- name: said
+SELECT id, channel, payload FROM talo_bus WHERE id > ?1 AND channel IN ?2 ORDER BY id LIMIT ?3;
+
+-- name: acquire
+INSERT INTO talo_lock (name, holder, expires) VALUES (?1, ?2, ?3)
+ON DUPLICATE KEY UPDATE
+    holder = IF(holder = VALUES(holder) OR expires <= ?4, VALUES(holder), holder),
+    expires = IF(holder = VALUES(holder), VALUES(expires), expires);
+SELECT holder FROM talo_lock WHERE name = ?1 AND holder = ?2;
+
+-- name: release
+DELETE FROM talo_lock WHERE name = ?1 AND holder = ?2 AND expires > ?3;
+
+-- name: mark
+INSERT INTO talo_mark (kind, member, expires) VALUES (?1, ?2, ?3)
+ON DUPLICATE KEY UPDATE expires = VALUES(expires);
+
+-- name: marked
+SELECT member FROM talo_mark WHERE kind = ?1 AND member IN ?2 AND expires > ?3;
+
+-- name: all_marked
+SELECT member FROM talo_mark WHERE kind = ?1 AND expires > ?2;
+
+-- name: unmark
+DELETE FROM talo_mark WHERE kind = ?1 AND member IN ?2;
+
+-- name: plans
+SELECT name, version, plan FROM talo_plan WHERE space = ?1 AND version > ?2 ORDER BY version;
+
+-- name: plan_versions
+SELECT name, version FROM talo_plan WHERE space = ?1 AND plan IS NOT NULL AND name IN ?2;
+
+-- name: put_plan
+INSERT INTO talo_plan (space, name, version, plan) VALUES (?1, ?2, ?3, ?4)
+ON DUPLICATE KEY UPDATE version = VALUES(version), plan = VALUES(plan);
+
+-- name: forget_removed
+SELECT version FROM talo_plan WHERE space = ?1 AND plan IS NULL AND name <> '' ORDER BY version DESC LIMIT 1000000 OFFSET ?2;
+DELETE FROM talo_plan WHERE space = ?1 AND plan IS NULL AND name <> '' AND version <= (
+    SELECT version FROM (
+        SELECT version FROM talo_plan WHERE space = ?1 AND plan IS NULL AND name <> ''
+        ORDER BY version DESC LIMIT 1 OFFSET ?2
+    ) AS last
+);
+
+-- name: add_run
+INSERT INTO talo_run (space, name, id, run) VALUES (?1, ?2, ?3, ?4);
+
+-- name: forget_runs
+DELETE FROM talo_run WHERE space = ?1 AND name = ?2 AND id <= (
+    SELECT id FROM (SELECT id FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3) AS last
+);
+
+-- name: drop_runs
+DELETE FROM talo_run WHERE space = ?1 AND name = ?2;
+
+-- name: runs
+SELECT run FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT ?3;
+
+-- name: open_step
+-- The step of a chain is closed without having been opened. Whoever closes the same one waits here for the other's commit.
+INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires) VALUES (?1, 0, NULL, '', NULL, ?2)
+ON DUPLICATE KEY UPDATE id = VALUES(id);
+
+-- name: add_count
+INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON DUPLICATE KEY UPDATE count = count + VALUES(count), micros = micros + VALUES(micros);
+
+-- name: add_history
+INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, root, fingerprint, error, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: add_history_detail
+INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
+
+-- name: count_history
+SELECT h.state, count(*) FROM talo_history AS h
+WHERE h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND h.state IN ?7
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+GROUP BY h.state;
+
+-- name: counts
+-- Without a name or queue their lines are taken out.
+SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+WHERE width = ?3 AND start >= ?4 AND start < ?5
+    AND name = ?1
+    AND queue = ?2
+GROUP BY start, name, queue, state, kind, bucket;
+
+-- name: delete_history
+DELETE FROM talo_history WHERE seq IN ?1;
+
+-- name: delete_history_details
+DELETE FROM talo_history_detail WHERE seq IN ?1;
+
+-- name: expired_history
+SELECT seq FROM talo_history WHERE expires <= ?1 LIMIT ?2;
+
+-- name: failures
+SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
+WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
+
+-- name: find_history
+SELECT h.seq FROM talo_history AS h
+WHERE h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND h.state IN ?7
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+LIMIT ?13;
+
+-- name: front
+-- The head of the first message of a queue and priority: the one of them that has waited longest.
+SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
+
+-- name: history
+-- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+WHERE h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND h.state IN ?7
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    AND (h.ended, h.seq) < (?13, ?14)
+ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+
+-- name: history_details
+SELECT run FROM talo_history_detail WHERE seq IN ?1;
+
+-- name: history_size
+SELECT count(*) FROM talo_history;
+
+-- name: in_history
+SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
+
+-- name: old_counts
+DELETE FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3;
+
+-- name: oldest_history
+SELECT seq FROM talo_history ORDER BY ended LIMIT ?1;
+
+-- name: peek_delayed
+SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3;
+
+-- name: peek_ready_high_first
+SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3;
+
+-- name: peek_ready_low_first
+SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3;

@@ -1,0 +1,385 @@
+"""Messages on SQS: sending, receiving under a visibility, ending.
+
+Owns the calls to SQS. Who holds what is ``ledger``'s, the order of an end ``ending``'s, what SQS cannot hold
+``shelf``'s, waiting ``poller``'s. Called by ``app.send``, the worker and the command line."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from talo.errors import LeaseLost, NotSupported, PublishTimeout, StoreError, StoreUnavailable
+from talo.stores.base import (
+    Broker,
+    DeadLetter,
+    Delivery,
+    Lease,
+    OwnerInfo,
+    QueueStats,
+    Settlement,
+    Store,
+    Turn,
+    Verdict,
+)
+from talo.stores.sqs.connection import Connection, QueueMissing, within
+from talo.stores.sqs.ending import Endings
+from talo.stores.sqs.ledger import Held, Ledger
+from talo.stores.sqs.messages import (
+    BATCH,
+    LONGEST_DELAY,
+    RECEIVED,
+    batches,
+    body_of,
+    delivery_of,
+    entry_of,
+    received,
+)
+from talo.stores.sqs.poller import Poller
+from talo.stores.sqs.queues import Queue, Queues
+from talo.stores.sqs.shelf import Shelf
+from talo.wire.message import Message
+
+__all__ = ["SqsBroker"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a visibility lasts at least: SQS counts whole ones, and a busy machine renews late.
+_LEAST = 5
+#: Visibilities with less of their time left than this are extended.
+_RENEW = 0.7
+#: Batches that are sent one after the other; of more so many at once.
+_IN_ORDER, _AT_ONCE = 4, 8
+#: Seconds between two looks at the shelf at least, while somebody waits.
+_GLANCE = 0.05
+#: API reference, ChangeMessageVisibility: 12 hours.
+_LONGEST_VISIBILITY = 43_200
+
+
+class SqsBroker(Broker):
+    """The broker role of ``SqsStore``."""
+
+    def __init__(
+        self, connection: Connection, queues: Queues, ledger: Ledger, side: Store | None, timeout: float
+    ) -> None:
+        self._connection = connection
+        self._queues = queues
+        self._ledger = ledger
+        self._timeout = timeout
+        prefix = connection.address.prefix
+        self.shelf = Shelf(side, prefix, self._send) if side is not None else None
+        self._endings = Endings(side, self.shelf, self._send)
+        self._poller = Poller(self._poll, self._release)
+        self._visibility = 30
+        #: Per set of queues: the one that brought something last stands last.
+        self._orders: dict[tuple[str, ...], list[str]] = {}
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        if not messages:
+            return
+        seconds = self._timeout if timeout is None else timeout
+        late = PublishTimeout(f"not sent: {self._connection.address.shown} did not answer in time")
+        within(seconds, lambda: self._send(messages), late)
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        """Everything is measured before anything is sent."""
+        entries: dict[str, tuple[Queue, list[dict[str, Any]]]] = {}
+        late: list[Message] = []
+        for message in messages:
+            queue = self._queues.get(message.queue)
+            due = message.due
+            delay = 0.0 if due is None else due - time.time()
+            if delay > LONGEST_DELAY or (queue.fifo and delay > 0):
+                late.append(message)
+                continue
+            entry = entry_of(queue, body_of(message), due=due, properties=message.properties)
+            entries.setdefault(queue.name, (queue, []))[1].append(entry)
+        if late:
+            self._shelve(late)
+        for queue, wanted in entries.values():
+            self._send_entries(queue, wanted)
+
+    def _shelve(self, messages: Sequence[Message]) -> None:
+        if self.shelf is None:
+            raise NotSupported(
+                f"SQS delays by {LONGEST_DELAY} s at most, and in a FIFO queue not at all: for more set result_backend "
+                "to the URL of a store that keeps such tasks until they are due"
+            )
+        self.shelf.put(messages)
+
+    def _send_entries(self, queue: Queue, entries: Sequence[dict[str, Any]]) -> None:
+        steps = list(batches(entries, queue.limit))
+        if len(steps) <= _IN_ORDER or queue.fifo:
+            for step in steps:
+                self._send_batch(queue, step)
+            return
+        # A queue that is not FIFO keeps no order, so many batches need not wait for each other.
+        with ThreadPoolExecutor(_AT_ONCE, "talo-sqs-send") as pool:
+            for _ in pool.map(lambda step: self._send_batch(queue, step), steps):
+                continue
+
+    def _send_batch(self, queue: Queue, batch: Sequence[dict[str, Any]]) -> None:
+        with self._connection.translated():
+            answer = queue.client.send_message_batch(QueueUrl=queue.url, Entries=batch)
+        failed = answer.get("Failed", [])
+        if failed:
+            raise self._refused(queue, failed[0])
+
+    def _refused(self, queue: Queue, failure: Mapping[str, Any]) -> Exception:
+        text = f"the SQS queue {queue.name} refused: {failure.get('Code')} {failure.get('Message', '')}".rstrip()
+        return StoreError(text) if failure.get("SenderFault") else StoreUnavailable(text)
+
+    # -- the turn -------------------------------------------------------------------------------------------------
+
+    def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
+        if not self._ledger.is_open(owner):
+            raise LeaseLost(f"owner {owner} is not open")
+        refused = self.settle(settlements) if settlements else []
+        return self.fetch(owner, queues, limit, refused) if limit else Turn([], refused)
+
+    def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
+        if not self._ledger.is_open(owner):
+            raise LeaseLost(f"owner {owner} is not open")
+        if self.shelf is not None:
+            self.shelf.watch(queues)
+            self.shelf.look()
+        found = self._poller.take(queues, limit)
+        order = self._orders.setdefault(tuple(queues), list(queues))
+        for name in tuple(order):
+            brought = self._receive_up_to(name, limit - len(found))
+            if brought:
+                order.remove(name)
+                order.append(name)
+                found += brought
+            if len(found) >= limit:
+                break
+        deliveries = [delivery_of(held) for held in self._ledger.enter(owner, found)] if found else []
+        return Turn(deliveries, refused or [], self.shelf.next_due if self.shelf is not None else None)
+
+    def _receive_up_to(self, name: str, limit: int) -> list[Held]:
+        found: list[Held] = []
+        while len(found) < limit:
+            asked = min(BATCH, limit - len(found))
+            batch = self._receive(self._queues.get(name), asked, 0)
+            found += batch
+            if len(batch) < asked:
+                break
+        return found
+
+    def _receive(self, queue: Queue, limit: int, seconds: int) -> list[Held]:
+        client = queue.poller if seconds else queue.client
+        until = time.monotonic() + self._visibility
+        try:
+            with self._connection.translated():
+                answer = client.receive_message(
+                    QueueUrl=queue.url,
+                    MaxNumberOfMessages=limit,
+                    WaitTimeSeconds=seconds,
+                    VisibilityTimeout=self._visibility,
+                    **RECEIVED,
+                )
+        except QueueMissing:
+            # Somebody has deleted it; the next look finds or creates it.
+            self._queues.forget(queue.name)
+            raise
+        return [received(queue, each, until) for each in answer.get("Messages", [])]
+
+    def _poll(self, queue: Queue, seconds: int) -> list[Held]:
+        # For its visibility counts from when it came, not from when we began to wait.
+        return [
+            held._replace(until=time.monotonic() + self._visibility - 1) for held in self._receive(queue, 1, seconds)
+        ]
+
+    # -- settling -------------------------------------------------------------------------------------------------
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
+        held = self._ledger.find([(each.lease.owner, each.lease.token) for each in settlements])
+        lost = self._lost([each for each in held.values() if each.until <= time.monotonic()])
+        refused: list[Lease] = []
+        pairs: list[tuple[Settlement, Held]] = []
+        for settlement in settlements:
+            lease = settlement.lease
+            found = held.pop((lease.owner, lease.token), None)
+            if found is None or found.token in lost:
+                refused.append(lease)
+            else:
+                pairs.append((settlement, found))
+        if pairs:
+            self._end(pairs)
+        return refused
+
+    def _lost(self, over: Sequence[Held]) -> set[int]:
+        """Those whose time is over and which SQS has given, or may have given, to somebody else."""
+        if not over:
+            return set()
+        kept = self._extend(over)
+        lost = {held.token for held in over} - kept
+        self._ledger.forget(sorted(lost))
+        return lost
+
+    def _end(self, pairs: Sequence[tuple[Settlement, Held]]) -> None:
+        ending = self._endings.keep(pairs)
+        delete = list(ending.delete)
+        for settlement, held in ending.again:
+            if self._queues.get(held.queue).fifo or settlement.delay > LONGEST_DELAY:
+                # It keeps its place, and SQS's count of its receptions.
+                seconds = min(_LONGEST_VISIBILITY, math.ceil(settlement.delay))
+                self._batched([held], "change_message_visibility_batch", {"VisibilityTimeout": seconds})
+            else:
+                self._send_again(settlement, held)
+                delete.append(held)
+        self._endings.close(ending)
+        self._batched(delete, "delete_message_batch", {})
+        self._ledger.forget([held.token for _, held in pairs])
+        if self.shelf is not None and any(each.verdict is Verdict.DEAD for each, _ in pairs):
+            self.shelf.watch([held.queue for _, held in pairs])
+            self.shelf.look(now=True)
+
+    def _send_again(self, settlement: Settlement, held: Held) -> None:
+        """Send it anew with its charges."""
+        deliveries, suspect = held.deliveries + settlement.charge, held.suspect or settlement.suspect
+        due = time.time() + settlement.delay if settlement.delay else None
+        queue = self._queues.get(held.queue)
+        entry = entry_of(queue, held.raw.decode(), due=due, deliveries=deliveries, suspect=suspect)
+        self._send_entries(queue, [entry])
+
+    def _batched(self, held: Sequence[Held], verb: str, more: Mapping[str, Any]) -> set[int]:
+        """Call a batch verb over receipts; return the tokens for which it worked."""
+        done: set[int] = set()
+        by_queue: dict[str, list[Held]] = {}
+        for each in held:
+            by_queue.setdefault(each.queue, []).append(each)
+        for name, mine in by_queue.items():
+            queue = self._queues.get(name)
+            for at in range(0, len(mine), BATCH):
+                step = mine[at : at + BATCH]
+                entries = [{"Id": str(n), "ReceiptHandle": each.receipt, **more} for n, each in enumerate(step)]
+                with self._connection.translated():
+                    answer = getattr(queue.client, verb)(QueueUrl=queue.url, Entries=entries)
+                failures = {each["Id"]: each for each in answer.get("Failed", [])}
+                ours = next((each for each in failures.values() if not each.get("SenderFault", True)), None)
+                if ours is not None:
+                    raise self._refused(queue, ours)
+                done.update(each.token for n, each in enumerate(step) if str(n) not in failures)
+        return done
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
+        deadline = time.monotonic() + timeout
+        known = [self._queues.get(name) for name in queues]
+        longest = self._connection.address.poll or 1
+        shelf = self.shelf
+        if shelf is None:
+            with self._poller.attending():
+                return self._poller.wait(known, timeout, longest, also)
+        shelf.watch(queues)
+        with self._poller.attending():
+            while True:
+                left = deadline - time.monotonic()
+                until_look = max(_GLANCE, shelf.next_look - time.monotonic())
+                if self._poller.wait(known, min(left, until_look), longest, also):
+                    return True
+                if time.monotonic() >= deadline:
+                    return False
+                # What is due goes to SQS, and comes from there by the poll that is under way.
+                shelf.look()
+
+    def interrupt(self) -> None:
+        self._poller.interrupt()
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
+        self._visibility = max(_LEAST, math.ceil(lease))
+        self._ledger.open(owner, worker, slots, lease)
+
+    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
+        gone = self._ledger.renew(owners, lease)
+        self._visibility = max(_LEAST, math.ceil(lease))
+        fading = self._ledger.fading(owners, time.monotonic() + _RENEW * self._visibility)
+        lost = sorted({held.token for held in fading} - self._extend(fading)) if fading else []
+        if lost:
+            log.warning("SQS has given out again what %d tasks here may still run", len(lost), extra={"action": "lost"})
+            self._ledger.forget(lost)
+        return gone
+
+    def _extend(self, held: Sequence[Held]) -> set[int]:
+        until = time.monotonic() + self._visibility
+        done = self._batched(held, "change_message_visibility_batch", {"VisibilityTimeout": self._visibility})
+        self._ledger.extend(sorted(done), until)
+        return done
+
+    def _release(self, held: Sequence[Held]) -> None:
+        """Give back what was received and not entered. Sent anew, so that its reception does not count."""
+        for each in held:
+            if self._queues.get(each.queue).fifo:
+                self._batched([each], "change_message_visibility_batch", {"VisibilityTimeout": 0})
+            else:
+                self._send_again(Settlement(lease=Lease(owner="", token=0)), each)
+                self._batched([each], "delete_message_batch", {})
+
+    def owners(self) -> list[OwnerInfo]:
+        now = time.monotonic()
+        return [
+            OwnerInfo(owner=row.owner, worker=row.worker, slots=row.slots, remaining=row.ends - now, held=row.held)
+            for row in self._ledger.owners()
+        ]
+
+    def held(self, owner: str) -> list[Delivery]:
+        return [delivery_of(held) for held in self._ledger.held(owner)]
+
+    def take_over(self, owner: str, by: str, limit: int, *, expired: bool) -> list[Delivery]:
+        moved = self._ledger.take_over(owner, by, limit, expired=expired)
+        return [delivery_of(held, former) for former, held in moved]
+
+    def close_owner(self, owner: str) -> None:
+        self._ledger.close_owner(owner)
+
+    # -- numbers --------------------------------------------------------------------------------------------------
+
+    def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
+        predefined = self._connection.address.predefined
+        names = sorted({*self._ledger.queues(), *predefined}) if queues is None else list(queues)
+        waiting = self.shelf.waiting(names) if self.shelf is not None else {}
+        found = []
+        for name in names:
+            ready, delayed, held = self._queues.numbers(name)
+            found.append(QueueStats(name=name, ready=ready, delayed=delayed + waiting.get(name, 0), leased=held))
+        return found
+
+    def purge(self, queues: Sequence[str]) -> int:
+        """What is ready, and what waits on the shelf; what SQS itself delays cannot be reached."""
+        deleted = self.shelf.purge(queues) if self.shelf is not None else 0
+        for name in queues:
+            queue = self._queues.find(name)
+            while queue is not None and (batch := self._receive(queue, BATCH, 0)):
+                self._batched(batch, "delete_message_batch", {})
+                deleted += len(batch)
+        return deleted
+
+    # -- dead letters ---------------------------------------------------------------------------------------------
+
+    def dead(
+        self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
+    ) -> list[DeadLetter]:
+        return self.shelf.dead(limit, offset, task, queue) if self.shelf is not None else []
+
+    def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
+        return self.shelf.dead_get(ids) if self.shelf is not None and ids else []
+
+    def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
+        if self.shelf is None:
+            raise NotSupported("sqs:// keeps no dead letters: set result_backend to the URL of a store that does")
+        return self.shelf.dead_replace(ids, messages)
+
+    def close(self) -> None:
+        """Give back what was received and not fetched, and be no promoter any more."""
+        self._poller.close()
+        if self.shelf is not None:
+            self.shelf.close()

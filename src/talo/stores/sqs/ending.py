@@ -1,0 +1,118 @@
+"""How deliveries of SQS end, in the order that loses nothing when it breaks off.
+
+Owns what a batch of settlements keeps beside SQS before its messages end: results and parts, follow-ups, the dead. The
+order is explained in ``docs/internals/sqs.md``. Called by ``broker``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from talo.errors import NotSupported
+from talo.stores.base import Death, Delivery, Settlement, Store, Verdict
+from talo.stores.sqs.ledger import Held
+from talo.stores.sqs.messages import delivery_of
+from talo.stores.sqs.shelf import Shelf
+from talo.wire.message import Message
+
+__all__ = ["Ending", "Endings"]
+
+log = logging.getLogger(__name__)
+
+#: Marks of groups whose continuation has run, and seconds to remember them: a continuation that is given out twice
+#: comes again well before.
+_CLOSED, _REMEMBERED = "closed-groups", 3600.0
+
+Pair = tuple[Settlement, Held]
+
+
+@dataclass(slots=True)
+class Ending:
+    """What is left to do in SQS after all else is kept: what goes back, what is deleted; and the groups closed."""
+
+    again: list[Pair] = field(default_factory=list)
+    delete: list[Held] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+class Endings:
+    """Ends batches for one store. Without a side store nothing can be kept but messages."""
+
+    def __init__(self, side: Store | None, shelf: Shelf | None, send: Callable[[Sequence[Message]], None]) -> None:
+        self._side = side
+        self._shelf = shelf
+        self._send = send
+
+    def keep(self, pairs: Sequence[Pair]) -> Ending:
+        """Keep everything that these ends mean beside SQS and send what follows; return what is left to do."""
+        ending = Ending()
+        effective = self._open(pairs, ending)
+        self._results(effective)
+        follow = [message for settlement, _ in effective for message in settlement.follow]
+        follow += self._parts(effective)
+        if follow:
+            self._send(follow)
+        dead = []
+        for settlement, held in effective:
+            if settlement.verdict is Verdict.AGAIN:
+                ending.again.append((settlement, held))
+            elif settlement.verdict is Verdict.DEAD:
+                charged = held._replace(deliveries=held.deliveries + settlement.charge)
+                dead.append((delivery_of(charged), settlement.death or Death(reason="unknown")))
+        if dead:
+            self._bury(dead)
+        kept = {id(held) for _, held in ending.again}
+        ending.delete = [held for _, held in pairs if id(held) not in kept]
+        return ending
+
+    def close(self, ending: Ending) -> None:
+        """Remember the continuations that have run, and forget their groups."""
+        if ending.closed and self._side is not None:
+            self._side.locks.mark(_CLOSED, dict.fromkeys(ending.closed, _REMEMBERED))
+            self._side.results.close_groups(ending.closed)
+
+    def _open(self, pairs: Sequence[Pair], ending: Ending) -> list[Pair]:
+        """Without those whose group was closed before: of these nothing but the message ends."""
+        names = {settlement.closes for settlement, _ in pairs if settlement.closes}
+        if not names or self._side is None:
+            return list(pairs)
+        closed = self._side.locks.marked(_CLOSED, sorted(names))
+        effective = []
+        for settlement, held in pairs:
+            if settlement.closes:
+                if settlement.closes in closed:
+                    continue
+                closed.add(settlement.closes)
+                ending.closed.append(settlement.closes)
+            effective.append((settlement, held))
+        return effective
+
+    def _results(self, pairs: Sequence[Pair]) -> None:
+        metas = [meta for s, _ in pairs for meta in ((s.result, *s.also) if s.result is not None else s.also)]
+        if metas:
+            self._needed("results").results.store(metas)
+        runs = [settlement.run for settlement, _ in pairs if settlement.run is not None]
+        if runs and self._side is not None and self._side.history is not None:
+            self._side.history.record(runs)
+
+    def _parts(self, pairs: Sequence[Pair]) -> list[Message]:
+        parts = [settlement.part for settlement, _ in pairs if settlement.part is not None]
+        return self._needed("groups").results.add_parts(parts) if parts else []
+
+    def _bury(self, dead: Sequence[tuple[Delivery, Death]]) -> None:
+        if self._shelf is not None:
+            self._shelf.bury(dead)
+            return
+        for _, death in dead:
+            log.error(
+                "A message is deleted, for sqs:// has no store beside it for dead letters: %s: %s",
+                death.reason,
+                death.text,
+                extra={"action": "dropped", "task_id": death.task_id},
+            )
+
+    def _needed(self, what: str) -> Store:
+        if self._side is None:
+            raise NotSupported(f"sqs:// keeps no {what}: set result_backend to the URL of a store that does")
+        return self._side

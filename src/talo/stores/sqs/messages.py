@@ -1,0 +1,127 @@
+"""A message as SQS carries it: Celery's envelope in base64, charges as message attributes.
+
+Owns both directions, and the size of an entry. Called by ``broker`` and ``poller``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from talo.errors import MalformedMessage, MessageTooLarge
+from talo.stores.base import Delivery, Lease
+from talo.stores.sqs.ledger import Held
+from talo.stores.sqs.queues import Queue
+from talo.wire.envelope import pack, unpack
+from talo.wire.message import Message
+
+__all__ = ["BATCH", "LONGEST_DELAY", "RECEIVED", "batches", "body_of", "delivery_of", "entry_of", "received"]
+
+#: API reference, SendMessageBatch and its like: entries of one call; SendMessage: seconds of DelaySeconds.
+BATCH, LONGEST_DELAY = 10, 900
+_DELIVERIES, _SUSPECT = "talo-deliveries", "talo-suspect"
+#: What a reception asks for besides the body.
+RECEIVED: dict[str, Any] = {
+    "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+    "MessageAttributeNames": [_DELIVERIES, _SUSPECT],
+}
+#: Name, type and value of the two attributes count too (API reference, SendMessage).
+_ATTRIBUTES = 60
+
+
+def body_of(message: Message) -> str:
+    """What stands in SQS for a message."""
+    return base64.b64encode(pack(message)).decode("ascii")
+
+
+def entry_of(
+    queue: Queue,
+    body: str,
+    *,
+    due: float | None = None,
+    properties: Mapping[str, Any] | None = None,
+    deliveries: int = 0,
+    suspect: bool = False,
+) -> dict[str, Any]:
+    """An entry of a batch to be sent, without its Id. ``MessageTooLarge``."""
+    charged = bool(deliveries or suspect)
+    size = len(body.encode()) + (_ATTRIBUTES if charged else 0)
+    if size > queue.limit:
+        raise MessageTooLarge(size, queue.limit, f"the SQS queue {queue.name}")
+    entry: dict[str, Any] = {"MessageBody": body}
+    delay = 0 if due is None else math.ceil(due - time.time())
+    if delay > 0:
+        entry["DelaySeconds"] = delay
+    if charged:
+        entry["MessageAttributes"] = {
+            _DELIVERIES: {"DataType": "Number", "StringValue": str(deliveries)},
+            _SUSPECT: {"DataType": "Number", "StringValue": str(int(suspect))},
+        }
+    if queue.fifo:
+        given = properties or {}
+        entry["MessageGroupId"] = str(given.get("MessageGroupId") or "default")
+        # One of its own for each send: a retry has the id of its task, and must not be taken for a repetition.
+        entry["MessageDeduplicationId"] = str(given.get("MessageDeduplicationId") or uuid.uuid4())
+    return entry
+
+
+def batches(entries: Sequence[dict[str, Any]], limit: int) -> Iterator[list[dict[str, Any]]]:
+    """Entries in batches as large as SQS takes them, with an Id each."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        length = len(entry.get("MessageBody", "")) + _ATTRIBUTES
+        if batch and (len(batch) == BATCH or size + length > limit):
+            yield batch
+            batch, size = [], 0
+        batch.append({"Id": str(len(batch)), **entry})
+        size += length
+    if batch:
+        yield batch
+
+
+def received(queue: Queue, found: Mapping[str, Any], until: float) -> Held:
+    """A reception, not entered anywhere yet. Who received it before and was never heard of again is counted: SQS's
+    count is above one only then, but in a FIFO queue, where what is given back keeps its count."""
+    attributes = found.get("MessageAttributes", {})
+    before = int(found.get("Attributes", {}).get("ApproximateReceiveCount", "1")) - 1
+    deliveries = _number(attributes, _DELIVERIES) + before
+    suspect = bool(_number(attributes, _SUSPECT)) or before > 0
+    return Held(0, "", queue.name, found["ReceiptHandle"], found["Body"].encode(), deliveries, suspect, until)
+
+
+def _number(attributes: Mapping[str, Any], name: str) -> int:
+    value = attributes.get(name, {}).get("StringValue", "0")
+    return int(value) if isinstance(value, str) and value.isdigit() else 0
+
+
+def delivery_of(held: Held, former: int | None = None) -> Delivery:
+    """The delivery of what is held, whatever it is: what makes no message comes with its fault."""
+    delivery = Delivery(
+        lease=Lease(owner=held.owner, token=held.token),
+        queue=held.queue,
+        message=None,
+        deliveries=held.deliveries,
+        suspect=held.suspect,
+        former=former,
+    )
+    raw = _decoded(held.raw)
+    try:
+        delivery.message = unpack(raw, held.queue)
+    except MalformedMessage as error:
+        delivery.raw, delivery.fault = raw, str(error)
+    return delivery
+
+
+def _decoded(body: bytes) -> bytes:
+    """Celery writes base64, others may write the envelope as it is."""
+    if body.lstrip()[:1] == b"{":
+        return body
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error:
+        return body

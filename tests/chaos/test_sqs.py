@@ -1,0 +1,151 @@
+"""Workers on Amazon SQS (moto's server), with results in SQLite: processes that die, and a server that goes away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from talo.app.app import Talo
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
+from tests.servers.moto import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
+from tests.support import eventually
+from tests.workers import Worker, client
+
+QUEUES = {"celery"}
+
+
+class Cloud:
+    """One SQS, one file for results, and the settings that lead there."""
+
+    def __init__(self, server: SqsServer, directory: Path) -> None:
+        self.server = server
+        self.results = f"sqlite:///{directory}/results.sqlite3"
+        self.options = {
+            "region": "us-east-1",
+            "endpoint_url": server.endpoint,
+            "ledger": str(directory / "ledger.sqlite3"),
+            "wait_time_seconds": 2,
+        }
+        self.env = {"TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(self.options), "TALO_WORKER_LEASE": "3"}
+
+    url = "sqs://key:secret@"
+
+    def queues(self, app: Talo) -> set[str]:
+        """The names of all queues there are."""
+        connection = app.store._connection  # type: ignore[attr-defined]
+        with connection.translated():
+            urls = connection.client().list_queues().get("QueueUrls", [])
+        return {url.rsplit("/", 1)[1] for url in urls}
+
+
+@pytest.fixture
+def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:  # noqa: F811
+    return Cloud(own_sqs, tmp_path)
+
+
+@pytest.fixture
+def app(cloud: Cloud) -> Iterator[Talo]:
+    app = client(cloud.url, cloud.results, broker_transport_options=cloud.options, store_timeout=20, publish_timeout=30)
+    with app:
+        yield app
+
+
+@pytest.mark.promise("D03", "B12")
+@pytest.mark.timeout(HANGS)
+def test_every_task_ends_while_processes_are_killed(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
+    # Given work, some of it with callbacks
+    after = app.signature("tests.apps.traced.after")
+    count = full(5_000, 120)
+    ids = send_all(app, [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)])
+    with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+
+        # When any of the processes is killed, again and again
+        Storm().until(judge.all_have_ended, any_process(app, fleet), every=0.6)
+        # Then every task has ended well, and what it linked has run
+        judge.wait()
+        linked = set(ids[::10])
+
+        def called_back() -> None:
+            said = {line[4].removeprefix("parent=") for line in fleet.trace.lines() if line[0] == "after"}
+            assert linked <= said
+
+        eventually(called_back, LONG, 0.05)
+        judge.nothing_is_left()
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+    # And no queue was created but the one that was configured
+    assert cloud.queues(app) == QUEUES
+
+
+@pytest.mark.promise("D05")
+@pytest.mark.timeout(HANGS)
+def test_a_pill_starts_three_times_and_is_a_dead_letter(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
+    ids = send_all(app, [call("burn", 0.0) for _ in range(full(1000, 40))])
+    [pill] = send_all(app, [call("poison")])
+    with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
+        judge = Judge(app, fleet.trace, [*ids, pill])
+        judge.wait()
+        eventually(lambda: check(judge.dead()), LONG, 0.05)
+    assert fleet.trace.count("start")[pill] == 3
+    [letter] = app.store.broker.dead()
+    assert (letter.death.reason, letter.death.task_id, letter.queue) == ("worker_lost", pill, "celery")
+    assert "SIGKILL" in letter.death.detail["status"]
+    assert judge.states() == {"SUCCESS": len(ids), "FAILURE": 1}
+
+
+@pytest.mark.promise("B03")
+@pytest.mark.timeout(HANGS)
+def test_work_flows_again_when_sqs_is_back(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
+    ids = send_all(app, [call("nap", 0.02) for _ in range(full(2_000, 150))])
+    env = {**cloud.env, "TALO_STORE_TIMEOUT": "4"}
+    with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=env) as fleet:
+        judge = Judge(app, fleet.trace, ids)
+        eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
+        cloud.server.pause()
+        for_seconds(full(30.0, 4.0))
+        cloud.server.resume()
+        judge.wait()
+        judge.nothing_is_left()
+    assert judge.states() == {"SUCCESS": len(ids)}
+    assert judge.dead() == []
+
+
+@pytest.mark.promise("B12")
+@pytest.mark.timeout(HANGS)
+def test_cancel_and_status_work_as_elsewhere(cloud: Cloud, app: Talo, tmp_path: Path) -> None:
+    # Given tasks that wait, in SQS and on the shelf, of which some are revoked while no worker is up
+    ids = send_all(app, [call("nap", 0.0) for _ in range(4)])
+    later = send_all(app, [call("nap", 0.0, countdown=2000)])
+    for task_id in ids[:2]:
+        app.AsyncResult(task_id).revoke()
+    with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
+        # Then they do not run
+        Judge(app, fleet.trace, ids).wait()
+        assert [app.AsyncResult(task_id).state for task_id in ids] == ["REVOKED", "REVOKED", "SUCCESS", "SUCCESS"]
+        # And the worker answers, and a running one can be terminated
+        assert app.control.ping(timeout=3) == [{fleet.last.node: {"ok": "pong"}}]
+        [long] = send_all(app, [call("nap", 600.0)])
+        eventually(lambda: check(fleet.trace.count("start")[long] == 1), LONG)
+        app.AsyncResult(long).revoke(terminate=True)
+        eventually(lambda: check(app.AsyncResult(long).state == "REVOKED"), LONG)
+    assert set(fleet.trace.count("start")).isdisjoint({*ids[:2], *later})
+    assert [each.delayed for each in app.store.broker.stats(["celery"])] == [1]
+
+
+def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_path: Path) -> None:
+    worker = Worker(cloud.url, tmp_path, results="disabled://", env=cloud.env)
+    try:
+        with pytest.raises(RuntimeError, match="keeps no dead letters: set result_backend"):
+            worker.start()
+    finally:
+        worker.destroy()
+    # But without dead letters it runs
+    env = {**cloud.env, "TALO_TASK_DEAD_LETTERS": "0"}
+    with Worker(cloud.url, tmp_path, results="disabled://", env=env, name="w2") as worker:
+        with client(cloud.url, "disabled://", broker_transport_options=cloud.options) as app:
+            ids = send_all(app, [call("burn", 0.0) for _ in range(10)])
+        eventually(lambda: check(set(worker.trace.count("end")) == set(ids)), LONG)

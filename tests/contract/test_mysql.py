@@ -1,0 +1,19 @@
+"""The SQL store on MariaDB passes the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from tests.contract.test_sqlite import SqlitePlace as SqlPlace
+from tests.servers.mariadb import MariadbServer, mariadb_server, mariadb_url  # noqa: F401
+
+
+class TestMysql(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+    @pytest.fixture
+    def place(self, mariadb_url: str) -> Iterator[SqlPlace]:  # noqa: F811
+        place = SqlPlace(mariadb_url)
+        yield place
+        place.close()

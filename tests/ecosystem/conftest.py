@@ -1,0 +1,40 @@
+"""Shared by the tests of the ecosystem: one environment for all, a place on Redis, a folder with a project."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ecosystem.venv import Environment, build
+from tests.servers.redis import RedisServer, redis_server  # noqa: F401
+
+_databases = itertools.count(250)
+
+
+@pytest.fixture(scope="session")
+def where(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The environment with Talo as its celery."""
+    return build(tmp_path_factory.mktemp("ecosystem") / "venv")
+
+
+@pytest.fixture
+def url(redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
+    """An empty Redis database."""
+    db = next(_databases)
+    redis_server.command("FLUSHDB", db=db)
+    yield redis_server.url_of(db)
+    redis_server.command("FLUSHDB", db=db)
+
+
+@pytest.fixture
+def project(tmp_path: Path, url: str) -> Callable[[str], Path]:
+    """Writes ``project.py`` with the broker in place of URL; returns its folder."""
+
+    def write(text: str) -> Path:
+        (tmp_path / "project.py").write_text(text.replace("URL", repr(url)))
+        return tmp_path
+
+    return write

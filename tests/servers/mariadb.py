@@ -1,0 +1,221 @@
+"""Real MariaDB servers for tests: started from the installed binary on a private port, in a directory of their own.
+
+``MariadbServer`` is one server that a test may stop, kill and start again on the same port and data. The fixtures:
+``mariadb_server`` is one for the whole session, not to be harmed, in which ``mariadb_url`` gives every test an emptied
+database. Without the binary a test is skipped, in CI it fails. To use them::
+
+    from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from tests.support import eventually
+
+__all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url"]
+
+#: Of the user ``talo``, who may do anything.
+PASSWORD = "hush/hush"
+_TRIES = 20
+
+
+def _binary(*names: str) -> str:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return found
+    message = "no MariaDB is installed: apt-get install mariadb-server"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _user() -> str | None:
+    """Whom the server runs as: it refuses root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("mysql", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    return None
+
+
+class MariadbServer:
+    """One server process on a port of its own, with its data in a directory of its own."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = _user()
+        self.port = 0
+        if self._user is not None:
+            shutil.chown(self.directory, self._user)
+        (self.directory / "init.sql").write_text(
+            f"CREATE USER IF NOT EXISTS talo@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            "GRANT ALL ON *.* TO talo@'127.0.0.1' WITH GRANT OPTION;\n"
+            "CREATE DATABASE IF NOT EXISTS talo;\n"
+        )
+        words = [_binary("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={self._data}"]
+        words += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        done = subprocess.run(words, user=self._user, capture_output=True, text=True, check=False, cwd=self.directory)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    def start(self) -> MariadbServer:
+        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
+        for _ in range(1 if self.port else _TRIES):
+            port = self.port or _free_port()
+            if self._launch(port):
+                self.port = port
+                return self
+        raise RuntimeError(f"mariadbd does not start: {(self.directory / 'log').read_text()[-2000:]}")
+
+    def _launch(self, port: int) -> bool:
+        words = [_binary("mariadbd", "mysqld"), "--no-defaults", f"--datadir={self._data}"]
+        words += [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={self.directory / 'socket'}"]
+        words += [f"--pid-file={self.directory / 'pid'}", f"--init-file={self.directory / 'init.sql'}"]
+        # What a killed process has written stays written: the machine goes on.
+        words += [
+            "--innodb-flush-log-at-trx-commit=2",
+            "--max-connections=300",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=64M",
+        ]
+        with (self.directory / "log").open("ab") as log:
+            process = subprocess.Popen(
+                words,
+                user=self._user,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def answers_or_is_gone() -> bool:
+            if process.poll() is not None:
+                return False
+            try:
+                found = self.run("SELECT @@datadir", port)
+            except pymysql.err.MySQLError as error:
+                raise AssertionError from error
+            # Another server may have taken the port a moment earlier, then ours ends.
+            assert found == [(f"{self._data}/",)]
+            return True
+
+        if not eventually(answers_or_is_gone, timeout=60):
+            return False
+        self._process = process
+        return True
+
+    def url_of(self, database: str, port: int | None = None) -> str:
+        """One of its databases; ``port`` of a proxy in front of it."""
+        return f"mysql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{port or self.port}/{database}"
+
+    def run(self, statement: str, port: int | None = None) -> list[tuple[Any, ...]]:
+        """The rows of one statement, over a connection beside the one under test."""
+        with self._connected(port) as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def kill_connections(self) -> int:
+        """End every connection of a client but the one that asks; how many there were."""
+        with self._connected() as cursor:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist WHERE user = 'talo' AND id <> CONNECTION_ID()"
+            )
+            numbers = [row[0] for row in cursor.fetchall()]
+            for number in numbers:
+                with contextlib.suppress(pymysql.err.MySQLError):  # it may have ended by itself
+                    cursor.execute(f"KILL {number}")
+        return len(numbers)
+
+    def empty(self, database: str) -> None:
+        """Take the rows out of every table but the one of migrations; whoever is connected is not any more."""
+        self.kill_connections()
+        with self._connected() as cursor:
+            cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'")
+            for (table,) in cursor.fetchall():
+                if table != "talo_migration":
+                    cursor.execute(f"DELETE FROM {database}.{table}")
+
+    @contextlib.contextmanager
+    def _connected(self, port: int | None = None) -> Iterator[Any]:
+        with (
+            pymysql.connect(
+                host="127.0.0.1",
+                port=port or self.port,
+                user="talo",
+                password=PASSWORD,
+                connect_timeout=5,
+                autocommit=True,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            yield cursor
+
+    def stop(self) -> None:
+        """End it in good order. Idempotent."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a power cut would. Idempotent."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+    def remove(self) -> None:
+        """Kill it and delete its data."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """One server for all tests that do it no harm."""
+    server = MariadbServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
+    """A database of the session's server, without a row. Its tables stay from test to test: making them is slow."""
+    yield mariadb_server.url_of("talo")
+    mariadb_server.empty("talo")

@@ -1,0 +1,203 @@
+"""A Redis Cluster of six nodes for tests: three masters and a replica of each, on private ports.
+
+``RedisCluster`` starts the nodes, makes them one cluster, and lets a test kill, fail over and move slots. The fixture
+``redis_cluster`` is one for the whole session, not to be harmed; ``own_cluster`` is one for a single test to do
+anything to. Tests tell themselves apart by their key prefix: a cluster has one database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from talo.stores.redis.address import parse_url
+from talo.stores.redis.connection import Connection, pack
+from talo.stores.redis.place import Fixed
+from tests.servers.redis import RedisServer, free_port
+from tests.support import eventually
+
+__all__ = ["RedisCluster", "own_cluster", "redis_cluster"]
+
+SLOTS = 16384
+#: Milliseconds without an answer after which a node counts as dead: fail-overs should not take long, and a busy machine
+#: should not look dead.
+_PATIENCE = 2000
+
+
+class _AnyNode(Fixed):
+    mode = "cluster"
+
+
+class RedisCluster:
+    """Six servers that are one cluster. ``nodes[:3]`` begin as masters, ``nodes[3:]`` as their replicas, in order."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
+        self.nodes: list[RedisServer] = []
+
+    def start(self) -> RedisCluster:
+        """Start the nodes and join them; returns when every node says that all is well."""
+        for _ in range(6):
+            self.nodes.append(self._node().start())
+        names = [self.call(node, "CLUSTER", "MYID").decode() for node in self.nodes]
+        for at, node in enumerate(self.nodes[:3]):
+            self.call(node, "CLUSTER", "ADDSLOTSRANGE", SLOTS * at // 3, SLOTS * (at + 1) // 3 - 1)
+            self.call(node, "CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+        first = self.nodes[0]
+        for node in self.nodes[1:]:
+            self.call(node, "CLUSTER", "MEET", "127.0.0.1", first.port, first.options["cluster_port"])
+        for at, node in enumerate(self.nodes[3:]):
+            self._knows(node, names[at])
+            self.call(node, "CLUSTER", "REPLICATE", names[at])
+        self.is_well()
+        return self
+
+    def _node(self) -> RedisServer:
+        return RedisServer(
+            durable=self.durable,
+            databases=1,
+            cluster_enabled="yes",
+            cluster_port=free_port(),
+            cluster_node_timeout=_PATIENCE,
+            cluster_replica_validity_factor=0,
+            repl_diskless_sync_delay=0,
+        )
+
+    def _knows(self, node: RedisServer, name: str) -> None:
+        def known() -> None:
+            assert name.encode() in self.call(node, "CLUSTER", "NODES")
+
+        eventually(known, 60, 0.05)
+
+    def is_well(self) -> None:
+        """Wait until every living node serves, and every replica is in step."""
+
+        def well() -> None:
+            for node in self.living:
+                assert b"cluster_state:ok" in self.call(node, "CLUSTER", "INFO")
+                info = self.call(node, "INFO", "replication")
+                assert b"role:master" in info or b"master_link_status:up" in info
+
+        eventually(well, 60, 0.05)
+
+    @property
+    def living(self) -> list[RedisServer]:
+        """The nodes that run."""
+        return [node for node in self.nodes if node.running]
+
+    @property
+    def url(self) -> str:
+        """All nodes, as a store takes them."""
+        return ";".join(f"redis+cluster://127.0.0.1:{node.port}" for node in self.nodes)
+
+    def call(self, node: RedisServer, *words: str | int | bytes) -> Any:
+        """One node's reply, over a connection of its own."""
+        connection = Connection(_AnyNode(parse_url(node.url)))
+        deadline = _soon()
+        connection.connect(deadline)
+        try:
+            return connection.call(pack(*words), deadline)
+        finally:
+            connection.close()
+
+    def master_of(self, slot: int) -> RedisServer:
+        """The living node that serves a slot, as the living see it."""
+
+        def found() -> RedisServer:
+            for first, last, master, *_ in self.call(self.living[0], "CLUSTER", "SLOTS"):
+                if first <= slot <= last:
+                    node = next(node for node in self.nodes if node.port == master[1])
+                    assert node.running
+                    return node
+            raise AssertionError(f"nobody serves slot {slot}")
+
+        return eventually(found, 60, 0.05)
+
+    def replica_of(self, master: RedisServer) -> RedisServer:
+        """A living replica of this node."""
+        name = self.call(master, "CLUSTER", "MYID")
+
+        def found() -> RedisServer:
+            for node in self.living:
+                fields = self.call(node, "CLUSTER", "NODES").split(b"\n")
+                mine = next(line for line in fields if b"myself" in line).split(b" ")
+                if mine[3] == name:
+                    return node
+            raise AssertionError("it has no replica")
+
+        return eventually(found, 60, 0.05)
+
+    def fail_over(self, slot: int) -> RedisServer:
+        """Have the replica of a slot's master take its place in good order; return the new master."""
+        self.is_well()
+        heir = self.replica_of(self.master_of(slot))
+
+        def taken() -> None:
+            # Masters vote once in a while only, and then it has to be asked for again.
+            self.call(heir, "CLUSTER", "FAILOVER")
+            eventually(done, 3, 0.05)
+
+        def done() -> None:
+            assert self.master_of(slot) is heir
+
+        eventually(taken, 60, 0.05)
+        return heir
+
+    def begin_to_move(self, slot: int, target: RedisServer) -> None:
+        """Begin to hand a slot over; its keys are still where they were."""
+        source = self.master_of(slot)
+        self.call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.call(source, "CLUSTER", "MYID"))
+        self.call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.call(target, "CLUSTER", "MYID"))
+
+    def move_keys(self, slot: int, target: RedisServer, limit: int | None = None) -> int:
+        """Move keys of a slot, all or the first few; return how many."""
+        source, moved = self.master_of(slot), 0
+        while keys := self.call(source, "CLUSTER", "GETKEYSINSLOT", slot, 100 if limit is None else limit - moved):
+            self.call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            moved += len(keys)
+            if moved == limit:
+                break
+        return moved
+
+    def end_move(self, slot: int, target: RedisServer) -> None:
+        """Tell everyone where the slot is now."""
+        name = self.call(target, "CLUSTER", "MYID")
+        masters = [node for node in self.living if b"role:master" in self.call(node, "INFO", "replication")]
+        for node in sorted(masters, key=lambda node: node is not target):
+            self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", name)
+
+        def told() -> None:
+            assert self.master_of(slot) is target
+
+        eventually(told, 60, 0.05)
+
+    def remove(self) -> None:
+        """Kill all and delete their data."""
+        for node in self.nodes:
+            node.remove()
+
+
+def _soon() -> float:
+    return time.monotonic() + 20
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """One cluster for all tests that do it no harm."""
+    cluster = RedisCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[RedisCluster]:
+    """A cluster that this test may break; its nodes keep what they have answered."""
+    cluster = RedisCluster(durable=True)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.remove()

@@ -1,0 +1,85 @@
+"""MySQL and MariaDB beyond the contract: what is refused and how it is said, connections that end, deadlines."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from talo.errors import AccessRefused, EncodeError, ImproperlyConfigured, PublishTimeout, StoreUnavailable, TaloError
+from talo.stores.url import open_store
+from talo.testing.contract._support import bodies, message
+from tests.servers.mariadb import PASSWORD, MariadbServer, mariadb_server, mariadb_url  # noqa: F401
+from tests.servers.proxy import Proxy
+
+#: Generous: what is tested is that it ends.
+SOON = 20.0
+
+
+def refusal(url: str) -> Exception:
+    """What is said of a URL."""
+    with pytest.raises(TaloError) as caught:
+        open_store(url, timeout=SOON).ping(SOON)
+    return caught.value
+
+
+def test_what_does_not_fit_is_refused_in_one_line_without_the_password(mariadb_server: MariadbServer) -> None:  # noqa: F811
+    at = f"127.0.0.1:{mariadb_server.port}"
+    wrong = refusal(f"mysql://talo:wr0ng@{at}/talo")
+    missing = refusal(mariadb_server.url_of("nowhere"))
+    nobody = refusal(f"mysql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:1/talo")
+    assert (type(wrong), type(missing), type(nobody)) == (AccessRefused, ImproperlyConfigured, StoreUnavailable)
+    assert "create the database" in str(missing)
+    for error in (wrong, missing, nobody):
+        assert "\n" not in str(error)
+        assert "wr0ng" not in str(error)
+        assert PASSWORD not in str(error)
+
+
+@pytest.mark.parametrize("tail", [":notaport/db", "/", "/db?nonsense=1", "/db?max_connections=0"])
+def test_a_url_that_cannot_be_read_is_refused_without_its_secret(tail: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        open_store(f"mysql://user:s3cret@host{tail}")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None:  # noqa: F811
+    store = open_store(mariadb_url, timeout=SOON)
+    with pytest.raises(EncodeError, match="cannot keep a value"):
+        store.broker.send([message(queue="q" * 300)])
+    store.broker.send([message()])
+    assert [each.ready for each in store.broker.stats()] == [1]
+    store.close()
+
+
+def test_connections_that_the_server_ended_are_replaced_unnoticed(
+    mariadb_url: str,  # noqa: F811
+    mariadb_server: MariadbServer,  # noqa: F811
+) -> None:
+    store = open_store(mariadb_url, timeout=SOON)
+    store.broker.open("me", worker="w", slots=1, lease=600)
+    for n in range(10):
+        mariadb_server.kill_connections()
+        store.broker.send([message(body=str(n))])
+        mariadb_server.kill_connections()
+        assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
+    store.close()
+
+
+def test_a_server_that_says_nothing_ends_every_verb_at_its_deadline(
+    mariadb_url: str,  # noqa: F811
+    mariadb_server: MariadbServer,  # noqa: F811
+) -> None:
+    with Proxy("127.0.0.1", mariadb_server.port) as proxy:
+        store = open_store(mariadb_url.replace(str(mariadb_server.port), str(proxy.port)), timeout=0.5)
+        store.ping(SOON)
+        proxy.black_hole()
+        began = time.monotonic()
+        with pytest.raises(PublishTimeout):
+            store.broker.send([message()], timeout=0.3)
+        with pytest.raises(StoreUnavailable):
+            store.broker.open("me", worker="w", slots=1, lease=30)
+        assert time.monotonic() - began < SOON
+        proxy.pass_on()
+        store.ping(SOON)
+        store.close()

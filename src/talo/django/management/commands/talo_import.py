@@ -64,6 +64,7 @@ class Command(BaseCommand):
             if row["task"] == "celery.backend_cleanup":
                 continue  # stores clean up by themselves
             try:
+                times.check(row)
                 schedules.add(row["name"], row["task"], times.of(row), **_entry(row))
                 if not row["enabled"]:
                     schedules.pause(row["name"])
@@ -164,6 +165,14 @@ class _Times:
                 made: BaseSchedule = getattr(self, f"_{kind}")(rows[key])
                 return made
         raise ValueError("it has no schedule")
+
+    @staticmethod
+    def check(row: dict[str, Any]) -> None:
+        """``ValueError`` for what would run more often, or earlier, as a schedule of Talo's."""
+        if row["one_off"] and row["clocked_id"] is None:
+            raise ValueError("it runs once (one_off): add it with 'talo schedule add', at its time")
+        if row["start_time"] and _aware(row["start_time"]) > timezone.now():
+            raise ValueError("its start_time is still to come: import it afterwards")
 
     def _interval(self, row: dict[str, Any]) -> BaseSchedule:
         return schedule(dt.timedelta(**{row["period"]: row["every"]}), app=self._app)

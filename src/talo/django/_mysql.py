@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from talo.django.store import AtAlias
+from talo.django._at_alias import AtAlias
 from talo.errors import ImproperlyConfigured
 from talo.stores.sql.database import Session
 from talo.stores.sql.mysql.connection import Address, translated

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from talo.django.store import AtAlias
+from talo.django._at_alias import AtAlias
 from talo.errors import MissingExtra
 from talo.stores.sql.database import Session
 from talo.stores.sql.postgres.address import Address

@@ -1,43 +1,38 @@
 """``django://alias``: the SQL store in one of the project's own databases.
 
-Owns which of the SQL store's databases an alias is, made from what ``DATABASES`` says of it, and whose connection a
-piece of work goes over: Django's while this thread is inside ``atomic()`` on the alias, so that it is part of that
-transaction; one of the store's own otherwise. Tables are made by Django's migrations (``schema``). Opened by
-``stores.url``; see ``docs/internals/django.md``.
+Owns which of the SQL store's databases an alias is, made from what ``DATABASES`` says of it. Whose connection work goes
+over is ``_at_alias``'s, tables are made by Django's migrations (``schema``). Opened by ``stores.url``; see
+``docs/internals/django.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from talo.django.address import alias_of
-from talo.errors import ImproperlyConfigured, MissingExtra, NotSupported, OperationalError, StoreUnavailable
+from talo.errors import ImproperlyConfigured, MissingExtra, NotSupported
 from talo.stores.base import Features
 from talo.stores.sql._codec import MAX_MESSAGE
 from talo.stores.sql.database import Database, Session
-from talo.stores.sql.dialect import Migration
 from talo.stores.sql.sqlite import SqliteDatabase, SqliteSession
 from talo.stores.sql.store import SqlStore
 from talo.util.names import nearest
 
 try:
     from django.core.exceptions import ImproperlyConfigured as DjangoImproperlyConfigured
-    from django.db import DatabaseError, connections, transaction
+    from django.db import connections
     from django.db.backends.base.base import BaseDatabaseWrapper
 except ImportError as error:
     raise MissingExtra("django", "django") from error
 
-from talo.django.transactions import is_unbound
+from talo.django._at_alias import AtAlias
 
 if TYPE_CHECKING:
     from talo.stores.sql.postgres.address import Address
 
 __all__ = ["DjangoStore", "open_django"]
-
-T = TypeVar("T")
 
 #: A statement is one packet there, 16 MiB unless the server is told otherwise.
 MYSQL_MESSAGE = 7 * 1024 * 1024
@@ -116,79 +111,6 @@ def _mysql(alias: str, connection: BaseDatabaseWrapper, timeout: float) -> Datab
     from talo.django._mysql import Mysql, address_of
 
     return Mysql(alias, address_of(connection), timeout)
-
-
-class AtAlias(Database):
-    """Mixed in before a database: work inside ``atomic()`` of its alias is a part of that transaction, in a savepoint
-    of its own, so that what fails there leaves the rest of it whole."""
-
-    alias: str
-    #: Whether the tables were there when somebody looked.
-    _tables_seen: bool = False
-
-    def within(self, raw: Any) -> Session:
-        """A session over the raw connection inside Django's."""
-        raise NotImplementedError
-
-    def read(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
-        connection = self._joining()
-        return super().read(work, timeout) if connection is None else self._within(connection, work)  # type: ignore[safe-super]
-
-    def write(
-        self,
-        work: Callable[[Session], T],
-        timeout: float | None = None,
-        late: type[OperationalError] = StoreUnavailable,
-    ) -> T:
-        connection = self._joining()
-        return super().write(work, timeout, late) if connection is None else self._within(connection, work)  # type: ignore[safe-super]
-
-    def _joining(self) -> BaseDatabaseWrapper | None:
-        """Django's connection of this thread, if a transaction is open on it."""
-        connection: BaseDatabaseWrapper = connections[self.alias]
-        return connection if connection.in_atomic_block and not is_unbound() else None
-
-    def _within(self, connection: BaseDatabaseWrapper, work: Callable[[Session], T]) -> T:
-        try:
-            with transaction.atomic(using=self.alias):
-                connection.ensure_connection()
-                self._require_tables(connection)
-                session = self.within(connection.connection)
-                answer = self.write_within(session, work)
-        except DatabaseError as exc:
-            raise StoreUnavailable(f"{self.name}: the transaction that this belongs to has failed: {exc}") from exc
-        rung = dict(session.rung)
-        if rung:
-            # SQLite tells nobody of a commit; a server has the notices in the transaction, and nothing is left here.
-            transaction.on_commit(lambda: self._ring(rung), using=self.alias)
-        return answer
-
-    def _ring(self, rung: dict[str, int]) -> None:
-        """Wake those who wait, after the commit."""
-        del rung
-
-    def _require_tables(self, connection: BaseDatabaseWrapper) -> None:
-        """Make sure that the tables are those of this release."""
-        if self._tables_seen:
-            return
-        at = 0
-        with connection.cursor() as cursor:
-            if "talo_migration" in connection.introspection.table_names(cursor):
-                cursor.execute("SELECT max(number) FROM talo_migration")
-                at = cursor.fetchone()[0] or 0
-        if at < self.dialect.migrations[-1].number:
-            raise self.outdated()
-        self._tables_seen = True
-
-    def migrate(self) -> list[Migration]:
-        """Refused: the tables are Django's to make."""
-        raise self.outdated()
-
-    def outdated(self) -> ImproperlyConfigured:
-        return ImproperlyConfigured(
-            f"the tables of tasks in database {self.alias!r} are not those of this release: "
-            f"run manage.py migrate --database {self.alias} (with 'talo.django' in INSTALLED_APPS)"
-        )
 
 
 class _Sqlite(AtAlias, SqliteDatabase):

@@ -14,48 +14,54 @@ __all__ = ["AsyncTask", "Chain", "Iter"]
 
 
 class AsyncTask:
-    """One call. Attributes are ``async_task``'s options: ``task.hook = "mail.tasks.sent"``."""
+    """One call. Its options are attributes that may be set until it is run: ``task.hook = "mail.tasks.sent"``."""
+
+    hook: Any = None
+    group: str | None = None
+    save: bool | None = None
+    sync: bool | None = None
+    cached: bool | float | None = None
+    task_name: str | None = None
+    timeout: float | None = None
+    ack_failure: bool | None = None
+    cluster: str | None = None
+    broker: Any = None
 
     def __init__(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self.func = func
         self.args = args
-        self.kwargs = kwargs
         #: Of the last ``run``.
         self.id: str | None = None
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in tasks.OPTIONS:
-            return self.kwargs.get(name)
-        return super().__getattribute__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in tasks.OPTIONS:
-            self.kwargs[name] = value
-        else:
-            super().__setattr__(name, value)
+        for name in tasks.OPTIONS:
+            if name in kwargs:
+                setattr(self, name, kwargs.pop(name))
+        self.kwargs = kwargs
 
     def run(self) -> str:
         """Send it; return its id."""
-        self.id = tasks.async_task(self.func, *self.args, **self.kwargs)
+        given = {name: getattr(self, name) for name in tasks.OPTIONS if getattr(self, name) is not None}
+        self.id = tasks.async_task(self.func, *self.args, **self.kwargs, **given)
         return self.id
 
     def result(self, wait: float = 0) -> Any:
         """As ``tasks.result``; None before ``run``."""
-        return tasks.result(self.id, wait, self.kwargs.get("cached")) if self.id else None
+        return tasks.result(self.id, wait, self._cached) if self.id else None
 
     def fetch(self, wait: float = 0) -> Any:
         """As ``tasks.fetch``; None before ``run``."""
-        return tasks.fetch(self.id, wait, self.kwargs.get("cached")) if self.id else None
+        return tasks.fetch(self.id, wait, self._cached) if self.id else None
 
     def result_group(self, failures: bool = False, wait: float = 0, count: int | None = None) -> Any:
         """The results of its group; None without one."""
-        group = self.kwargs.get("group")
-        return tasks.result_group(group, failures, wait, count, self.kwargs.get("cached")) if group else None
+        return tasks.result_group(self.group, failures, wait, count, self._cached) if self.group else None
 
     def fetch_group(self, failures: bool = True, wait: float = 0, count: int | None = None) -> Any:
         """The ended tasks of its group; None without one."""
-        group = self.kwargs.get("group")
-        return tasks.fetch_group(group, failures, wait, count, self.kwargs.get("cached")) if group else None
+        return tasks.fetch_group(self.group, failures, wait, count, self._cached) if self.group else None
+
+    @property
+    def _cached(self) -> bool | None:
+        return None if self.cached is None else bool(self.cached)
 
 
 class Iter:

@@ -7,7 +7,7 @@ import pytest
 from tests.architecture.tree import Import, imports, modules, package
 
 FLOORS = {
-    "cli": 6, "web": 6, "testing": 6, "compat": 6, "django": 6, "__main__": 6,
+    "cli": 6, "web": 6, "testing": 6, "compat": 6, "django": 6, "flask": 6, "starlette": 6, "fastapi": 6, "__main__": 6,
     "worker": 5, "beat": 5, "control": 5,
     "app": 4,
     "execution": 3, "canvas": 3, "events": 3,

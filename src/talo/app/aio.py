@@ -1,21 +1,33 @@
 """The async twins: ``adelay``, ``aapply_async``, ``asend_task``, ``asend_many``, ``aget`` and ``await result``.
 
 Owns nothing but the way from the event loop to the sync verbs: sends go to a thread, results are told by the store's
-``watch``. The loop is never held. Sync is the source; a test compares the signatures. Mixed into ``Task``,
-``AsyncResult`` and ``Talo``.
+``watch``. The loop is never held, and its own threads, which name lookups and other libraries need, are left alone.
+Sync is the source; a test compares the signatures. Mixed into ``Task``, ``AsyncResult`` and ``Talo``; ``in_thread``
+serves ``talo.starlette`` too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import importlib
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from talo.errors import PublishTimeout
+
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from talo.app.result import AsyncResult
 
-__all__ = ["AppTwins", "ResultTwins", "TaskTwins"]
+__all__ = ["AppTwins", "ResultTwins", "TaskTwins", "in_thread"]
+
+#: Threads that may wait for servers at a time. They are made as they are needed.
+THREADS = 32
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,15 +39,63 @@ def _asyncio() -> Any:
     return importlib.import_module("asyncio")
 
 
-async def _in_thread(verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    result: T = await _asyncio().to_thread(verb, *args, **kwargs)
-    return result
+class _Threads:
+    """Threads of this process in which twins wait; a forked one makes its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pool: ThreadPoolExecutor | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads. Two loops that make them at once are no harm: what was not kept ends when it has no work."""
+        pool = self._pool
+        if pool is None:
+            futures = importlib.import_module("concurrent.futures")
+            pool = self._pool = futures.ThreadPoolExecutor(THREADS, thread_name_prefix=self._name)
+        return pool
+
+    def _forget(self) -> None:
+        self._pool = None
+
+    async def call(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call ``verb`` in one of them, in a copy of this context; return or raise what it does. Cancelled before it
+        has begun it never begins."""
+        call = partial(contextvars.copy_context().run, verb, *args, **kwargs)
+        result: T = await _asyncio().get_running_loop().run_in_executor(self.pool, call)
+        return result
+
+
+#: Results that cannot be reached must not keep anybody from sending, nor the other way round.
+_senders = _Threads("talo-send")
+_askers = _Threads("talo-ask")
+
+
+async def in_thread(verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Ask a store in a thread of Talo's: return or raise what ``verb`` does. Cancelled before it has begun it never
+    begins."""
+    return await _askers.call(verb, *args, **kwargs)
+
+
+async def _send(app: Any, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Send in a thread. ``PublishTimeout`` as of the verb, and if no thread was free before ``publish_timeout``."""
+    return await _senders.call(_in_time, app, time.monotonic(), partial(verb, *args, **kwargs))
+
+
+def _in_time(app: Any, since: float, send: Callable[[], T]) -> T:
+    # Behind a broker that does not answer, sends queue up for a thread: who comes too late must not wait once more.
+    timeout = app.conf.publish_timeout
+    if time.monotonic() - since >= timeout:
+        raise PublishTimeout(f"not sent within {timeout:g} s: {THREADS} other calls waited for an answer all the time")
+    return send()
 
 
 class TaskTwins(Generic[P, R]):
     """The twins of a task."""
 
     if TYPE_CHECKING:
+        app: Any
         apply_async: Callable[..., AsyncResult[R]]
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
@@ -54,7 +114,9 @@ class TaskTwins(Generic[P, R]):
         **options: Any,
     ) -> AsyncResult[R]:
         """``apply_async`` without holding the event loop."""
-        return await _in_thread(self.apply_async, args, kwargs, task_id, producer, link, link_error, shadow, **options)
+        return await _send(
+            self.app, self.apply_async, args, kwargs, task_id, producer, link, link_error, shadow, **options
+        )
 
 
 class AppTwins:
@@ -68,11 +130,16 @@ class AppTwins:
         self, name: str, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """``send_task`` without holding the event loop."""
-        return await _in_thread(self.send_task, name, args, kwargs, **options)
+        return await _send(self, self.send_task, name, args, kwargs, **options)
 
     async def asend_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
         """``send_many`` without holding the event loop; ``calls`` is read in a thread."""
-        return await _in_thread(self.send_many, calls, batch=batch, **options)
+        return await _send(self, self.send_many, calls, batch=batch, **options)
+
+
+def _end_watch(registering: Future[Any]) -> None:
+    if registering.exception() is None:
+        registering.result().cancel()
 
 
 class ResultTwins(Generic[R]):
@@ -81,6 +148,7 @@ class ResultTwins(Generic[R]):
     if TYPE_CHECKING:
         id: str
         backend: Any
+        parent: AsyncResult[Any] | None
         _begin_get: Callable[..., bool]
         _take: Callable[..., Any]
         _end_get: Callable[..., R]
@@ -106,17 +174,21 @@ class ResultTwins(Generic[R]):
         del no_ack
         if self._begin_get(disable_sync_subtasks):
             return self._end_get(propagate, callback, on_message)
-        follow = follow_parents and propagate
+        follow = follow_parents and propagate and self.parent is not None
         asyncio = _asyncio()
         loop = asyncio.get_running_loop()
         came = asyncio.Event()
 
         def tell(_task_id: str, payload: bytes) -> None:
             self._take(payload)
-            loop.call_soon_threadsafe(came.set)
+            # A watch that was registered too late may tell a loop that has been closed meanwhile.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(came.set)
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        watch = await _in_thread(self.backend.watch, [self.id], tell)
+        registering = _askers.pool.submit(self._watch_for, tell)
+        failure = asyncio.wrap_future(registering)
+        failure.add_done_callback(lambda done: came.set() if not done.cancelled() and done.exception() else None)
         try:
             while not came.is_set():
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
@@ -126,9 +198,17 @@ class ResultTwins(Generic[R]):
                     await asyncio.wait_for(came.wait(), left)
                 except TimeoutError:
                     if follow:
-                        await _in_thread(self._check_parents)
+                        await in_thread(self._check_parents)
                     if on_interval is not None:
                         on_interval()
+            if failure.done():
+                failure.result()
         finally:
-            await _in_thread(watch.cancel)
+            # Both may have to wait for a server, which is no reason to come back later than ``timeout``.
+            if not registering.cancel():
+                _askers.pool.submit(_end_watch, registering)
         return self._end_get(propagate, callback, on_message)
+
+    def _watch_for(self, tell: Callable[[str, bytes], None]) -> Any:
+        # Its backend may have to be opened first, so not even that is looked at in the loop.
+        return self.backend.watch([self.id], tell)

@@ -56,12 +56,19 @@ class StoreDoors:
         """Close its connections; the next use opens them again."""
         self._stores.close()
 
+    def release_stores(self) -> None:
+        """The same for those that it has opened by itself; a store of the caller's (``use_store``) stays."""
+        if not self._stores.lent:
+            self._stores.close()
+
 
 class AppStores:
     """The app's broker store and result store. A connection never crosses a fork."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        #: Whether the store is the caller's.
+        self.lent = False
         self._lock = threading.RLock()
         #: By URL and whether it is the broker.
         self._opened: dict[tuple[str, bool], Store] = {}
@@ -149,6 +156,7 @@ class AppStores:
         """Take this store in both roles."""
         self.close()
         self._broker = self._results = self._opened[store.url, True] = store
+        self.lent = True
 
     def forget(self) -> None:
         """Forget the stores without closing them: they are the parent process's."""
@@ -161,6 +169,7 @@ class AppStores:
         with self._lock:
             opened, self._opened = self._opened, {}
         self._broker = self._results = self._backend = None
+        self.lent = False
         for store in opened.values():
             store.close()
 

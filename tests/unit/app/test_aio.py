@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from talo import AsyncResult, Talo, Task
-from talo.errors import TimeoutError
+from talo.errors import AccessRefused, TimeoutError
 from tests.unit.app.conftest import FarSide
 
 TWINS: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
@@ -90,3 +90,44 @@ def test_an_eager_result_can_be_awaited(app: Talo) -> None:
 
     # Then awaiting its result gives the value
     assert asyncio.run(use()) == 2
+
+
+def test_a_watch_that_comes_too_late_troubles_nobody(app: Talo, far: FarSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a store in which the registration of a watch hangs until its waiter, loop included, has gone
+    backend, gate, entered = app.backend, threading.Event(), threading.Event()
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    class Hanging:
+        def watch(self, ids: Any, tell: Any) -> Any:
+            entered.set()
+            gate.wait(30)
+            return backend.watch(ids, tell)
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            await app.AsyncResult("late", backend=Hanging()).aget(timeout=0.2)
+
+    asyncio.run(wait())
+    assert entered.is_set()
+
+    # When it gets through and the result is there
+    far.end("late", 1)
+    gate.set()
+
+    # Then others are told as ever
+    far.end("other", 2)
+    assert asyncio.run(app.AsyncResult("other").aget(timeout=30)) == 2
+    assert raised == []
+
+
+def test_a_registration_that_fails_fails_the_wait(app: Talo) -> None:
+    class Refusing:
+        def watch(self, ids: Any, tell: Any) -> Any:
+            raise AccessRefused("wrong password")
+
+    async def wait() -> None:
+        with pytest.raises(AccessRefused, match="wrong password"):
+            await app.AsyncResult("any", backend=Refusing()).aget(timeout=30)
+
+    asyncio.run(wait())

@@ -139,7 +139,10 @@ class Listener:
         with self._guard:
             self._wants[want] = None
             try:
-                self._join(want)
+                # Without a connection the thread is at it already; connecting here too, one watch after the other,
+                # would keep everybody from the guard for as long as the server is silent.
+                if self._thread is None or self._connection is not None:
+                    self._join(want)
             except StoreUnavailable as error:
                 log.warning("results cannot be watched now: %s", error, extra={"action": "watch"})
             except TaloError:

@@ -1,0 +1,185 @@
+"""The event loop stays free while a store does not answer: neither a send nor a wait for a result holds it.
+
+How late a tick of the loop comes depends on the machine, too. So each round has a measure of its own, threads that just
+sleep, and there are several: what Talo did on the loop it would do in every one, and a neighbour's noise does not
+repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from talo import Talo
+from talo.app.aio import in_thread
+from talo.errors import PublishTimeout, TimeoutError
+from tests.servers.moto import sqs_endpoint  # noqa: F401
+from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.servers.proxy import Proxy
+from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
+from tests.servers.redis import redis_server, redis_url  # noqa: F401
+
+#: Seconds after which a call gives up; nothing answers for so long.
+PATIENCE = 0.2
+CALLS = 12
+ROUNDS = 4
+TICK = 0.002
+#: Seconds that a call may hold the loop.
+HOLD = 0.005
+
+
+@contextlib.contextmanager
+def silenced(
+    store: str, request: pytest.FixtureRequest, folder: Path
+) -> Iterator[tuple[dict[str, Any], Callable[[], object]]]:
+    """The settings of an app on a store, and how to make that fall silent."""
+    if store == "sqlite":
+        path = folder / "talo.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            yield {"broker": f"sqlite:///{path}"}, lambda: holder.execute("BEGIN EXCLUSIVE")
+        return
+    url: str = request.getfixturevalue("sqs_endpoint" if store == "sqs" else f"{store}_url")
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    with Proxy(parts.hostname, parts.port) as proxy:
+        url = url.replace(f":{parts.port}", f":{proxy.port}", 1)
+        settings: dict[str, Any] = {"broker": url}
+        if store == "rabbit":
+            settings["backend"] = "rpc://"
+        elif store == "sqs":
+            options = {"region": "us-east-1", "endpoint_url": url, "queue_name_prefix": uuid.uuid4().hex[:8]}
+            settings = {
+                "broker": "sqs://key:secret@",
+                "backend": f"sqlite:///{folder}/results.sqlite3",
+                "broker_transport_options": options,
+            }
+        yield settings, proxy.black_hole
+        proxy.reset()  # nothing that still waits has to wait any longer
+
+
+async def worst_lag(work: Awaitable[object]) -> float:
+    """The most seconds by which a tick of the loop came late while ``work`` went on."""
+    late = 0.0
+    going = asyncio.ensure_future(work)
+    while not going.done():
+        due = time.perf_counter() + TICK
+        await asyncio.sleep(TICK)
+        late = max(late, time.perf_counter() - due)
+    await going
+    return late
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis", "postgres", "rabbit", "sqs"])
+def test_sends_and_waits_leave_the_loop_free_while_the_store_is_silent(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with silenced(store, request, tmp_path) as (settings, hush):
+        # Given a store that answered once and does not any more
+        app = Talo("loop", **settings, set_as_current=False, publish_timeout=PATIENCE)
+
+        @app.task
+        def add(x: int) -> int:
+            return x
+
+        async def sends() -> None:
+            ends = await asyncio.gather(*(add.adelay(n) for n in range(CALLS)), return_exceptions=True)
+            assert {type(end) for end in ends} == {PublishTimeout}
+
+        async def waits() -> None:
+            ends = await asyncio.gather(
+                *(app.AsyncResult(f"id{n}").aget(timeout=PATIENCE) for n in range(CALLS)), return_exceptions=True
+            )
+            assert {type(end) for end in ends} <= {TimeoutError}
+
+        async def sleeps() -> None:
+            await asyncio.gather(*(asyncio.to_thread(time.sleep, PATIENCE / 2) for _ in range(CALLS)))
+
+        async def measure() -> dict[str, float]:
+            await asyncio.to_thread(add.apply_async, (0,), timeout=60)  # the first one makes queues and tables
+            hush()
+            over: dict[str, float] = {}
+            for _ in range(ROUNDS):
+                usual = await worst_lag(sleeps())
+                for call in (sends, waits):
+                    more = await worst_lag(call()) - usual
+                    over[call.__name__] = min(more, over.get(call.__name__, more))
+            return over
+
+        # When many calls at a time run into it
+        over = asyncio.run(measure())
+
+    # Then none of them holds the loop longer than threads that sleep
+    app.close()
+    assert max(over.values()) <= HOLD, over
+
+
+def test_a_wait_ends_in_time_although_the_store_is_silent(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    # Given a Redis that answers nobody, and somebody who has been waiting since before
+    with silenced("redis", request, tmp_path) as (settings, hush):
+        app = Talo("wait", **settings, set_as_current=False)
+
+        async def wait() -> float:
+            await in_thread(app.AsyncResult("any")._get_task_meta)
+            hush()
+            begun = time.monotonic()
+            waits = [app.AsyncResult(f"id{n}").aget(timeout=PATIENCE) for n in range(CALLS)]
+            ends = await asyncio.gather(*waits, return_exceptions=True)
+            assert {type(end) for end in ends} == {TimeoutError}
+            return time.monotonic() - begun
+
+        # Then every wait ends by its own timeout, not by the store's, one after the other
+        assert asyncio.run(wait()) < 4
+    app.close()
+
+
+def test_sends_that_found_no_thread_give_up_with_those_that_did(tmp_path: Path) -> None:
+    # Given more sends than threads, and a file that somebody else has locked
+    path = tmp_path / "talo.sqlite3"
+    app = Talo("many", broker=f"sqlite:///{path}", set_as_current=False, publish_timeout=1)
+    app.send_task("any")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+
+        async def sends() -> tuple[list[object], float]:
+            begun = time.monotonic()
+            calls = [app.asend_task("any") for _ in range(200)]
+            return await asyncio.gather(*calls, return_exceptions=True), time.monotonic() - begun
+
+        # When all are sent at once, then all give up together instead of one batch after the other (200 / 32 > 6 s)
+        ends, took = asyncio.run(sends())
+    assert {type(end) for end in ends} == {PublishTimeout}
+    assert took < 5
+    app.close()
+
+
+def test_a_silent_result_store_keeps_nobody_from_sending(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    # Given results in a Redis that is silent, tasks in a file, and waits that hold every thread they can get
+    with silenced("redis", request, tmp_path) as (settings, hush):
+        app = Talo("split", broker=f"sqlite:///{tmp_path}/b.sqlite3", backend=settings["broker"], set_as_current=False)
+        hush()
+
+        async def send() -> float:
+            waits = [asyncio.ensure_future(app.AsyncResult(f"id{n}").aget(timeout=2)) for n in range(100)]
+            await asyncio.sleep(0)
+            begun = time.monotonic()
+            await app.asend_task("any")
+            took = time.monotonic() - begun
+            assert not any(wait.done() for wait in waits)
+            await asyncio.gather(*waits, return_exceptions=True)
+            return took
+
+        # Then a send goes through while they wait
+        assert asyncio.run(send()) < 2
+        [queue] = app.store.broker.stats()
+        assert queue.ready == 1
+    app.close()

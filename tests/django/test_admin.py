@@ -199,7 +199,9 @@ def test_the_tables_of_celerys_packages_are_imported(tmp_path: Path) -> None:
     site.manage("migrate", "-v0")
     # When they are imported, twice
     beat, results = site.manage("talo_import", "beat"), site.manage("talo_import", "results")
-    assert ("imported: 2" in beat.stdout, beat.stderr.count(": ")) == (True, 5)
+    assert "imported: 2" in beat.stdout
+    refused = {line.partition(":")[0] for line in beat.stderr.splitlines()}
+    assert {"broken", "once", "next year"} <= refused
     assert ("imported: 2" in results.stdout, "x-python-serialize" in results.stderr) == (True, True)
     assert "imported: 0" in site.manage("talo_import", "beat").stdout
     assert "imported: 0" in site.manage("talo_import", "results").stdout

@@ -208,12 +208,16 @@ from talo.django.q.models import Success
 from talo.django.q.packing import pack, unpack
 ids = [async_task("myapp.tasks.minha_funcao", n, 0) for n in range(5)]
 async_task("myapp.tasks.minha_funcao", 9, 0, save=False)
+from talo.django.q import async_chain, count_group
+broken = async_chain([("myapp.tasks.fail", ()), ("myapp.tasks.note", ("never",))], sync=True)
+steps = count_group(broken)
 kept = [each.result for each in Success.objects.all()]
 from django.conf import settings
 foreign = pack({1, 2})
 settings.SECRET_KEY = "another"
 try: unpack(foreign)
-except Exception as error: print(json.dumps([kept, type(error).__name__]))
+except Exception as error: print(json.dumps([kept, type(error).__name__, steps]))
 """
     )
-    assert told == [[4, 3], "DecodeError"]
+    assert told == [[4, 3], "DecodeError", 1]
+    assert not (tmp_path / "notes").exists()

@@ -83,10 +83,11 @@ def _collect(parts: list[Any], call: dict[str, Any], began: str) -> None:
     _finish(wanted, row)
 
 
-def run_here(wanted: Call) -> None:
-    """Run it in this process, as with ``sync``; a failure is kept, and not raised."""
+def run_here(wanted: Call) -> bool:
+    """Run it in this process, as with ``sync``; a failure is kept, and not raised. Return whether it ended well."""
     row, _ = _ended(wanted, 1)
     _finish(wanted, row)
+    return bool(row.success)
 
 
 def _ended(wanted: Call, attempt: int) -> tuple[Task, Exception | None]:

@@ -123,8 +123,8 @@ def async_chain(
         options = {name: value for name, value in options.items() if value is not None}
         calls.append((*_call(func, tuple(args), kwargs, options), options))
     if any(options.get("sync", cluster.sync) for _, cluster, options in calls):
-        for call, _, _ in calls:
-            run_here(call)
+        # ``all`` ends at the first that fails.
+        all(run_here(call) for call, _, _ in calls)
         return group
     run = app().tasks[RUN]
     steps = [
@@ -140,7 +140,7 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Take the options out of the keywords; those in ``q_options`` first. ``ValueError`` for unknown ones there."""
     given = dict(kwargs.pop("q_options", None) or {})
     for name in given:
-        if name not in (*OPTIONS, "broker_name"):
+        if name not in OPTIONS:
             near = nearest(name, OPTIONS)
             raise ValueError(f"q_options: unknown option {name!r}" + (f"; did you mean {near!r}?" if near else ""))
     for name in OPTIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from talo.app.abortable import AbortableTask
 from tests.apps.traced import trace
 
 app = Talo("flows", result_expires=float(os.environ.get("RESULT_EXPIRES", "3600")))
+app.conf.beat_schedule = json.loads(os.environ.get("ENTRIES", "{}"))
 
 
 @app.task(bind=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from talo import errors
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, send_all
+from tests.servers.postgres import PostgresServer
 from tests.workers import ROOT, client
 
 KIB = 1024
@@ -20,24 +22,35 @@ KIB = 1024
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    disk = Path(tempfile.mkdtemp(prefix="talo-disk-"))
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs", str(disk)], capture_output=True, check=False
     )
     if mounted.returncode:
+        disk.rmdir()
         # Without the right to mount there is the other test, which needs none.
         pytest.skip("a small file system cannot be mounted here")
     try:
         yield disk
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+        disk.rmdir()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, small_disk: Path) -> str:
+    """The URL of a store whose tables stand on the small disk; PostgreSQL's log stands elsewhere, for without room for
+    it the server stops."""
+    if request.param == "sqlite":
+        return f"sqlite:///{small_disk}/talo.sqlite3"
+    server: PostgresServer = request.getfixturevalue("own_postgres")
+    server.tablespace("small", small_disk / "tables")
+    return f"{server.url}?options=-cdefault_tablespace%3Dsmall"
 
 
 @pytest.mark.promise("B13")
 @pytest.mark.timeout(HANGS)
-def test_a_full_disk_is_said_and_nothing_sent_before_is_lost(small_disk: Path, tmp_path: Path) -> None:
-    url = f"sqlite:///{small_disk}/talo.sqlite3"
+def test_a_full_disk_is_said_and_nothing_sent_before_is_lost(url: str, small_disk: Path, tmp_path: Path) -> None:
     filler = small_disk / "filler"
     with client(url) as app:
         ids = send_all(app, [call("noop") for _ in range(100)])
@@ -49,7 +62,7 @@ def test_a_full_disk_is_said_and_nothing_sent_before_is_lost(small_disk: Path, t
             sent: list[str] = []
             with pytest.raises(errors.StoreFull):
                 for _ in range(1000):
-                    sent += send_all(app, [call("nap", 0.0, headers={"x": "y" * 20 * KIB})])
+                    sent += send_all(app, [call("nap", 0.0, headers={"x": os.urandom(10 * KIB).hex()})])
             # Then, with room again, sending works, and what had been sent is there
             filler.unlink()
             sent += send_all(app, [call("noop") for _ in range(20)])

@@ -1,5 +1,6 @@
 # ruff: noqa: F811  (fixtures are imported, and named as arguments)
-"""What is lost when RabbitMQ, its connections or a child die: nothing that was confirmed."""
+"""What is lost when a child of a worker on RabbitMQ dies, or is too slow: nothing that was confirmed. (Its server and
+connections: ``tests/chaos/test_store_away``.)"""
 
 from __future__ import annotations
 
@@ -14,8 +15,6 @@ import pytest
 from talo import Talo
 from talo.errors import OperationalError
 from talo.stores.base import Store
-from talo.stores.rabbitmq import RabbitStore
-from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import RabbitServer, own_rabbit, rabbit_server, rabbit_url  # noqa: F401
 from tests.support import eventually
 from tests.workers import Worker, client
@@ -170,56 +169,3 @@ def test_what_waits_behind_a_long_task_is_run_by_another(rabbit_url: str, worker
         quick = _send(app, 400)
         # Then the long one holds up nobody
         _settled(worker, warm | quick, 15)
-
-
-@pytest.mark.parametrize("kind", ["restarted", "cut off", "paused", "black hole"])
-def test_a_server_that_goes_and_comes_back_loses_nothing_confirmed(
-    kind: str,
-    own_rabbit: RabbitServer,
-    tmp_path: Path,
-) -> None:
-    with Proxy("127.0.0.1", own_rabbit.port) as proxy:
-        url = own_rabbit.url_of(port=proxy.port)
-        with Worker(url, tmp_path, "-c", "2") as worker, client(url, publish_timeout=2.0, store_timeout=2.0) as app:
-            sent = _send(app, 1)
-            if kind == "restarted":
-                own_rabbit.remember()
-            sent |= _send(app, 300)
-            if kind == "restarted":
-                own_rabbit.restart()
-            elif kind == "cut off":
-                own_rabbit.close_all_connections()
-            elif kind == "paused":
-                own_rabbit.pause()
-                _unreachable(app)
-                own_rabbit.resume()
-            else:
-                proxy.black_hole()
-                _unreachable(app)
-                proxy.reset()
-                proxy.pass_on()
-            back = time.monotonic()
-            more = _send(app, 100)
-            _settled(worker, more, 30)
-            assert time.monotonic() - back < 30
-            _settled(worker, sent, 30)
-            store = RabbitStore(url)
-            _drained(store)
-            store.close()
-
-
-@pytest.mark.soak
-def test_twenty_restarts_lose_nothing_confirmed(own_rabbit: RabbitServer, tmp_path: Path) -> None:
-    url = own_rabbit.url_of()
-    with Worker(url, tmp_path, "-c", "2") as worker, client(url) as app:
-        sent = _send(app, 1)
-        own_rabbit.remember()
-        for _ in range(20):
-            sent |= _send(app, 200)
-            own_rabbit.restart()
-            back = time.monotonic()
-            more = _send(app, 20)
-            _settled(worker, more, 30)
-            assert time.monotonic() - back < 15
-            sent |= more
-        _settled(worker, sent, 120)

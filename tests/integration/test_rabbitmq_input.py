@@ -101,6 +101,20 @@ def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:
     store.close()
 
 
+def test_priorities_that_a_queue_does_not_know_are_named_once(
+    rabbit_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RabbitStore(rabbit_url, queues=lambda: {"ordered": Queue("ordered", max_priority=9)})
+    store.broker.send([message("plain"), message("ordered", priority=9)])
+    assert caplog.text == ""
+    # When priorities are asked for of a quorum queue, then it is said once, with the queue's name and the mend
+    for _ in range(2):
+        store.broker.send([message("urgent", priority=9), message("plain")])
+    [said] = caplog.messages
+    assert "Queue urgent knows no priorities" in said and "max_priority=9" in said
+    store.close()
+
+
 def test_a_message_above_the_limit_is_refused_with_both_sizes(
     rabbit_url: str,
     monkeypatch: pytest.MonkeyPatch,

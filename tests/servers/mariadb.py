@@ -1,10 +1,11 @@
 """Real MariaDB servers for tests: started from the installed binary on a private port, in a directory of their own.
 
-``MariadbServer`` is one server that a test may stop, kill and start again on the same port and data. The fixtures:
-``mariadb_server`` is one for the whole session, not to be harmed, in which ``mariadb_url`` gives every test an emptied
-database. Without the binary a test is skipped, in CI it fails. To use them::
+``MariadbServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
+fixtures: ``mariadb_server`` is one for the whole session, not to be harmed, in which ``mariadb_url`` gives every test
+an emptied database; ``own_mariadb`` is one for a single test to do anything to. Without the binary a test is skipped,
+in CI it fails. To use them::
 
-    from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401
+    from tests.servers.mariadb import mariadb_server, mariadb_url, own_mariadb  # noqa: F401
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pytest
 
 from tests.support import eventually
 
-__all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url"]
+__all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url", "own_mariadb"]
 
 #: Of the user ``talo``, who may do anything.
 PASSWORD = "hush/hush"
@@ -57,9 +58,10 @@ def _user() -> str | None:
 
 
 class MariadbServer:
-    """One server process on a port of its own, with its data in a directory of its own."""
+    """One server process on a port of its own, with its data in a directory of its own. ``options`` become settings."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._user = _user()
@@ -99,6 +101,7 @@ class MariadbServer:
             "--max-connections=300",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=64M",
+            *(f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()),
         ]
         with (self.directory / "log").open("ab") as log:
             process = subprocess.Popen(
@@ -137,7 +140,7 @@ class MariadbServer:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
-    def kill_connections(self) -> int:
+    def end_connections(self) -> int:
         """End every connection of a client but the one that asks; how many there were."""
         with self._connected() as cursor:
             cursor.execute(
@@ -151,7 +154,7 @@ class MariadbServer:
 
     def empty(self, database: str) -> None:
         """Take the rows out of every table but the one of migrations; whoever is connected is not any more."""
-        self.kill_connections()
+        self.end_connections()
         with self._connected() as cursor:
             cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'")
             for (table,) in cursor.fetchall():
@@ -186,11 +189,27 @@ class MariadbServer:
         if process is None:
             return
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+    def pause(self) -> None:
+        """Stop it as it is (SIGSTOP): connections stay up and nothing answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def url(self) -> str:
+        """Its database ``talo``."""
+        return self.url_of("talo")
 
     def remove(self) -> None:
         """Kill it and delete its data."""
@@ -219,3 +238,13 @@ def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
     """A database of the session's server, without a row. Its tables stay from test to test: making them is slow."""
     yield mariadb_server.url_of("talo")
     mariadb_server.empty("talo")
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[MariadbServer]:
+    """A server that this test may kill, pause and restart; it keeps what it has answered."""
+    server = MariadbServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()

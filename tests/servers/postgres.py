@@ -144,6 +144,13 @@ class PostgresServer:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def tablespace(self, name: str, at: Path) -> None:
+        """Make a place for tables in a directory that is made."""
+        at.mkdir()
+        if self._user is not None:
+            shutil.chown(at, self._user)
+        self.run(f"CREATE TABLESPACE {name} LOCATION '{at}'")
+
     def stop(self) -> None:
         """End it in good order, whoever is connected. Idempotent."""
         self._end(signal.SIGINT)
@@ -193,7 +200,7 @@ class PostgresServer:
         self.stop()
         self.start()
 
-    def terminate_connections(self) -> int:
+    def end_connections(self) -> int:
         """End every connection to the database but the one that asks; how many there were."""
         rows = self.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

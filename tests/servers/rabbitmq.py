@@ -228,9 +228,14 @@ class RabbitServer:
             )
         return self._spare.pop(0)
 
-    def close_all_connections(self) -> None:
+    def end_connections(self) -> None:
         """End every connection from the server's side."""
         self.ctl("close_all_connections", "a test")
+
+    @property
+    def url(self) -> str:
+        """Its virtual host ``/``."""
+        return self.url_of()
 
     def url_of(self, vhost: str = "/", *, port: int | None = None, user: str = "guest", password: str = "guest") -> str:
         """One of its virtual hosts; ``port`` of a proxy in front of it."""

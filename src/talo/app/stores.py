@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from talo.app._store_options import RPC, store_options
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
+from talo.stores.relay import RelayedSchedules
+from talo.stores.schedules import Schedules
 from talo.stores.url import alternatives, open_store, scheme_of, takes_side
 
 __all__ = ["AppStores", "StoreDoors"]
@@ -36,6 +38,12 @@ class StoreDoors:
     def state_store(self) -> Store | None:
         """The store of what all processes share: locks, revoked ids, schedules; None if no store here keeps any."""
         return self._stores.state
+
+    @property
+    def schedules(self) -> Schedules | None:
+        """Where periodic tasks are kept: in the broker's own store where it can, else in ``state_store``, from which
+        what is due goes on to the broker; None if neither keeps any."""
+        return self._stores.schedules
 
     @property
     def results_are_answers(self) -> bool:
@@ -75,6 +83,7 @@ class AppStores:
         self._broker: Store | None = None
         self._results: Store | None = None
         self._backend: ResultBackend | None = None
+        self._schedules: Schedules | None = None
 
     @property
     def app(self) -> Any:
@@ -126,6 +135,17 @@ class AppStores:
                 return store
         return None
 
+    @property
+    def schedules(self) -> Schedules | None:
+        """The role that keeps periodic tasks, for messages that go to the broker."""
+        if self._schedules is None:
+            broker, state = self.broker, self.state
+            if broker.features.schedules:
+                self._schedules = broker.schedules
+            elif state is not None and state.features.schedules:
+                self._schedules = RelayedSchedules(state, broker.url, broker.broker.send)
+        return self._schedules
+
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
         conf = self._app.conf
@@ -162,13 +182,13 @@ class AppStores:
         """Forget the stores without closing them: they are the parent process's."""
         self._lock = threading.RLock()
         self._opened = {}
-        self._broker = self._results = self._backend = None
+        self._broker = self._results = self._backend = self._schedules = None
 
     def close(self) -> None:
         """Close every connection. Idempotent; the next use opens them again."""
         with self._lock:
             opened, self._opened = self._opened, {}
-        self._broker = self._results = self._backend = None
+        self._broker = self._results = self._backend = self._schedules = None
         self.lent = False
         for store in opened.values():
             store.close()

@@ -36,7 +36,7 @@ def scheduler_class(app: Any, name: Any = None, group: str | None = None) -> Any
     chosen = name or app.conf.beat_scheduler
     if isinstance(chosen, str):
         chosen = _found(chosen, group)
-    if chosen is StoreScheduler and not app.store.features.schedules:
+    if chosen is StoreScheduler and app.schedules is None:
         log.warning(
             "%s keeps no schedules: last runs are kept in the file %s, and only one beat may run",
             app.store.features.name,

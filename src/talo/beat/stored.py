@@ -70,7 +70,7 @@ class StoreScheduler(Scheduler):
 
     def setup_schedule(self) -> None:
         """Read the configuration; bad entries are lines in the log."""
-        if self._store_schedules() is None:
+        if self.app.schedules is None:
             raise NotSupported(f"{self.app.store.features.name} keeps no schedules")
         self._space = space_of(self.app)
         for name, entry in self.app.conf.beat_schedule.items():
@@ -83,13 +83,9 @@ class StoreScheduler(Scheduler):
                 log.warning("The periodic task %r runs %s, which this app does not know", name, job.definition.task)
         self._book = Book(self.app, self._configured)
 
-    def _store_schedules(self) -> Schedules | None:
-        store = self.app.store
-        return store.schedules if store.features.schedules else None
-
     @property
     def _schedules(self) -> Schedules:
-        schedules = self._store_schedules()
+        schedules: Schedules | None = self.app.schedules
         assert schedules is not None
         return schedules
 

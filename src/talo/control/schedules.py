@@ -51,10 +51,13 @@ class ScheduleControl:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._space = space_of(app)
-        store = app.store
-        if not store.features.schedules or store.schedules is None:
-            raise NotSupported(f"{store.features.name} keeps no schedules; they are those of the configuration")
-        self._schedules: Schedules = store.schedules
+        schedules: Schedules | None = app.schedules
+        if schedules is None:
+            raise NotSupported(
+                f"{app.store.features.name} keeps no schedules; they are those of the configuration, unless "
+                f"result_backend is a store that keeps them"
+            )
+        self._schedules = schedules
 
     # -- reading
 

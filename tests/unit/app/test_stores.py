@@ -97,6 +97,8 @@ def test_tls_reaches_the_connection(redis_url: str) -> None:
         ({"broker_transport_options": {"sep": ":"}}, "broker_transport_options: sep is always"),
         ({"broker_transport_options": {"priority_steps": [0, 9]}}, "priority_steps is always"),
         ({"broker_url": "sqlite:///x.db", "broker_use_ssl": True}, "broker_use_ssl does not concern sqlite://"),
+        ({"broker_url": "postgresql://h/d", "broker_use_ssl": True}, r"in the URL \(\?sslmode="),
+        ({"broker_url": "mysql://h/d", "broker_use_ssl": True}, r"\?ssl_ca=\.\.\. for MySQL"),
         ({"broker_transport_options": {"max_connections": 2}, "broker_use_ssl": {"ca": "x"}}, "ssl_ca"),
     ],
 )

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from talo.errors import AccessRefused, EncodeError, ImproperlyConfigured, PublishTimeout, StoreUnavailable, TaloError
+from talo.errors import (
+    AccessRefused,
+    EncodeError,
+    ImproperlyConfigured,
+    MessageTooLarge,
+    PublishTimeout,
+    StoreUnavailable,
+    TaloError,
+)
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 from tests.servers.mariadb import PASSWORD, MariadbServer, mariadb_server, mariadb_url  # noqa: F401
@@ -52,6 +60,20 @@ def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None: 
     store.close()
 
 
+@pytest.mark.promise("B08")
+def test_a_message_above_the_limit_is_refused_with_both_sizes_before_it_is_sent(mariadb_url: str) -> None:  # noqa: F811
+    store = open_store(mariadb_url, timeout=SOON)
+    limit = store.features.max_message
+    with pytest.raises(MessageTooLarge, match=f"exceeds the {limit} bytes") as caught:
+        store.broker.send([message(), message(body=b"x" * (limit + 1))])
+    assert (caught.value.size > limit, caught.value.limit) == (True, limit)
+    assert store.broker.stats() == []
+    # And what is just below passes, whatever its bytes
+    store.broker.send([message(body=b"\x00'" * (limit // 2 - 500))])
+    assert [each.ready for each in store.broker.stats()] == [1]
+    store.close()
+
+
 def test_connections_that_the_server_ended_are_replaced_unnoticed(
     mariadb_url: str,  # noqa: F811
     mariadb_server: MariadbServer,  # noqa: F811
@@ -59,9 +81,9 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(
     store = open_store(mariadb_url, timeout=SOON)
     store.broker.open("me", worker="w", slots=1, lease=600)
     for n in range(10):
-        mariadb_server.kill_connections()
+        mariadb_server.end_connections()
         store.broker.send([message(body=str(n))])
-        mariadb_server.kill_connections()
+        mariadb_server.end_connections()
         assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
     store.close()
 

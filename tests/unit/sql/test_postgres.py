@@ -109,7 +109,7 @@ def test_a_read_only_server_is_said_to_be_and_used_again_afterwards(own_postgres
     own_postgres.run("ALTER SYSTEM SET default_transaction_read_only = on")
     own_postgres.run("SELECT pg_reload_conf()")
     eventually(lambda: shows(own_postgres, "on"))
-    own_postgres.terminate_connections()
+    own_postgres.end_connections()
     with pytest.raises(StoreUnavailable, match="is read-only"):
         store.broker.send([message()])
     # When it takes writes again
@@ -178,9 +178,9 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(own_postgres: 
     store = open_store(own_postgres.url, timeout=SOON)
     store.broker.open("me", worker="w", slots=1, lease=600)
     for n in range(10):
-        own_postgres.terminate_connections()
+        own_postgres.end_connections()
         store.broker.send([message(body=str(n))])
-        own_postgres.terminate_connections()
+        own_postgres.end_connections()
         assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
     store.close()
 

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from talo.stores.base import Settlement, Verdict
 from talo.stores.sql.waker import PipeWaker
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, document, eventually, message
-
-_fork = multiprocessing.get_context("fork")
-
-
-def _churn(url: str, owner: str, turns: int, started: Callable[[], None]) -> int:
-    """Turn that many times: whatever is fetched ends in one of four ways, of which each leaves one message behind."""
-    store = open_store(url)
-    store.broker.open(owner, worker="w", slots=1, lease=600)
-    started()
-    settlements: list[Settlement] = []
-    fetched = 0
-    for n in range(turns):
-        turn = store.broker.turn(settlements, owner, ["q"], 8)
-        fetched += len(turn.deliveries)
-        ways = [
-            {"follow": [message()], "result": document(f"{owner}-{n}")},
-            {"verdict": Verdict.AGAIN, "charge": True},
-            {"verdict": Verdict.AGAIN, "delay": 0.001},
-            {"verdict": Verdict.DEAD, "follow": [message("dead-follow")]},
-        ]
-        settlements = [Settlement(lease=each.lease, **ways[k % 4]) for k, each in enumerate(turn.deliveries)]  # type: ignore[arg-type]
-    store.close()
-    return fetched
+from tests.unit.sql.churning import KILLS, churn, fork, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
-def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path) -> None:
-    # Given messages, and a process that settles in every way
-    path = tmp_path / "talo.db"
-    url = f"sqlite:///{path}"
-    store = open_store(url)
-    store.broker.send([message() for _ in range(200)])
-    store.close()
-    for n in range(12):
-        started = _fork.Event()
-        child = _fork.Process(target=_churn, args=(url, f"owner{n}", 1_000_000, started.set), daemon=True)
-        child.start()
-        assert started.wait(30)
-        # When it is killed at some moment
-        threading.Event().wait(0.01 + n * 0.004)
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
-        # Then each message is ready, delayed or leased, and each that died is followed by one
-        with closing(sqlite3.connect(path)) as connection:
-            messages = {row[0] for row in connection.execute("SELECT id FROM talo_message")}
-            places = [
-                row[0]
-                for table in ("talo_ready", "talo_delayed", "talo_lease")
-                for row in connection.execute(f"SELECT message FROM {table}")
-            ]
-            [dead] = connection.execute("SELECT count(*) FROM talo_dead").fetchone()
-            [follows] = connection.execute("SELECT count(*) FROM talo_ready WHERE queue = 'dead-follow'").fetchone()
-        assert sorted(places) == sorted(messages)
-        assert dead == follows
-        assert len(messages) == 200
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(tmp_path: Path, kills: int) -> None:
+    stays_whole_under_kills(f"sqlite:///{tmp_path}/talo.db", kills)
 
 
 def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:
@@ -81,12 +26,12 @@ def test_processes_in_each_others_way_all_get_on(tmp_path: Path) -> None:
     store = open_store(url)
     store.broker.send([message() for _ in range(400)])
     store.close()
-    answers = _fork.Queue()
+    answers = fork.Queue()
 
     def run(n: int) -> None:
-        answers.put(_churn(url, f"owner{n}", 50, lambda: None))
+        answers.put(churn(url, f"owner{n}", 50, lambda: None))
 
-    children = [_fork.Process(target=run, args=(n,), daemon=True) for n in range(4)]
+    children = [fork.Process(target=run, args=(n,), daemon=True) for n in range(4)]
     for child in children:
         child.start()
     # Then none of them fails for want of the lock

@@ -1,7 +1,7 @@
 """Where a RabbitMQ is and how to speak to it: the URLs and their options, checked once.
 
-Owns reading ``amqp://``, ``amqps://`` and ``pyamqp://`` URLs, several hosts separated by ``;``, Celery's rules for the
-virtual host, and the TLS context. Opens nothing: that is ``connection``. Called by ``store``.
+Owns reading ``amqp://``, ``amqps://`` and ``pyamqp://`` URLs, several hosts separated by ``;``, and Celery's rules for
+the virtual host. Opens nothing: that is ``connection``. Called by ``store``.
 """
 
 from __future__ import annotations
@@ -14,34 +14,16 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from talo.errors import ImproperlyConfigured
+from talo.stores.tls import TLS_OPTIONS as _TLS_OPTIONS
+from talo.stores.tls import tls_context
 
 __all__ = ["TLS_OPTIONS", "Address", "parse_urls"]
 
 _PLAIN = frozenset({"amqp", "pyamqp", "rabbitmq"})
 _TLS = frozenset({"amqps", "pyamqps"})
 #: As Celery's client names them, with ``ssl_`` in front where they stand beside the URL.
-TLS_OPTIONS = frozenset(
-    {
-        "ssl_cert_reqs",
-        "ssl_ca_certs",
-        "ssl_certfile",
-        "ssl_keyfile",
-        "ssl_keyfile_password",
-        "ssl_server_hostname",
-        "ssl_check_hostname",
-    }
-)
+TLS_OPTIONS = _TLS_OPTIONS | {"ssl_server_hostname"}
 _QUERY = frozenset({"heartbeat", "ssl", *TLS_OPTIONS, "cacertfile", "certfile", "keyfile", "verify"})
-_CERT_REQS = {
-    "none": ssl.CERT_NONE,
-    "cert_none": ssl.CERT_NONE,
-    "verify_none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "cert_optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-    "cert_required": ssl.CERT_REQUIRED,
-    "verify_peer": ssl.CERT_REQUIRED,
-}
 #: RabbitMQ's own names in a URL for what Celery's client calls otherwise.
 _SAME = {"cacertfile": "ssl_ca_certs", "certfile": "ssl_certfile", "keyfile": "ssl_keyfile", "verify": "ssl_cert_reqs"}
 
@@ -97,7 +79,7 @@ def _parse(url: str, tls: Mapping[str, Any]) -> Address:
         raise ImproperlyConfigured(f"{scheme}:// is no scheme of RabbitMQ")
     options = {**_query(parts), **tls}
     secure = scheme in _TLS or bool(tls) or str(options.get("ssl", "")).lower() in ("true", "1")
-    context = _tls_context(options) if secure else None
+    context = tls_context(options) if secure else None
     heartbeat = options.get("heartbeat")
     return Address(
         scheme,
@@ -125,26 +107,3 @@ def _query(parts: SplitResult) -> dict[str, Any]:
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(_QUERY))}"
             raise ImproperlyConfigured(f"{name} is no option of a RabbitMQ URL{hint}")
     return {_SAME.get(name, name): value for name, value in query.items()}
-
-
-def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    wanted = options.get("ssl_cert_reqs", "required")
-    if isinstance(wanted, str):
-        if wanted.lower() not in _CERT_REQS:
-            raise ImproperlyConfigured(f"ssl_cert_reqs is required, optional or none, not {wanted!r}")
-        wanted = _CERT_REQS[wanted.lower()]
-    context = ssl.create_default_context()
-    check = str(options.get("ssl_check_hostname", "true")).lower() not in {"0", "false", "no"}
-    context.check_hostname = check and wanted == ssl.CERT_REQUIRED
-    context.verify_mode = ssl.CERT_NONE if wanted is None else ssl.VerifyMode(wanted)
-    try:
-        if options.get("ssl_ca_certs"):
-            context.load_verify_locations(str(options["ssl_ca_certs"]))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(
-                str(options["ssl_certfile"]), options.get("ssl_keyfile") or None, options.get("ssl_keyfile_password")
-            )
-    except OSError as error:
-        files = [str(options[key]) for key in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if options.get(key)]
-        raise ImproperlyConfigured(f"TLS files {', '.join(files)} cannot be used: {error}") from error
-    return context

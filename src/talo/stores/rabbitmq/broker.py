@@ -92,6 +92,9 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline(timeout)
         try:
             with self._client.using(deadline) as connection:
+                for message in messages:
+                    if message.priority:
+                        self._topology.mind_priority(message.queue)
                 if self.before_send is not None:
                     self.before_send(connection, messages, deadline)
                 self._put(connection, [_Out(message) for message in messages], deadline)

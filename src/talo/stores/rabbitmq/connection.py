@@ -22,6 +22,7 @@ from talo.stores.rabbitmq._refusals import as_error
 from talo.stores.rabbitmq.address import Address
 from talo.stores.rabbitmq.channel import CARRYING, Channel
 from talo.stores.rabbitmq.frames import BODY, HEADER, HEARTBEAT, METHOD, method, read_short, read_table, short, table
+from talo.stores.tls import untrusted
 
 __all__ = ["Connection"]
 
@@ -71,7 +72,8 @@ class Connection:
     # -- beginning and end --------------------------------------------------------------------------------------------
 
     def connect(self, deadline: float) -> None:
-        """Connect and log in. ``StoreUnavailable``, or ``AccessRefused`` when the server does not let us in."""
+        """Connect and log in. ``StoreUnavailable``, ``AccessRefused`` when the server does not let us in, or
+        ``ImproperlyConfigured`` when its certificate is not trusted."""
         try:
             self._socket = self._reach(deadline)
             self._socket.sendall(b"AMQP\0\0\x09\x01")
@@ -98,6 +100,9 @@ class Connection:
                     name = address.server_hostname or address.host
                     sock = address.tls.wrap_socket(sock, server_hostname=name)
                 return sock
+            except ssl.SSLCertVerificationError as error:
+                sock.close()
+                raise untrusted(address.shown, error) from error
             except OSError as error:
                 sock.close()
                 last = error

@@ -8,6 +8,7 @@ lock.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from talo.stores.rabbitmq.connection import Connection
 from talo.wire.queues import Exchange, Queue
 
 __all__ = ["MAX_DELAY", "Topology"]
+
+log = logging.getLogger(__name__)
 
 #: How the names of Talo's own queues begin.
 OWN = "talo."
@@ -45,6 +48,8 @@ class Topology:
         self._channel: Channel | None = None
         #: Every queue that was declared here, ever.
         self.known: set[str] = set()
+        #: Queues of which it was seen whether they know priorities.
+        self._minded: set[str] = set()
 
     def queue(self, name: str) -> Queue:
         """The description of a queue."""
@@ -88,6 +93,22 @@ class Topology:
         spec = self.queue(name)
         ways = [spec.exchange, *(binding.exchange for binding in spec.bindings)]
         return next((each.type for each in ways if each.name == exchange), "direct")
+
+    def mind_priority(self, name: str) -> None:
+        """A message with a priority goes to this queue: say once, by its name, if the queue knows none."""
+        if name in self._minded:
+            return
+        self._minded.add(name)
+        spec = self.queue(name)
+        if spec.max_priority is None and "x-max-priority" not in (spec.queue_arguments or {}):
+            log.warning(
+                "Queue %s knows no priorities, so those that are asked for change nothing: give it a highest one "
+                "(Queue(%r, max_priority=9), or task_queue_max_priority), and delete it on the server if it exists "
+                "without",
+                name,
+                name,
+                extra={"action": "priority-ignored", "queue": name},
+            )
 
     def ready(self, connection: Connection, name: str, deadline: float) -> int | None:
         """The number of ready messages; None if there is no such queue."""

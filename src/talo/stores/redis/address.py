@@ -1,8 +1,8 @@
 """Where a Redis is and how to speak to it: the URL and its options, checked once.
 
 Owns reading one ``redis://``, ``valkey://``, ``redis+socket://``, ``unix://``, ``sentinel://`` or ``redis+cluster://``
-URL (with TLS ``rediss`` and ``valkeys``) and the TLS context that it asks for. Opens nothing: that is ``connection``.
-Called by ``store`` and ``sentinel``."""
+URL (with TLS ``rediss`` and ``valkeys``). Opens nothing: that is ``connection``. Called by ``store`` and ``sentinel``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from talo.errors import ImproperlyConfigured
+from talo.stores.tls import TLS_OPTIONS, tls_context
 
 __all__ = ["Address", "parse_url"]
 
@@ -28,21 +29,9 @@ _QUERY = frozenset(
         "db",
         "username",
         "password",
-        "ssl_cert_reqs",
-        "ssl_ca_certs",
-        "ssl_certfile",
-        "ssl_keyfile",
-        "ssl_check_hostname",
+        *TLS_OPTIONS,
     }
 )
-_CERT_REQS = {
-    "none": ssl.CERT_NONE,
-    "cert_none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "cert_optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-    "cert_required": ssl.CERT_REQUIRED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,7 @@ def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
     if scheme not in _PLAIN | _TLS:
         raise ImproperlyConfigured(f"{scheme}:// is no scheme of Redis")
     named = str(options.get("virtual_host", options.get("db", ""))) or unquote(parts.path)
-    context = _tls_context(options) if scheme in _TLS or tls else None
+    context = tls_context(options) if scheme in _TLS or tls else None
     return Address(
         scheme,
         host=parts.hostname or "localhost",
@@ -136,24 +125,3 @@ def _database(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ImproperlyConfigured(f"a Redis database is a number, not {text!r}")
     return int(text)
-
-
-def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    wanted = options.get("ssl_cert_reqs", "required")
-    if isinstance(wanted, str):
-        if wanted.lower() not in _CERT_REQS:
-            raise ImproperlyConfigured(f"ssl_cert_reqs is required, optional or none, not {wanted!r}")
-        wanted = _CERT_REQS[wanted.lower()]
-    context = ssl.create_default_context()
-    check = str(options.get("ssl_check_hostname", "true")).lower() not in {"0", "false", "no"}
-    context.check_hostname = check and wanted == ssl.CERT_REQUIRED
-    context.verify_mode = ssl.CERT_NONE if wanted is None else ssl.VerifyMode(wanted)
-    try:
-        if options.get("ssl_ca_certs"):
-            context.load_verify_locations(str(options["ssl_ca_certs"]))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(str(options["ssl_certfile"]), options.get("ssl_keyfile") or None)
-    except OSError as error:
-        files = [str(options[key]) for key in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if options.get(key)]
-        raise ImproperlyConfigured(f"TLS files {', '.join(files)} cannot be used: {error}") from error
-    return context

@@ -23,6 +23,7 @@ from talo.errors import ImproperlyConfigured, MissingExtra, StoreUnavailable
 from talo.stores.redis._refusals import Refusal, as_error
 from talo.stores.redis.address import Address
 from talo.stores.redis.place import Place
+from talo.stores.tls import untrusted
 
 try:
     from hiredis import HiredisError, PushNotification, Reader, pack_command
@@ -169,8 +170,7 @@ class Connection:
             try:
                 return self._dial(where, family, target, left / (len(targets) - at))
             except ssl.SSLCertVerificationError as error:
-                text = f"{where.shown} shows a certificate that cannot be trusted ({error.verify_message})"
-                raise ImproperlyConfigured(f"{text}: name its authority with ssl_ca_certs") from error
+                raise untrusted(where.shown, error) from error
             except OSError as error:
                 trouble = error
         if trouble is None or isinstance(trouble, TimeoutError):

@@ -25,10 +25,10 @@ from talo.stores.redis.pool import Limits
 from talo.stores.redis.results import RedisResults
 from talo.stores.redis.schedules import RedisSchedules
 from talo.stores.redis.sentinel import sentinel_place
+from talo.stores.tls import TLS_OPTIONS
 
 __all__ = ["RedisStore"]
 
-_TLS_OPTIONS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
 _NAMED = (
     "max_connections",
     "pool_timeout",
@@ -157,8 +157,8 @@ def _alternatives(addresses: list[Address], order: str | None) -> Place:
 
 def _check(options: dict[str, Any]) -> None:
     for name in options:
-        if name not in _TLS_OPTIONS:
-            known = [*_TLS_OPTIONS, "timeout", "priority_order", "keyprefix", *_NAMED]
+        if name not in TLS_OPTIONS:
+            known = [*TLS_OPTIONS, "timeout", "priority_order", "keyprefix", *_NAMED]
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ImproperlyConfigured(f"{name} is no option of the Redis store{hint}")

@@ -46,8 +46,10 @@ _decode = msgspec.msgpack.Decoder(_Head).decode
 json_list = msgspec.json.Encoder().encode
 
 
-def pack(messages: Sequence[Message]) -> list[Parcel]:
-    """Return the messages as they are written. Errors: ``EncodeError`` for headers, ``MessageTooLarge``."""
+def pack(messages: Sequence[Message], limit: int | None = None) -> list[Parcel]:
+    """Return the messages as they are written; none may be larger than ``limit`` bytes (default:
+    ``MAX_MESSAGE``). Errors: ``EncodeError`` for headers, ``MessageTooLarge``."""
+    most = MAX_MESSAGE if limit is None else min(limit, MAX_MESSAGE)
     parcels = []
     for each in messages:
         try:
@@ -63,8 +65,8 @@ def pack(messages: Sequence[Message]) -> list[Parcel]:
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise EncodeError(f"headers or properties of task {each.id} cannot be written: {error}") from error
-        if len(head) + len(each.body) > MAX_MESSAGE:
-            raise MessageTooLarge(len(head) + len(each.body), MAX_MESSAGE, "the SQL store")
+        if len(head) + len(each.body) > most:
+            raise MessageTooLarge(len(head) + len(each.body), most, "the SQL store")
         parcels.append(Parcel(each.queue, each.priority, each.id, each.task, head, each.body, each.due))
     return parcels
 

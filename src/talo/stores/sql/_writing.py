@@ -34,9 +34,9 @@ _encode_run = msgspec.msgpack.Encoder().encode
 class Plan:
     """Settlements made ready to be applied: everything that can be done before the lock is taken, or can fail."""
 
-    def __init__(self, settlements: Sequence[Settlement]) -> None:
+    def __init__(self, settlements: Sequence[Settlement], limit: int | None = None) -> None:
         self.settlements = settlements
-        self.follow = {index: pack(each.follow) for index, each in enumerate(settlements) if each.follow}
+        self.follow = {index: pack(each.follow, limit) for index, each in enumerate(settlements) if each.follow}
         self.deaths = {
             index: msgspec.json.encode(each.death or Death(reason="rejected")).decode()
             for index, each in enumerate(settlements)

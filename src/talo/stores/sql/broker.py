@@ -48,7 +48,7 @@ class SqlBroker(DeadLetters):
 
     def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         if messages:
-            self._send(pack(messages), timeout)
+            self._send(pack(messages, self._database.max_message), timeout)
 
     def push_raw(self, queue: str, raw: bytes) -> None:
         """Put bytes into a queue as the head of a message, whatever they are: for tests and for repairs."""
@@ -62,12 +62,12 @@ class SqlBroker(DeadLetters):
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         if not settlements:
             return self.fetch(owner, queues, limit)
-        return self._turn(_writing.Plan(settlements), owner, queues, limit)
+        return self._turn(_writing.Plan(settlements, self._database.max_message), owner, queues, limit)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
         if not settlements:
             return []
-        plan = _writing.Plan(settlements)
+        plan = _writing.Plan(settlements, self._database.max_message)
 
         def work(tx: Session) -> list[Lease]:
             refused, wake = _writing.settle(tx, plan)
@@ -297,7 +297,7 @@ class SqlBroker(DeadLetters):
     # Dead letters
 
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
-        parcels = pack(messages)
+        parcels = pack(messages, self._database.max_message)
 
         def work(tx: Session) -> int:
             if not self._delete_dead(tx, ids):

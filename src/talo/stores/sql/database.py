@@ -96,6 +96,8 @@ class Database(ABC):
     name: str
     #: Seconds for one operation.
     timeout: float
+    #: Bytes of the largest message, head and body; None: what SQL takes everywhere.
+    max_message: int | None = None
     waker: Waker
     listener: Listener
 

@@ -59,7 +59,7 @@ class SqlSchedules(Schedules):
         if not changes:
             return []
         # Everything that can fail by itself is done before the lock is taken.
-        parcels = [pack(each.messages) for each in changes]
+        parcels = [pack(each.messages, self._database.max_message) for each in changes]
         plans = [None if each.plan is None else _encode(each.plan) for each in changes]
 
         return self._database.write(lambda tx: self._apply(tx, space, changes, plans, parcels))

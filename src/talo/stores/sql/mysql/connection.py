@@ -17,6 +17,7 @@ from typing import Any
 
 from talo.errors import ImproperlyConfigured, MissingExtra, OperationalError, StoreUnavailable, TaloError
 from talo.stores.sql.mysql._refusals import GONE, refusal
+from talo.stores.tls import tls_context, untrusted
 
 try:
     import pymysql
@@ -170,7 +171,7 @@ def _within(where: Address, deadline: float) -> pymysql.connections.Connection[A
                     password=where.password,
                     database=where.database,
                     unix_socket=where.unix_socket,
-                    ssl=ssl.create_default_context(cafile=where.ssl_ca) if where.ssl_ca else None,
+                    ssl=tls_context({"ssl_ca_certs": where.ssl_ca}) if where.ssl_ca else None,
                     charset="utf8mb4",
                     autocommit=True,
                     connect_timeout=left,
@@ -188,6 +189,9 @@ def _within(where: Address, deadline: float) -> pymysql.connections.Connection[A
     except queue.Empty as error:
         raise StoreUnavailable(f"{where.shown} did not answer in time") from error
     if isinstance(answer, MySQLError):
+        cause = getattr(answer, "original_exception", None)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise untrusted(where.shown, cause, "ssl_ca in the URL") from answer
         if number_of(answer) in GONE or number_of(answer) in (2002, 2003):
             raise StoreUnavailable(f"{where.shown} cannot be reached: {answer.args[-1]}") from answer
         raise translated(answer, where.shown) from answer

@@ -106,6 +106,7 @@ class MysqlDatabase(ServerDatabase[Link]):
 
     trouble = Trouble
     clock = "SELECT UNIX_TIMESTAMP(NOW(6))"
+    max_message = _MAX_MESSAGE
 
     def __init__(self, where: Address, *, timeout: float = 5.0, auto_migrate: bool = True) -> None:
         self._where = where

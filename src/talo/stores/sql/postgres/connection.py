@@ -47,6 +47,8 @@ SET idle_in_transaction_session_timeout = {idle}; SET statement_timeout = {state
 _IDLE = 10_000
 #: Prepared statements of a connection: all steps, each with the types that its values have.
 _PREPARED = 400
+#: With these libpq looks at the server's certificate.
+_VERIFYING = frozenset({"verify-ca", "verify-full"})
 _CODE = re.compile(rb'ErrorResponse.*? C "(\w{5})"')
 
 
@@ -251,7 +253,11 @@ def _connected(conninfo: Mapping[str, str], shown: str, deadline: float) -> pq.a
             trace.seek(0)
             found = _CODE.search(trace.read())
             code = found[1].decode() if found else None
-            raise refusal(code, f"cannot connect: {reason.partition(chr(10))[0]}", shown) from error
+            reason = reason.partition("\n")[0]
+            if code is None and conninfo.get("sslmode") in _VERIFYING:
+                # libpq has no code for it: a certificate that is not trusted looks like any lost connection.
+                reason += "; is it the certificate, name its authority with sslrootcert in the URL"
+            raise refusal(code, f"cannot connect: {reason}", shown) from error
 
 
 def _log_in(pgconn: pq.abc.PGconn, shown: str, deadline: float) -> None:

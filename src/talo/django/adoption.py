@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from talo.app.task import Task
 from talo.django import connections
 from talo.django.relay import Relay
-from talo.django.tasks import DjangoTask
+from talo.django.task import DjangoTask
 from talo.django.transactions import OnCommit
 
 __all__ = ["adopt"]

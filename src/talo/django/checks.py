@@ -15,6 +15,7 @@ from django.core import checks
 from django.core.checks import Error, Warning
 
 from talo.app.app import Talo
+from talo.django.address import SCHEME, alias_of
 from talo.django.conf import PREFIXES
 from talo.errors import ImproperlyConfigured
 from talo.settings.options import real_name
@@ -63,9 +64,9 @@ def _unknown_aliases() -> Iterator[Any]:
     conf = _app().conf
     named = {"django_on_commit": conf.django_on_commit if isinstance(conf.django_on_commit, list | tuple) else ()}
     for name in ("broker_url", "result_backend"):
-        scheme, _, alias = str(conf[name] or "").partition("://")
-        if scheme == "django" and (name == "broker_url" or conf[name] != conf.broker_url):
-            named[name] = (alias.partition("?")[0].strip("/") or "default",)
+        url = str(conf[name] or "")
+        if url.startswith(f"{SCHEME}://") and (name == "broker_url" or url != conf.broker_url):
+            named[name] = (alias_of(url),)
     for name, aliases in named.items():
         for alias in aliases:
             if alias not in settings.DATABASES:

@@ -1,14 +1,16 @@
 """Talo's tables in Django's databases.
 
 Owns the table of the outbox: one row for each message that is committed and not known to be published. What happens
-to rows is ``outbox``'s. Imported by Django.
+to rows is ``outbox``'s. And the names of the admin's pages, which are models without a table: who may see and change
+what they show is said by their permissions. Imported by Django.
 """
 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
-__all__ = ["OutboxMessage"]
+__all__ = ["DeadLetter", "OutboxMessage", "PeriodicTask", "QueuePage", "RunPage", "WaitingTask", "WorkerPage"]
 
 
 class OutboxMessage(models.Model):
@@ -33,3 +35,63 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task}[{self.task_id}]"
+
+
+class RunPage(models.Model):
+    """What became of tasks."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+
+
+class WaitingTask(models.Model):
+    """Tasks that wait or run."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change")
+        verbose_name = _("waiting or running task")
+        verbose_name_plural = _("waiting and running tasks")
+
+
+class PeriodicTask(models.Model):
+    """Schedules."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change", "delete")
+        verbose_name = _("periodic task")
+        verbose_name_plural = _("periodic tasks")
+
+
+class DeadLetter(models.Model):
+    """Tasks that will not run again unless somebody replays them."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change", "delete")
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+
+
+class QueuePage(models.Model):
+    """Queues."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change", "delete")
+        verbose_name = _("queue")
+        verbose_name_plural = _("queues")
+
+
+class WorkerPage(models.Model):
+    """Workers."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")

@@ -19,7 +19,7 @@ from django.db import connections, transaction
 from talo.app.outlets import Outlet
 from talo.wire.message import Message
 
-__all__ = ["OnCommit", "Release", "bound", "in_transaction", "unbound"]
+__all__ = ["OnCommit", "Release", "bound", "in_transaction", "is_unbound", "unbound"]
 
 #: None: as the settings say; True: sends wait for the commit; False: they do not.
 _overruled: ContextVar[bool | None] = ContextVar("talo_on_commit", default=None)
@@ -43,6 +43,11 @@ def unbound() -> Iterator[None]:
         yield
     finally:
         _overruled.reset(token)
+
+
+def is_unbound() -> bool:
+    """Whether this code wants what it sends to go out at once, whatever becomes of the transaction."""
+    return _overruled.get() is False
 
 
 def in_transaction(connection: Any) -> bool:
@@ -73,12 +78,17 @@ class OnCommit(Outlet):
         self._app = app
 
     def take(self, messages: list[Message], publish: Callable[[], None]) -> bool:
+        home = self._home()
+        if home is not None:
+            # The tasks are kept in this very database: the messages are rows of the transaction, and go where it goes.
+            publish()
+            transaction.on_commit(Release(_ids(messages), _nothing), using=home)
+            return True
         alias = self._open_alias()
         if alias is None:
             return False
         go = self._kept(alias, messages, publish) or partial(self._go_on, messages, publish)
-        ids = frozenset(message.id for message in messages if message.id is not None)
-        transaction.on_commit(Release(ids, go), using=alias)
+        transaction.on_commit(Release(_ids(messages), go), using=alias)
         return True
 
     def _kept(self, alias: str, messages: list[Message], publish: Callable[[], None]) -> Callable[[], None] | None:
@@ -103,6 +113,13 @@ class OnCommit(Outlet):
                         return f"the commit of the transaction that is open on database {connection.alias!r}"
         return None
 
+    def _home(self) -> str | None:
+        """The database that tasks are kept in (``django://``), if the code has a transaction open there."""
+        if is_unbound() or not any(in_transaction(each) for each in connections.all(initialized_only=True)):
+            return None
+        alias: str | None = getattr(self._app.store, "alias", None)
+        return alias if alias is not None and in_transaction(connections[alias]) else None
+
     def _open_alias(self) -> str | None:
         """The database whose transaction a send has to wait for; None if for none."""
         overruled = _overruled.get()
@@ -120,3 +137,11 @@ class OnCommit(Outlet):
     def _installed() -> bool:
         """Whether the project has asked for it; else only ``bound`` holds anything."""
         return apps.ready and apps.is_installed("talo.django")
+
+
+def _ids(messages: list[Message]) -> frozenset[str]:
+    return frozenset(message.id for message in messages if message.id is not None)
+
+
+def _nothing() -> None:
+    """What is left to do at the commit for messages that are part of it."""

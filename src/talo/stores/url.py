@@ -10,7 +10,7 @@ import difflib
 import importlib
 from typing import Any, cast
 
-from talo.errors import ImproperlyConfigured, NotSupported
+from talo.errors import ImproperlyConfigured
 from talo.stores.base import Store
 
 __all__ = ["alternatives", "open_store", "scheme_of", "schemes", "takes_side"]
@@ -18,6 +18,7 @@ __all__ = ["alternatives", "open_store", "scheme_of", "schemes", "takes_side"]
 _SQL = ("talo.stores.sql", "open_sqlite")
 _POSTGRES = ("talo.stores.sql.postgres", "open_postgres")
 _MYSQL = ("talo.stores.sql.mysql", "open_mysql")
+_DJANGO = ("talo.django.store", "open_django")
 _REDIS = ("talo.stores.redis", "RedisStore")
 _SQS = ("talo.stores.sqs", "SqsStore")
 _RABBITMQ = ("talo.stores.rabbitmq", "RabbitStore")
@@ -31,6 +32,7 @@ _STORES = {
     "mysql": _MYSQL,
     "mysql+pymysql": _MYSQL,
     "mariadb": _MYSQL,
+    "django": _DJANGO,
     "redis": _REDIS,
     "rediss": _REDIS,
     "redis+socket": _REDIS,
@@ -52,11 +54,6 @@ _STORES = {
 _SEVERAL = frozenset({_REDIS, _RABBITMQ})
 #: Stores that are given another one, ``side``, for what they cannot keep themselves.
 _SIDED = frozenset({_SQS})
-
-#: Celery's names for stores that Talo does not have (yet), and what people call them.
-_ABSENT = {
-    "django": "Django's database",
-}
 
 
 def schemes() -> list[str]:
@@ -85,7 +82,7 @@ def open_store(url: str, **options: Any) -> Store:
     Options: ``timeout`` (seconds, of one operation), ``priority_order`` (``high-first`` or ``low-first``),
     ``keyprefix``. ``memory://name`` is the same store for everyone in this process who says the same name.
     Errors: ``ImproperlyConfigured`` for a URL or option that cannot work, ``MissingExtra`` when the client library is
-    absent, ``NotSupported`` for a scheme whose store this release does not have.
+    absent.
     """
     scheme = scheme_of(url)
     if scheme not in _STORES:
@@ -97,8 +94,6 @@ def open_store(url: str, **options: Any) -> Store:
 
 def _unknown(scheme: str) -> Exception:
     exist = ", ".join(f"{each}://" for each in schemes())
-    if product := _ABSENT.get(scheme):
-        return NotSupported(f"this release of Talo has no store for {product} ({scheme}://); it has {exist}")
     near = difflib.get_close_matches(scheme, _STORES, n=1)
     hint = f"; did you mean {near[0]}://?" if near else ""
     return ImproperlyConfigured(f"no store has the scheme {scheme!r}{hint} (there are {exist})")

@@ -105,7 +105,7 @@ class Intake:
         plan = self._plans.get(call.task) or self.plan(call.task)
         if plan is None:
             return self._unknown(delivery, call)
-        request = context_of(call, message, plan, env)
+        request = context_of(call, message, plan, env, delivery.deliveries)
         if call.eta is not None or call.expires is not None:
             refusal = self._untimely(delivery, call, request)
             if refusal is not None:
@@ -249,8 +249,10 @@ class Intake:
         return settlement_of_expired(request, delivery, self._env, why)
 
 
-def context_of(call: Call, message: Message, plan: Plan | None, env: Env) -> Context:
-    """Return the request of a call; ``plan`` is that of its task, if this process knows it."""
+def context_of(call: Call, message: Message, plan: Plan | None, env: Env, deliveries: int = 0) -> Context:
+    """Return the request of a call; ``plan`` is that of its task, if this process knows it.
+
+    ``deliveries``: how often it was charged before."""
     headers = call.headers
     properties = message.properties
     fields = {
@@ -271,7 +273,7 @@ def context_of(call: Call, message: Message, plan: Plan | None, env: Env) -> Con
             "exchange": message.exchange,
             "routing_key": message.routing_key or message.queue,
             "priority": message.priority,
-            "redelivered": bool(headers.get("redelivered")),
+            "redelivered": deliveries > 0 or bool(headers.get("redelivered")),
         },
     }
     if fields.get("ignore_result") is None and plan is not None:

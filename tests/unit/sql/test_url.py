@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from talo.errors import ImproperlyConfigured, NotSupported
+from talo.errors import ImproperlyConfigured
 from talo.stores.sql import SqlStore
 from talo.stores.url import open_store, schemes
 
@@ -21,12 +21,6 @@ def test_the_scheme_chooses_the_store() -> None:
 def test_an_unknown_scheme_names_the_nearest_and_all() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"did you mean sqlite://\?.*redis://"):
         open_store("sqllite:///x.db")
-
-
-@pytest.mark.parametrize("scheme", ["django"])
-def test_a_store_that_this_release_lacks_is_said_to_be_lacking(scheme: str) -> None:
-    with pytest.raises(NotSupported, match="this release of Talo has no store for"):
-        open_store(f"{scheme}://user:secret@host/")
 
 
 def test_three_slashes_are_relative_and_four_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

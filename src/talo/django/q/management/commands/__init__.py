@@ -1,0 +1,1 @@
+"""Management commands under the names that Django Q gives them."""

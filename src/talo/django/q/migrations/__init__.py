@@ -1,0 +1,1 @@
+"""Tables of Django Q's way."""

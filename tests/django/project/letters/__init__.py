@@ -1,0 +1,1 @@
+"""An app that uses Django's own Tasks framework."""

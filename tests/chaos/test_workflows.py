@@ -89,7 +89,8 @@ def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: st
             sendings.setdefault(line[1], set()).add(line[4])
     assert len(sendings) == length
     assert {task_id: marks for task_id, marks in sendings.items() if len(marks) != 1} == {}
-    assert sum(workers.trace.count("step").values()) >= 2 * length
+    # The first may have been fetched before it could be doubled here.
+    assert sum(workers.trace.count("step").values()) >= 2 * length - 1
 
 
 @pytest.mark.promise("W02")

@@ -119,7 +119,7 @@ class MariadbServer:
                 return False
             try:
                 found = self.run("SELECT @@datadir", port)
-            except pymysql.err.MySQLError as error:
+            except pymysql.MySQLError as error:
                 raise AssertionError from error
             # Another server may have taken the port a moment earlier, then ours ends.
             assert found == [(f"{self._data}/",)]
@@ -148,7 +148,7 @@ class MariadbServer:
             )
             numbers = [row[0] for row in cursor.fetchall()]
             for number in numbers:
-                with contextlib.suppress(pymysql.err.MySQLError):  # it may have ended by itself
+                with contextlib.suppress(pymysql.MySQLError):  # it may have ended by itself
                     cursor.execute(f"KILL {number}")
         return len(numbers)
 

@@ -89,6 +89,8 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
         self.finalized = False
+        #: The registry is complete; other threads wait for it.
+        self.complete = False
         self.closed = False
         self.steps: dict[str, set[Any]] = {"worker": set(), "consumer": set()}
         self.user_options: dict[str, Any] = {name: set() for name in ("worker", "beat", "events", "preload")}
@@ -226,7 +228,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
     @property
     def tasks(self) -> Any:
         """The tasks by name. The first access finalises the app."""
-        if not self.finalized:
+        if not self.complete:
             self.finalize(auto=True)
         return self._tasks
 
@@ -352,6 +354,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
                 construct(self)
             for task in list(self._tasks.values()):
                 self.annotate(task)
+            self.complete = True
         if self.conf.tracing:
             otel.instrument()
         self.on_after_finalize.send(sender=self)

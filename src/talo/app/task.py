@@ -448,7 +448,7 @@ class _Plan:
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.app = task.app
-        if not self.app.finalized:
+        if not self.app.complete:
             self.app.finalize(auto=True)
         self.check: Callable[[Any, Any], None] | None = (
             ArgumentCheck(task.run, type(task).__name__) if task.typing else None

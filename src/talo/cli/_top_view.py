@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -37,17 +39,21 @@ def watch(look: Callable[[], Overview], place: str, interval: float, color: bool
     """Draw a frame every ``interval`` seconds until INT. While the store is away the last one stays, and says so."""
     console = Console(color_system=None if color is False else "auto", highlight=False)
     last, trouble = look(), None
+    ended = threading.Event()
+    # A handler that notes the signal: an exception in its place may be swallowed where none can be raised.
+    before = signal.signal(signal.SIGINT, lambda *_: ended.set())
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 live.update(frame(last, place, trouble), refresh=True)
-                time.sleep(interval)
+                if ended.wait(interval):
+                    return
                 try:
                     last, trouble = look(), None
                 except OperationalError as exc:
                     trouble = str(exc)
-    except KeyboardInterrupt:
-        return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def frame(found: Overview, place: str, trouble: str | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,29 @@ def test_importing_talo_loads_no_client_library_or_framework() -> None:
     # Then none of them came with it
     assert out.stdout.strip() == "[]"
     assert talo.__all__ == sorted(talo.__all__)
+
+
+def test_a_thread_that_comes_while_another_finalises_waits_for_the_whole_registry() -> None:
+    # Given an app that takes its time to complete its registry
+    begun, go_on = threading.Event(), threading.Event()
+    with Talo("threads", set_as_current=False) as app:
+
+        def slowly(**_: Any) -> None:
+            begun.set()
+            assert go_on.wait(60)
+
+        app.on_after_configure.connect(slowly, weak=False)
+        first = threading.Thread(target=lambda: app.tasks)
+        first.start()
+        assert begun.wait(60)
+        # When a second thread asks for a task that is added at the end
+        found: list[bool] = []
+        second = threading.Thread(target=lambda: found.append("celery.map" in app.tasks))
+        second.start()
+        second.join(0.2)
+        # Then it waits, and finds it
+        assert second.is_alive()
+        go_on.set()
+        first.join(60)
+        second.join(60)
+        assert found == [True]

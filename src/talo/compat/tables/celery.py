@@ -199,7 +199,7 @@ CELERY: dict[str, dict[str, str]] = {
     "celery.contrib": {},
     "celery.contrib.abortable": names("talo.app.abortable", "ABORTED AbortableAsyncResult AbortableTask"),
     "celery.contrib.django": {},
-    "celery.contrib.django.task": names("talo.django.tasks", "DjangoTask"),
+    "celery.contrib.django.task": names("talo.django.task", "DjangoTask"),
     "celery.contrib.pytest": names(
         "talo.compat.testing.fixtures",
         "celery_app celery_class_tasks celery_config celery_enable_logging celery_includes celery_parameters "

@@ -116,12 +116,16 @@ class Listener:
     def _run(self) -> None:
         tidings: Tidings | None = None
         open_, distance = False, 0.0
-        while lookers := self._current():
+        while True:
+            poked = self._poked.is_set()
+            self._poked.clear()
+            # After the clearing: whoever comes later than this pokes again, and is looked after in the next round.
+            lookers = self._current()
+            if not lookers:
+                break
             try:
                 if not open_:
                     tidings, open_ = self._tidings(), True
-                poked = self._poked.is_set()
-                self._poked.clear()
                 if (tidings is not None and tidings.heard(frozenset(each.topic for each in lookers))) or poked:
                     distance = 0.0
                     for looker in lookers:

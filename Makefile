@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
+SUITE := $(PY) -m pytest --timeout 180 -m "not soak"
 #: Test processes side by side. Most tests wait for other processes more than they compute.
 JOBS ?= 3
 KEEP ?=
@@ -21,7 +22,10 @@ demo: env-demo  ## watch a small Django site hand off real work, without any ser
 test: env-test servers  ## everything: format, lint, types, and all tests against real servers
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) --timeout 180 -m "not soak" -n $(JOBS) --dist worksteal $(ARGS) || status=1; \
+	$(SUITE) -n $(JOBS) --dist worksteal $(ARGS) || { \
+	  tools/say "what failed side by side runs once more, alone: what fails again has failed, what passes now is unsteady"; \
+	  $(SUITE) --last-failed --last-failed-no-failures none $(ARGS) || status=1; \
+	}; \
 	if [ $$status != 0 ]; then echo "make test: not all is well, see above" >&2; fi; \
 	exit $$status
 
@@ -61,4 +65,4 @@ servers:
 	@tools/servers
 
 clean:  ## remove environments and caches
-	@rm -rf .venv .venv-bench .demo .mypy_cache .ruff_cache .hypothesis build dist
+	@rm -rf .venv .venv-bench .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -89,8 +89,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
         self.finalized = False
-        #: The registry is complete; other threads wait for it.
-        self.complete = False
+        self.complete = False  # its registry; other threads wait for it
         self.closed = False
         self.steps: dict[str, set[Any]] = {"worker": set(), "consumer": set()}
         self.user_options: dict[str, Any] = {name: set() for name in ("worker", "beat", "events", "preload")}

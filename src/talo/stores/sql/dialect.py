@@ -47,6 +47,11 @@ class Dialect:
     queries: Mapping[str, tuple[Statement, ...]]
     migrations: tuple[Migration, ...]
 
+    @property
+    def steps(self) -> frozenset[str]:
+        """The names of the steps as they stand in its file."""
+        return frozenset(name for name in self.queries if " " not in name)
+
 
 def marks(text: str) -> Statement:
     """``?1``, numbered without gaps: sqlite3."""

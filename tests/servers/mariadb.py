@@ -14,8 +14,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from typing import Any
 import pymysql
 import pytest
 
+from tests.servers.process import ServerProcess, free_port
 from tests.support import eventually
 
 __all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url", "own_mariadb"]
@@ -57,8 +56,10 @@ def _user() -> str | None:
     return None
 
 
-class MariadbServer:
+class MariadbServer(ServerProcess):
     """One server process on a port of its own, with its data in a directory of its own. ``options`` become settings."""
+
+    patience = 30
 
     def __init__(self, **options: Any) -> None:
         self._options = options
@@ -85,7 +86,7 @@ class MariadbServer:
     def start(self) -> MariadbServer:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
         for _ in range(1 if self.port else _TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._launch(port):
                 self.port = port
                 return self
@@ -176,51 +177,10 @@ class MariadbServer:
         ):
             yield cursor
 
-    def stop(self) -> None:
-        """End it in good order. Idempotent."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a power cut would. Idempotent."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-    def pause(self) -> None:
-        """Stop it as it is (SIGSTOP): connections stay up and nothing answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after ``pause``."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     @property
     def url(self) -> str:
         """Its database ``talo``."""
         return self.url_of("talo")
-
-    def remove(self) -> None:
-        """Kill it and delete its data."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

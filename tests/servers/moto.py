@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.redis import free_port
+from tests.servers.process import free_port
 from tests.support import eventually
 
 __all__ = ["SqsServer", "own_sqs", "sqs_endpoint"]

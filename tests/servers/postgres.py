@@ -15,7 +15,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.servers.process import free_port
 from tests.support import eventually
 
 __all__ = ["PASSWORD", "PostgresServer", "own_postgres", "postgres_server", "postgres_url"]
@@ -85,7 +85,7 @@ class PostgresServer:
     def start(self) -> PostgresServer:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
         for _ in range(1 if self.port else _TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._launch(port):
                 self.port = port
                 return self
@@ -219,12 +219,6 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         pass  # it has ended meanwhile
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 _schemas = itertools.count(1)

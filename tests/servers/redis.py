@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -23,9 +22,10 @@ from typing import Any
 
 import pytest
 
+from tests.servers.process import ServerProcess, free_port
 from tests.support import eventually
 
-__all__ = ["RedisServer", "binary", "command", "free_port", "own_redis", "redis_server", "redis_url"]
+__all__ = ["RedisServer", "binary", "command", "own_redis", "redis_server", "redis_url"]
 
 #: Tests draw their databases from so many.
 DATABASES = 512
@@ -59,7 +59,7 @@ def command(
         return reply
 
 
-class RedisServer:
+class RedisServer(ServerProcess):
     """One server process on a port of its own, with its data in a directory of its own.
 
     ``options`` become configuration lines. ``durable``: every write is on the disk before it is answered.
@@ -139,50 +139,10 @@ class RedisServer:
         """The raw reply to one command."""
         return command(self.port, *words, db=db, password=self.password)
 
-    def stop(self) -> None:
-        """End it in good order. Idempotent."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a power cut would. Idempotent."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-    def pause(self) -> None:
-        """Stop it as it is (SIGSTOP): connections stay up and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after ``pause``."""
-        os.kill(self.pid, signal.SIGCONT)
-
     def restart(self) -> None:
         """Stop and start."""
         self.stop()
         self.start()
-
-    def remove(self) -> None:
-        """Kill it and delete its data."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 _databases = itertools.count(1)

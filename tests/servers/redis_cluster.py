@@ -15,7 +15,8 @@ import pytest
 from talo.stores.redis.address import parse_url
 from talo.stores.redis.connection import Connection, pack
 from talo.stores.redis.place import Fixed
-from tests.servers.redis import RedisServer, free_port
+from tests.servers.process import free_port
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 
 __all__ = ["RedisCluster", "own_cluster", "redis_cluster"]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers.redis import RedisServer, binary, command, free_port
+from tests.servers.process import free_port
+from tests.servers.redis import RedisServer, binary, command
 from tests.support import eventually
 
 __all__ = ["MASTER", "Sentinels", "sentinels"]

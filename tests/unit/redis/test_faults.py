@@ -24,8 +24,9 @@ from talo.errors import (
 from talo.stores.base import Settlement
 from talo.stores.redis import RedisStore, broker
 from talo.stores.redis.connection import set_name_lookup
+from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
-from tests.servers.redis import RedisServer, free_port
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message

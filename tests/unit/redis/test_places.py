@@ -12,7 +12,8 @@ from talo.errors import AccessRefused, ImproperlyConfigured, PublishTimeout, Sto
 from talo.stores.base import Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.url import open_store as open_any
-from tests.servers.redis import RedisServer, free_port
+from tests.servers.process import free_port
+from tests.servers.redis import RedisServer
 from tests.servers.sentinel import Sentinels, sentinels  # noqa: F401
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore

@@ -13,6 +13,7 @@ from typing import Any
 
 from talo.app._call import repr_levels
 from talo.execution.history import Keeper
+from talo.execution.secrets import Secrets
 from talo.stores.base import ResultMeta
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -31,6 +32,7 @@ class AppEnv:
         self.version: int = conf.version
         self.hostname: str = f"celery@{socket.gethostname()}"
         self.tasks: Mapping[str, Any] = app.tasks
+        self.secrets: Secrets = app.secrets
         self.accept: frozenset[str] = serializers.accept(conf.accept_content)
         self.timezone: dt.tzinfo = app.timezone
         self.result_serializer: str = conf.result_serializer

@@ -29,6 +29,7 @@ from talo.app.registry import TaskRegistry
 from talo.app.remote import RemoteDoors
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
+from talo.app.secrets import SecretDoors
 from talo.app.send import Sender
 from talo.app.services import Service
 from talo.app.stores import AppStores, StoreDoors
@@ -50,7 +51,9 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
+class Talo(
+    TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors, SecretDoors
+):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -241,6 +244,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         type(task).on_bound(self)
         if self.finalized:
             self.annotate(task)
+        self.mark(task)
 
     def _make_task(self, fun: Callable[..., Any], **options: Any) -> Any:
         return make_task(self, fun, **options)
@@ -353,6 +357,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
                 construct(self)
             for task in list(self._tasks.values()):
                 self.annotate(task)
+                self.mark(task)
             self.complete = True
         if self.conf.tracing:
             otel.instrument()

@@ -22,6 +22,7 @@ from talo.wire.message import Message
 
 if TYPE_CHECKING:
     from talo.execution.history import Keeper
+    from talo.execution.secrets import Secrets
 
 __all__ = ["Env", "TaskLike"]
 
@@ -77,6 +78,8 @@ class Env(Protocol):
     hostname: str
     #: Tasks by name.
     tasks: Mapping[str, TaskLike]
+    #: Which arguments are secret, and the keys to seal them with.
+    secrets: Secrets
     #: Content types that may be decoded.
     accept: frozenset[str]
     #: The zone in which naive times of messages are read.

@@ -454,9 +454,14 @@ def _next_attempt(run: Run, again: Again) -> Message:
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:
-        body, extra = encode_body(
+        args, kwargs = run.plan.env.secrets.call(
+            call.task,
             call.args if again.args is None else list(again.args),
             call.kwargs if again.kwargs is None else dict(again.kwargs),
+        )
+        body, extra = encode_body(
+            args,
+            kwargs,
             callbacks=call.callbacks,
             errbacks=call.errbacks,
             chain=call.chain,

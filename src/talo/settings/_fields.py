@@ -223,6 +223,7 @@ class Fields:
     history_failure_expires: float
     history_max_runs: int | None
     tracing: bool
+    secret_keys: Sequence[str]
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None

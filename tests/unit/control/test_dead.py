@@ -11,6 +11,7 @@ import pytest
 from talo.app.app import Talo
 from talo.control.dead import DeadLetters, new_run
 from talo.errors import MalformedMessage
+from talo.execution.secrets import Secrets
 from talo.stores.base import Broker, DeadLetter, Death, Settlement, Verdict
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -100,7 +101,7 @@ def test_all_letters_are_replayed_once(app: Talo) -> None:
     broker = app.store.broker
     old = [result.id for result in app.send_many([("some.task", (n,)) for n in range(250)])]
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters(broker, JSON, Secrets(lambda: ((), 0)))
     # When
     told = list(letters.replay(letters.ids()))
     # Then
@@ -114,7 +115,7 @@ def test_a_letter_is_replayed_once_however_often_it_is_named(app: Talo) -> None:
     broker = app.store.broker
     app.send_task("some.task")
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters(broker, JSON, Secrets(lambda: ((), 0)))
     ids = letters.ids()
     # When
     first, second = list(letters.replay(ids)), list(letters.replay(ids))
@@ -129,7 +130,7 @@ def test_a_letter_that_somebody_takes_meanwhile_does_not_hold_up_the_others(app:
     broker = app.store.broker
     app.send_many([("some.task",), ("some.task",)])
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters(broker, JSON, Secrets(lambda: ((), 0)))
     read = letters.list()
     gone = read[0].id
 
@@ -152,7 +153,7 @@ def test_dropping_deletes_for_good(app: Talo) -> None:
     broker = app.store.broker
     app.send_many([("a.task",)] * 3 + [("b.task",)] * 2)
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters(broker, JSON, Secrets(lambda: ((), 0)))
     # When
     dropped = letters.drop([*letters.ids(task="a.task"), "4711"])
     # Then

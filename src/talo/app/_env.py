@@ -43,7 +43,8 @@ class AppEnv:
         self.result_extended: bool = conf.result_extended
         self.store_eager_result: bool = conf.task_store_eager_result
         self.dead_letters: bool = conf.task_dead_letters
-        self.dead_letter_expires: float | None = conf.dead_letter_expires
+        self._dead_letter_expires: float | None = conf.dead_letter_expires
+        self._dead_letter_queue_expires: Mapping[str, float | None] = conf.dead_letter_queue_expires
         self.max_deliveries: int = conf.task_max_deliveries
         self.history: Keeper | None = (
             None
@@ -55,6 +56,10 @@ class AppEnv:
         self.celery_form: bool = (
             conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
         )
+
+    def dead_letter_expires(self, queue: str) -> float | None:
+        """For how many seconds a dead letter of this queue is kept; None: for ever."""
+        return self._dead_letter_queue_expires.get(queue, self._dead_letter_expires)
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""

@@ -83,8 +83,8 @@ class Job:
         self.options: Any
         self.args, self.kwargs, self.options = call or (definition.args, definition.kwargs, definition.options)
         self.enabled = enabled
-        #: The definition as the store keeps it.
-        self.raw = msgspec.json.encode(definition, order="sorted")
+        #: The definition as the store keeps it; sealed arguments are texts.
+        self.raw = msgspec.json.encode(definition, order="sorted", enc_hook=str)
 
     def __repr__(self) -> str:
         return f"<Job {self.name}: {self.definition.task} {self.definition.shown}>"

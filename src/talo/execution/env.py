@@ -99,11 +99,14 @@ class Env(Protocol):
     repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
-    #: Whether failed tasks become dead letters, and for how many seconds.
+    #: Whether failed tasks become dead letters.
     dead_letters: bool
-    dead_letter_expires: float | None
     #: Which runs are kept in history; None: nothing is counted or kept.
     history: Keeper | None
+
+    def dead_letter_expires(self, queue: str) -> float | None:
+        """For how many seconds a dead letter of this queue is kept; None: for ever."""
+        ...
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it.

@@ -49,6 +49,7 @@ class Fields:
     task_unknown_patience: float
     task_dead_letters: bool
     dead_letter_expires: float | None
+    dead_letter_queue_expires: dict[str, float | None]
     task_queues: Any
     task_routes: Any
     task_cutover: Sequence[str]

@@ -32,7 +32,9 @@ class Keyring:
 
     def __init__(self, keys: Sequence[str]) -> None:
         if any(len(key) < _LEAST for key in keys):
-            raise ImproperlyConfigured(f"secret_keys: a key is a random text of at least {_LEAST} characters")
+            raise ImproperlyConfigured(
+                f"secret_keys (in a Django project SECRET_KEY): a key is a random text of at least {_LEAST} characters"
+            )
         self._fernet = MultiFernet([Fernet(_derived(key)) for key in keys])
 
     def seal(self, value: Any, task: str | None, anywhere: bool) -> Sealed:

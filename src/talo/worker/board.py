@@ -15,7 +15,7 @@ __all__ = ["Board", "Entry"]
 #: token, started, soft deadline, hard deadline (monotonic seconds; 0: none), token again. A reader that sees two
 #: different tokens read in the middle of a write and reads again.
 _SLOT = struct.Struct("<QdddQ")
-#: pid, owner length, owner, fetching since (0: not in a wait or turn), finished, failed, unstarted, ready.
+#: pid, owner length, owner, fetching until (0: not in a wait or turn), finished, failed, unstarted, ready.
 _HEAD = struct.Struct("<QQ128sdQQQQ")
 _FETCHING = struct.Struct("<d")
 _COUNTS = struct.Struct("<QQ")
@@ -70,9 +70,10 @@ class Board:
         """It has ended."""
         _SLOT.pack_into(self._memory, self._at + slot * _SLOT.size, 0, 0.0, 0.0, 0.0, 0)
 
-    def note_fetching(self, since: float) -> None:
-        """The child asks the store for work since then (monotonic); 0: it does not."""
-        _FETCHING.pack_into(self._memory, self._offset + _AT_FETCHING, since)
+    def note_fetching(self, until: float) -> None:
+        """The child asks the store for work or waits for some, and looks again by then at the latest (monotonic);
+        0: it does not."""
+        _FETCHING.pack_into(self._memory, self._offset + _AT_FETCHING, until)
 
     def note_counts(self, finished: int, failed: int) -> None:
         """How many runs have ended, and how many of them failed."""
@@ -100,8 +101,8 @@ class Board:
         return str(name[:length].decode(errors="replace"))
 
     @property
-    def fetching_since(self) -> float:
-        """Monotonic time since when it asks for work; 0 if it does not."""
+    def fetching_until(self) -> float:
+        """Monotonic time by which it asks for work again; 0 if it does not."""
         return float(_FETCHING.unpack_from(self._memory, self._offset + _AT_FETCHING)[0])
 
     @property

@@ -21,7 +21,7 @@ POOLS = {
 }
 
 #: With no work a worker looks again at least so often (seconds).
-IDLE_LOOK = 20.0
+IDLE_LOOK = 25.0
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def idle_look(self) -> float:
         """Seconds after which a worker that waits for work looks again, whatever the store's wake-up promises."""
-        return IDLE_LOOK if self.watchdog is None else min(IDLE_LOOK, self.watchdog * 2 / 3)
+        return IDLE_LOOK if self.watchdog is None else min(IDLE_LOOK, self.watchdog * 5 / 6)
 
     @property
     def shares(self) -> int:

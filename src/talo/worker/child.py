@@ -187,6 +187,7 @@ class Child:
         if self._trouble:
             log.info("The store is back", extra={"action": "store_back"})
             self._trouble = 0
+            self._board.note_away(False)
         return deliveries
 
     def _wait(self) -> None:
@@ -240,6 +241,7 @@ class Child:
         """Back off with jitter: a fleet that lost its store must not return in one moment."""
         self._trouble += 1
         pause = min(2.0, 0.05 * 2 ** min(self._trouble, 6)) * random.uniform(0.5, 1.0)
+        self._board.note_away(True)
         if self._trouble == 1:
             log.warning("The store is away: %s; trying again", exc, extra={"action": "store_away"})
         if self._draining and self._trouble > 8:

@@ -219,6 +219,7 @@ def wait_for(app: Talo, wanted: dict[str, Any]) -> dict[str, Any]:
     return got
 
 
+@pytest.mark.promise("K04")
 @pytest.mark.timeout(TIMEOUT + 120)
 def test_nothing_is_lost_between_the_two_while_talo_is_killed(
     ground: Ground, app: Talo, celery: CeleryClient, tmp_path: Path

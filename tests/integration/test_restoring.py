@@ -1,5 +1,5 @@
-"""What Talo holds, no worker of Celery's restores: both fleets at one Redis, with Celery's visibility timeout far shorter
-than Talo's tasks, and processes of Talo's dying.
+"""What Talo holds, no worker of Celery's restores: both fleets at one Redis, with Celery's visibility timeout far below
+the length of Talo's tasks, and processes of Talo's dying.
 
 Celery's worker runs with more threads than there are tasks: it begins at once whatever comes back to the queue, and
 keeps nothing waiting that its own peers would restore. It looks before each task whether a lease of Talo's has it.
@@ -98,6 +98,7 @@ def orphan(redis_server: RedisServer, url: str, app: Talo) -> AsyncResult[str]:
     return result
 
 
+@pytest.mark.promise("K04")
 @pytest.mark.timeout(TIMEOUT + 120)
 def test_celery_restores_its_own_and_nothing_that_talo_holds(
     redis_server: RedisServer, url: str, app: Talo, tmp_path: Path

@@ -30,12 +30,6 @@ def cluster() -> Iterator[RedisCluster]:
         cluster.remove()
 
 
-def _other_master(cluster: RedisCluster, slot: int) -> RedisServer:
-    """A master that does not serve this slot."""
-    masters = [cluster.master_of(each) for each in range(0, 16384, 5000)]
-    return next(node for node in masters if node is not cluster.master_of(slot))
-
-
 # -- the rule of the tag -------------------------------------------------------------------------------------------
 
 
@@ -117,7 +111,7 @@ def test_while_its_slot_moves_a_settlement_is_refused_whole(cluster: RedisCluste
     store.broker.open("me", worker="w", slots=1, lease=600)
     store.broker.send([message(body=str(n)) for n in range(3)])
     [delivery] = store.broker.turn([], "me", ["q"], 1).deliveries
-    target = _other_master(cluster, slot)
+    target = cluster.other_master(slot)
     settlement = Settlement(lease=delivery.lease, result=document("t"), follow=[message("q", body="follow")])
     cluster.begin_to_move(slot, target)
     for moved in (0, 3, None):
@@ -154,7 +148,7 @@ def test_a_sleeper_hears_that_its_slot_has_left(
         while store.broker.wait(["q"], 0.1):
             assert store.broker.turn([], "me", ["q"], 1).deliveries == []
     # When its slot goes to another node, and work comes there
-    target = _other_master(cluster, slot)
+    target = cluster.other_master(slot)
     cluster.begin_to_move(slot, target)
     cluster.move_keys(slot, target)
     cluster.end_move(slot, target)

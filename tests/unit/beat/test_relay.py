@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from talo.errors import StoreError, StoreUnavailable
-from talo.stores import relay
+from talo.stores import carrier, relay
 from talo.stores.base import Store
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Change, Plan
@@ -90,8 +90,8 @@ def test_a_tick_that_was_claimed_while_the_broker_is_away_is_sent_once_it_is_bac
 
 def test_another_sends_what_a_dead_one_claimed(keeper: Store, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given one that died with what it had claimed in its hands
-    monkeypatch.setattr(relay, "_LEASE", 0.1)
-    monkeypatch.setattr(relay, "_REAP", 0.0)
+    monkeypatch.setattr(carrier, "LEASE", 0.1)
+    monkeypatch.setattr(carrier, "REAP", 0.0)
     monkeypatch.setattr(relay, "_LOOK", 0.0)
     broker.away = True
     with pytest.raises(StoreUnavailable):

@@ -182,6 +182,13 @@ class Judge:
                 return False
         return True
 
+    def seem_to_have_ended(self) -> bool:
+        """The same; False while the store of results is away and nobody can say."""
+        try:
+            return self.all_have_ended()
+        except errors.OperationalError:
+            return False
+
     def wait(self, timeout: float = LONG) -> None:
         """Wait until each has a result."""
         eventually(lambda: check(self.all_have_ended(), f"{len(self._missing)} have not ended"), timeout, 0.05)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
-from talo.stores.base import Settlement
+from talo.stores.base import Post, Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.redis.cluster import slot_of, tagged
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisCluster, own_cluster, redis_cluster  # noqa: F401
+from tests.servers.redis_unrest import Trouble, master_steps_down, slot_moves
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import bodies, document, message
@@ -225,3 +227,22 @@ def test_a_master_that_dies_is_replaced(own_cluster: RedisCluster, open_store: O
 
 def _check(fact: object) -> None:
     assert fact
+
+
+@pytest.mark.parametrize("trouble", [slot_moves, master_steps_down], ids=lambda trouble: str(trouble.__name__))
+def test_who_waits_for_an_answer_goes_along_with_the_slot(
+    trouble: Trouble, cluster: RedisCluster, open_store: OpenStore
+) -> None:
+    store, other = open_store(cluster.url, keyprefix=TAG), open_store(cluster.url, keyprefix=TAG)
+    post = Post(exchange="answers", kind="direct", key="me", body=b"{}")
+    with store.bus.hear("answers", "direct", ["me"], queue=f"me.{trouble.__name__}") as ear:
+        with ThreadPoolExecutor(1) as waiter:
+            # Given somebody who waits while the slot goes elsewhere
+            heard = waiter.submit(ear.get, 30)
+            trouble(cluster, slot_of(TAG))
+            # When it is answered there
+            other.bus.post([post])
+            # Then it is heard, once
+            answer = heard.result(30)
+        assert answer is not None and answer.key == "me"
+        assert ear.get(0) is None

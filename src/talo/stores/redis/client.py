@@ -86,9 +86,30 @@ class Client:
     def lend(self, use: Callable[[Connection], T], deadline: float) -> T:
         """What ``use`` returns of a connection; with another one, where the server refused because of where it
         stands and did nothing. ``use`` raises ``Misdirected`` then."""
-        pool, place, pause = self.pool, self.place, _PAUSE
+        return self._follow(self.pool.take, self.pool.give, use, deadline)
+
+    def on_own(self, connection: Connection, use: Callable[[Connection], T], deadline: float) -> T:
+        """The same with a connection that belongs to the caller; it is connected where the server is now."""
+
+        def connected(until: float) -> Connection:
+            if connection.stale:
+                connection.close()
+            if connection.closed:
+                connection.connect(until)
+            return connection
+
+        return self._follow(connected, lambda _: None, use, deadline)
+
+    def _follow(
+        self,
+        take: Callable[[float], Connection],
+        give: Callable[[Connection], None],
+        use: Callable[[Connection], T],
+        deadline: float,
+    ) -> T:
+        place, pause = self.place, _PAUSE
         while True:
-            connection = pool.take(deadline)
+            connection = take(deadline)
             try:
                 return use(connection)
             except Misdirected as error:
@@ -100,7 +121,7 @@ class Client:
                     raise
                 pause = min(pause * 2, _LONGEST)
             finally:
-                pool.give(connection)
+                give(connection)
             if wait:
                 threading.Event().wait(wait)
 

@@ -52,8 +52,8 @@ class Shelf:
     # -- putting ----------------------------------------------------------------------------------------------------
 
     def shelved(self, messages: Sequence[Message], *, copied: bool = False) -> list[Message]:
-        """The messages as they stand here, whatever their time. ``copied``: nobody else sends under their ids, so of one
-        that is sent to SQS twice only one copy is to be started."""
+        """The messages as they stand here, whatever their time. ``copied``: their ids are nobody else's, so of one
+        that gets to SQS twice only one copy is to be started."""
         extra = {COPY: _UNNAMED} if copied else {}
         return [_moved(message, _DUE + self._prefix + message.queue, **extra) for message in messages]
 

@@ -54,8 +54,8 @@ def filled(store: Store) -> None:
 def churned(store: Store) -> None:
     """As many again have come and gone: whatever ends leaves a result, and another in its place."""
     settlements: list[Settlement] = []
-    for _ in range(0, MANY, 100):
-        turn = store.broker.turn(settlements, "me", ["q"], 100)
+    for _ in range(0, MANY, 500):
+        turn = store.broker.turn(settlements, "me", ["q"], 500)
         settlements = [end(each, result=document("r"), follow=[message()]) for each in turn.deliveries]
     store.broker.settle(settlements)
 

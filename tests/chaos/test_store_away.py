@@ -19,6 +19,7 @@ from tests.chaos.kit import HANGS, LONG, Judge, call, check, for_seconds, full, 
 from tests.chaos.place import Place, confirmed
 from tests.servers.proxy import Proxy
 from tests.support import eventually
+from tests.unit.observe.scrape import ask
 from tests.workers import client
 
 #: How long a fault lasts: longer than a lease, and than one operation of the store may take.
@@ -141,6 +142,35 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
     assert judge.dead() == []
     if place.exact:
         assert judge.repeated_without_cause() == set()
+
+
+@pytest.mark.promise("B03")
+@each(
+    redis=full([killed, paused, black_holed], [paused]),
+    postgres=full([killed, paused, black_holed], [killed]),
+    mariadb=full([killed, paused, black_holed], [black_holed]),
+    rabbit=full([killed, paused, black_holed], [black_holed]),
+)
+@pytest.mark.timeout(HANGS)
+def test_a_worker_is_not_ready_while_the_store_is_away_and_soon_after_is(
+    fault: Fault, place: Place, tmp_path: Path
+) -> None:
+    def answers(path: str, status: int) -> None:
+        found, body = ask(fleet.last, path)
+        assert found == status, body
+
+    # Given a worker that is ready
+    with place.fleet(tmp_path, "-c", "2", "--http", "0") as fleet:
+        eventually(lambda: answers("/readyz", 200), LONG)
+        # When the store is away, then it is alive and not ready
+        with ExitStack() as end:
+            end.callback(fault(place))
+            eventually(lambda: answers("/readyz", 503), LONG)
+            answers("/livez", 200)
+        # And ready soon after it is back
+        back = time.monotonic()
+        eventually(lambda: answers("/readyz", 200), LONG)
+        assert time.monotonic() - back < BACK
 
 
 @pytest.mark.promise("D08", "B03")

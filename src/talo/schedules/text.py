@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from talo.schedules.base import BaseSchedule
+from talo.schedules.bounded import between
 from talo.schedules.clocked import clocked
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
@@ -45,6 +46,11 @@ def to_data(given: BaseSchedule) -> dict[str, Any] | None:
     elif kind is rrule:
         assert isinstance(given, rrule)
         data = {"rrule": given.rule, **({"start": given.start.isoformat()} if given.start else {})}
+    elif kind is between:
+        assert isinstance(given, between)
+        inner = to_data(given.inner)
+        bounds = (("from", given.start), ("until", given.end))
+        return None if inner is None else inner | {name: at.isoformat() for name, at in bounds if at is not None}
     else:
         return None
     if given._tz is not None:
@@ -56,6 +62,10 @@ def to_data(given: BaseSchedule) -> dict[str, Any] | None:
 def from_data(data: Mapping[str, Any], app: Any = None) -> BaseSchedule:
     """The schedule that ``to_data`` described. ``ValueError`` for what is none."""
     tz = data.get("tz")
+    if "from" in data or "until" in data:
+        inner = {name: value for name, value in data.items() if name not in ("from", "until")}
+        start, end = (dt.datetime.fromisoformat(data[name]) if name in data else None for name in ("from", "until"))
+        return between(from_data(inner, app), start, end, app=app)
     if "cron" in data:
         return crontab.from_string(data["cron"], app=app, tz=tz)
     if "every" in data:
@@ -98,6 +108,9 @@ def describe(given: Any) -> str:
         return f"{line} ({given._tz})" if given._tz is not None else line
     if isinstance(given, schedule):
         return f"every {given.human_seconds}"
+    if isinstance(given, between):
+        bounds = ((" from", given.start), (" until", given.end))
+        return describe(given.inner) + "".join(f"{word} {at:%Y-%m-%d %H:%M}" for word, at in bounds if at is not None)
     return str(given).strip("<>")
 
 

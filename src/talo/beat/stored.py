@@ -114,7 +114,7 @@ class StoreScheduler(Scheduler):
         plan, configured = self._book.plans.get(name), self._mark(job)
         if plan is None:
             new = Plan(name=name, definition=job.raw, since=now, enabled=job.enabled, configured=configured)
-            return Change(name=name, version=0, plan=self._continued(new))
+            return Change(name=name, version=0, plan=self._continued(new, job))
         if plan.configured == configured and plan.source == "config":
             return None
         changed = _replace(plan, definition=job.raw, source="config", configured=configured)
@@ -130,8 +130,9 @@ class StoreScheduler(Scheduler):
         """What tells one state of the configuration from another."""
         return digest(job.raw)
 
-    def _continued(self, new: Plan) -> Plan:
+    def _continued(self, new: Plan, job: Job) -> Plan:
         """A plan that the store has not seen yet, with what is known of its runs elsewhere."""
+        del job
         return new
 
     def _edited(self, plan: Plan, changed: Plan, job: Job, now: float) -> Plan:

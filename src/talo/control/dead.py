@@ -110,6 +110,26 @@ class DeadLetters:
         except MalformedMessage:
             return None
 
+    def editable(self, letter: DeadLetter) -> dict[str, Any] | None:
+        """Its queue, and its arguments as JSON texts, to be edited: None where they are marked secret or are no JSON.
+        None at all if it makes no task."""
+        call = self.call(letter)
+        if call is None:
+            return None
+        headers = letter.message.headers if letter.message is not None else {}
+        told: dict[str, Any] = {"queue": letter.queue, "args": None, "kwargs": None}
+        for name, value, written in (
+            ("args", tuple(call.args), "argsrepr"),
+            ("kwargs", dict(call.kwargs), "kwargsrepr"),
+        ):
+            # A sender that shows something else than the arguments hides something.
+            if headers.get(written) in (None, saferepr(value), saferepr(list(value) if name == "args" else value)):
+                try:
+                    told[name] = msgspec.json.encode(value).decode()
+                except (TypeError, ValueError):
+                    told[name] = None
+        return told
+
     def drop(self, ids: Sequence[str]) -> int:
         """Delete these letters for good; return how many there were."""
         dropped = 0

@@ -20,6 +20,8 @@ from talo.beat.jobs import Job
 from talo.beat.stored import StoreScheduler
 from talo.django import _foreign, celery_beat
 from talo.errors import ImproperlyConfigured, OperationalError
+from talo.schedules.bounded import innermost
+from talo.schedules.clocked import clocked
 from talo.stores.schedules import Plan
 
 __all__ = ["DatabaseScheduler"]
@@ -130,10 +132,13 @@ class DatabaseScheduler(StoreScheduler):
     def _mark(self, job: Job) -> str:
         return f"{super()._mark(job)}{'' if job.enabled else ' off'}"
 
-    def _continued(self, new: Plan) -> Plan:
+    def _continued(self, new: Plan, job: Job) -> Plan:
         row = (self._rows or {}).get(new.name)
-        if row is None or row.last_run is None:
+        if row is None:
             return new
+        if row.last_run is None:
+            # A one-off whose time passed while no beat ran is still to be sent.
+            return _replace(new, since=0.0) if isinstance(innermost(job.schedule), clocked) else new
         last = row.last_run.timestamp()
         return _replace(new, last_due=last, last_run=last, total=row.total)
 

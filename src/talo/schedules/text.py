@@ -20,7 +20,7 @@ from talo.schedules.interval import schedule
 from talo.schedules.recurrence import rrule
 from talo.schedules.solar import _EVENTS, solar
 
-__all__ = ["describe", "from_data", "from_text", "to_data"]
+__all__ = ["describe", "from_data", "from_text", "to_data", "to_text"]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?)?\Z")
 _SIZES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -99,6 +99,22 @@ def from_text(text: str, app: Any = None, tz: Any = None) -> BaseSchedule:
     if span:
         return schedule(float(span[1]) * _SIZES[(span[2] or "s")[0]], app=app, tz=tz)
     return crontab.from_string(text, app=app, tz=tz)
+
+
+def to_text(data: Mapping[str, Any] | None) -> str:
+    """The line that means a schedule, from its data; empty where no line does."""
+    data = data or {}
+    if "from" in data or "until" in data:
+        return ""
+    if "cron" in data:
+        return str(data["cron"])
+    if "every" in data:
+        return f"every {data['every']:g}s"
+    if "at" in data:
+        return f"at {data['at']}"
+    if "solar" in data:
+        return f"{data['solar']} {data['lat']} {data['lon']}"
+    return f"rrule {data['rrule']}" if "rrule" in data else ""
 
 
 def describe(given: Any) -> str:

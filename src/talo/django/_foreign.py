@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connections, router
 from django.utils import timezone
 
-__all__ = ["alias_of", "has_table", "moment", "rows", "update"]
+__all__ = ["alias_of", "delete", "has_table", "moment", "rows", "update"]
 
 _BATCH = 500
 
@@ -58,6 +58,14 @@ def update(alias: str, table: str, key: Any, values: Mapping[str, Any], expected
     text += " AND ".join(_equal(quote, conditions, " IS NULL"))
     with connection.cursor() as cursor:
         cursor.execute(text, given)
+        return bool(cursor.rowcount)
+
+
+def delete(alias: str, table: str, key: Any) -> bool:
+    """Delete the row with this ``id``; return whether there was one."""
+    quote = connections[alias].ops.quote_name
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"DELETE FROM {quote(table)} WHERE {quote('id')} = %s", [key])
         return bool(cursor.rowcount)
 
 

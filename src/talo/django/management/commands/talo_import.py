@@ -1,7 +1,8 @@
-"""``manage.py talo_import beat|results``: takes over what Celery's Django packages have left in their tables.
+"""``manage.py talo_import beat|results|q``: takes over what Celery's Django packages and Django Q left in their tables.
 
 Owns writing their periodic tasks and results through the project's app; what their rows mean is ``celery_beat``'s and
-``celery_results``'s. It changes nothing in the tables, and may be run again: what is there already stays as it is.
+``celery_results``'s; those of Django Q are ``q.importing``'s. It changes nothing in the tables of Celery's packages,
+and may be run again: what is there already stays as it is.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ _BATCH = 500
 
 
 class Command(BaseCommand):
-    """Imports once; the source is left alone."""
+    """Imports once."""
 
-    help = "Import the tables of django-celery-beat (beat) or django-celery-results (results)."
+    help = "Import the tables of django-celery-beat (beat), django-celery-results (results) or Django Q (q)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What, and from which database."""
-        parser.add_argument("what", choices=("beat", "results"))
+        parser.add_argument("what", choices=("beat", "results", "q"))
         parser.add_argument("--database", default="default", help="the alias that has the tables")
 
     def handle(self, *_args: Any, what: str = "", database: str = "default", **_options: Any) -> None:
         """One line per thing that could not be imported, and the number of those that were."""
         app: Talo = apps.get_app_config("talo_django").app
         try:
-            done = (self._beat if what == "beat" else self._results)(app, database)
+            done = {"beat": self._beat, "results": self._results, "q": self._q}[what](app, database)
         except Error as exc:
             raise CommandError(f"database {database!r} has no such tables: {exc}") from exc
         except TaloError as exc:
@@ -79,6 +80,15 @@ class Command(BaseCommand):
             if len(batch) >= _BATCH:
                 done, batch = done + _stored(backend, batch), []
         return done + _stored(backend, batch)
+
+    # -- Django Q
+
+    def _q(self, _app: Talo, database: str) -> int:
+        if not apps.is_installed("talo.django.q"):
+            raise CommandError("Django Q's tables become those of 'talo.django.q': add it to INSTALLED_APPS")
+        from talo.django.q.importing import import_all
+
+        return import_all(database, lambda refusal: self.stderr.write(": ".join(refusal)))
 
 
 def _stored(backend: Any, batch: list[ResultMeta]) -> int:

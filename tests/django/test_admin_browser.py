@@ -214,7 +214,7 @@ def _is_empty(found: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("locale", "title", "action", "empty"),
     [
-        ("de-DE", "Tote Briefe", "Ändern und wiederholen", "Periodische Aufgaben"),
+        ("de-DE", "Unzustellbare Nachrichten", "Bearbeiten und erneut ausführen", "Periodische Aufgaben"),
         ("pt-BR", "Mensagens mortas", "Editar e reexecutar", "Tarefas periódicas"),
     ],
 )

@@ -85,7 +85,7 @@ class Request:
                 }  # fmt: skip
                 self._loaded = (call.args, call.kwargs, embed)
             else:
-                self._loaded = self.message.payload
+                self._loaded = self.message.payload if hasattr(self.message, "payload") else self.message.body
         return self._loaded
 
     @property

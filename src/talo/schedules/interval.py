@@ -22,6 +22,8 @@ class schedule(BaseSchedule):
     """Runs every ``run_every`` seconds. ``relative``: at whole days, hours, minutes or seconds, by the largest unit
     that the interval reaches."""
 
+    relative = False
+
     def __init__(
         self,
         run_every: float | dt.timedelta | None = None,

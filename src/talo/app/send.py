@@ -33,14 +33,15 @@ from talo.app._call import (
 )
 from talo.app._forms import Forms
 from talo.app.result import AsyncResult
-from talo.app.routes import DESTINATION
+from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
-from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, NotSupported, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
+from talo.wire.queues import Broadcast
 from talo.wire.repr import saferepr
 from talo.wire.sent import SENT
 
@@ -156,6 +157,7 @@ class Sender:
         conf = app.conf
         task = options.get("task_type")
         route = app.router.route(name, options, args, kwargs, task)
+        self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
         parent = _worker_frame()
@@ -204,6 +206,17 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
+
+    def _check_reach(self, name: str, route: Route) -> None:
+        queues = self._app.queues
+        if any(isinstance(queues.get(queue), Broadcast) for queue in route.queues):
+            features = self._app.store.features
+            if not features.exchanges:
+                raise NotSupported(
+                    f"task {name}: each worker has a queue of its own for the broadcast {route.exchange!r}, which nobody "
+                    f"else knows of on {features.name}: send it over RabbitMQ, or make a command for workers of it "
+                    "(app.control.broadcast)"
+                )
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
         priority = options.get("priority")

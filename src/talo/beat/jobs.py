@@ -51,6 +51,8 @@ class Definition(msgspec.Struct, kw_only=True, omit_defaults=True):
     jitter: float = 0.0
     #: A run that has not started so long after its due time is dropped.
     expires: float | None = None
+    #: It is paused after its first run.
+    one_off: bool = False
     #: The schedule in words, for people and to tell custom schedules apart.
     shown: str = ""
     #: Something in it cannot be written as JSON: only a scheduler with this configuration can run it.
@@ -93,9 +95,12 @@ class Job:
 _KEYS = frozenset(
     {"task", "schedule", "args", "kwargs", "options", "relative", "name", "enabled", "timezone", "last_run_at"}
     | {"total_run_count", "app", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"}
+    | {"one_off"}
 )
 #: Keys that only a scheduler with a ledger can follow.
-POLICIES = frozenset({"enabled", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"})
+POLICIES = frozenset(
+    {"enabled", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires", "one_off"}
+)
 _decode = msgspec.json.Decoder(Definition).decode
 
 
@@ -135,6 +140,7 @@ def job_of(app: Any, name: str, entry: Any) -> Job:
         options={"repr": repr(sorted({**named, **options}.items(), key=repr))} if local else options,
         shown=describe(schedule),
         local=local,
+        one_off=bool(entry.get("one_off")),
         **_policy(entry),
     )
     if definition.limit and app.result_store is None:

@@ -20,7 +20,7 @@ from talo.wire._ids import new_id
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode, encode_body, make_message
 from talo.wire.repr import saferepr
-from talo.wire.sealed import unmasked
+from talo.wire.sealed import masked, unmasked
 from talo.wire.sent import SENT
 
 __all__ = ["DeadLetters", "Replayed", "edited", "new_run"]
@@ -129,6 +129,26 @@ class DeadLetters:
         call.args, kwargs = self._secrets.call(call.task, call.args, call.kwargs)
         call.kwargs = dict(kwargs)
         return call
+
+    def editable(self, letter: DeadLetter) -> dict[str, Any] | None:
+        """Its queue, and its arguments as JSON texts, to be edited, secret ones masked: None where their sender
+        hid them, or they are no JSON. None at all if it makes no task."""
+        call = self.call(letter)
+        if call is None:
+            return None
+        headers = letter.message.headers if letter.message is not None else {}
+        told: dict[str, Any] = {"queue": letter.queue, "args": None, "kwargs": None}
+        for name, value, written in (
+            ("args", tuple(call.args), "argsrepr"),
+            ("kwargs", dict(call.kwargs), "kwargsrepr"),
+        ):
+            # A sender that shows something else than the arguments hides something.
+            if headers.get(written) in (None, saferepr(value), saferepr(list(value) if name == "args" else value)):
+                try:
+                    told[name] = msgspec.json.encode(masked(value)).decode()
+                except (TypeError, ValueError):
+                    told[name] = None
+        return told
 
     def drop(self, ids: Sequence[str]) -> int:
         """Delete these letters for good; return how many there were."""

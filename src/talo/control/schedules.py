@@ -245,6 +245,7 @@ def _entry(definition: Definition, job: Job) -> dict[str, Any]:
         "grace": definition.grace,
         "overlap": definition.overlap,
         "jitter": definition.jitter,
+        "one_off": definition.one_off,
     }
     if definition.max_instances is not None:
         entry["max_instances"] = definition.max_instances

@@ -60,6 +60,7 @@ def name_for(task: Any) -> str:
 
 def _like(task: Any, body: Callable[..., Any]) -> Callable[..., Any]:
     """Return a body whose parameters are those of the function, so that it is known which of them are secret."""
+    run: Any
     if inspect.iscoroutinefunction(body):
 
         async def run(*args: Any, **kwargs: Any) -> Any:
@@ -72,7 +73,7 @@ def _like(task: Any, body: Callable[..., Any]) -> Callable[..., Any]:
     functools.update_wrapper(run, task.func)
     parameters = list(inspect.signature(task.func).parameters.values())[1 if task.takes_context else 0 :]
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    run.__signature__ = inspect.Signature([own, *parameters])  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([own, *parameters])
     return run
 
 

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from talo.app.task import Task
 from talo.django import connections
+from talo.django.celery_results import Archive
 from talo.django.relay import Relay
 from talo.django.task import DjangoTask
 from talo.django.transactions import OnCommit
@@ -21,13 +22,17 @@ __all__ = ["adopt"]
 
 
 def adopt(app: Any) -> None:
-    """Give an app Django's task class, outlet and time zone, and have its workers care for connections. Idempotent."""
+    """Give an app Django's task class, outlet, archive and time zone, and workers that care for connections.
+
+    Idempotent.
+    """
     if any(isinstance(outlet, OnCommit) for outlet in app.outlets):
         return
     if app.task_cls is Task:
         app.task_cls = DjangoTask
     app.outlets.insert(0, OnCommit(app))
     app.services.append(lambda: Relay(app))
+    app.archives.append(Archive(app))
     app.add_defaults(_defaults)
     connections.arm()
 

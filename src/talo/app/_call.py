@@ -6,6 +6,7 @@ Pure: it knows neither app nor store. Callers: ``app.send``, and ``app.task`` fo
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -41,6 +42,7 @@ class SendOptions(TypedDict, total=False):
 
     task_id: str
     countdown: float
+    spread: float
     eta: dt.datetime | str | float
     expires: float | dt.datetime | str
     shadow: str | None
@@ -185,12 +187,19 @@ def times_of(
         eta = _from_text(name, "eta", eta, zone)
     elif eta is not None and not isinstance(eta, dt.datetime):
         eta = _seconds(name, "eta", eta)
+    if (spread := options.get("spread")) is not None:
+        # Each call draws for itself: it needs to know of no other.
+        eta = _later(now if eta is None else eta, random.random() * _seconds(name, "spread", spread))
     if isinstance(expires, str):
         expires = _from_text(name, "expires", expires, zone)
     elif expires is not None and not isinstance(expires, dt.datetime):
         expires = now + _seconds(name, "expires", expires)
     check_limits(options.get("time_limit"), options.get("soft_time_limit"))
     return eta, expires
+
+
+def _later(moment: float | dt.datetime, seconds: float) -> float | dt.datetime:
+    return moment + dt.timedelta(seconds=seconds) if isinstance(moment, dt.datetime) else moment + seconds
 
 
 def embed_of(options: Mapping[str, Any]) -> Embed:

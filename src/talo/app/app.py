@@ -24,6 +24,7 @@ from talo.app._env import AppEnv
 from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
+from talo.app.bulk import BulkDoors
 from talo.app.outlets import Outlet
 from talo.app.registry import TaskRegistry
 from talo.app.remote import RemoteDoors
@@ -50,7 +51,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, BulkDoors, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -370,14 +371,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         """Send a task by name, known here or not, with the options of ``apply_async``; return a handle of its
         result."""
         return self._sender.send(name, args, kwargs, options)
-
-    def send_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
-        """Send many calls in batches; return their results in order.
-
-        A call is a signature, or a tuple ``(task or name, args, kwargs, options)`` that may end early. ``calls`` may
-        be a generator: it is read as it is sent. ``options`` hold for every call that does not say otherwise.
-        """
-        return self._sender.send_many(calls, batch, options)
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""

@@ -62,6 +62,12 @@ class StoreDoors:
         """Where results are looked for that ``backend`` has not."""
         return self._stores.archives
 
+    @property
+    def records(self) -> ResultBackend:
+        """Where records of workflows and bulk sends are kept: with the results; where there are none, with the
+        messages."""
+        return (self._stores.results or self._stores.broker).results
+
     def use_store(self, store: Store) -> None:
         """Keep tasks and results in this store of the caller's, whatever the settings say, until ``close_stores``."""
         self._stores.use(store)

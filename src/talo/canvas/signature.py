@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import uuid4
 
 from talo.canvas.algebra import join
+from talo.canvas.place import Place
 from talo.canvas.stamping import StampingVisitor, stamp, stamp_links
 from talo.errors import NotRegistered
 
@@ -296,22 +297,18 @@ class Signature(dict[str, Any]):
         group_index: int | None = None,
     ) -> Any:
         """Fix the task id (and the place in a workflow) before sending; return the result handle of that id."""
-        options = self["options"]
-        tid = options.setdefault("task_id", _id or str(uuid4()))
-        options.setdefault("reply_to", self.app.thread_oid)
-        if root_id:
-            options["root_id"] = root_id
-        if parent_id:
-            options["parent_id"] = parent_id
-        if group_id:
-            options.setdefault("group_id", group_id)
-        if chord:
-            options["chord"] = chord
-        if group_index is not None:
-            options["group_index"] = group_index
-        return self.app.AsyncResult(tid)
+        return self._freeze_at(Place(_id, group_id, chord, root_id, parent_id, group_index))
 
     _freeze = freeze
+
+    def _freeze_at(self, place: Place) -> Any:
+        options = self["options"]
+        tid = options.setdefault("task_id", place.id or str(uuid4()))
+        options.setdefault("reply_to", self.app.thread_oid)
+        options.update(place.options())
+        if place.group_id:
+            options.setdefault("group_id", place.group_id)
+        return self.app.AsyncResult(tid)
 
     # -- callbacks
 

@@ -178,6 +178,7 @@ def test_talo_s_own_settings_are_effective():
         "django_on_commit": True,
         "outbox": False,
         "outbox_lease": 10.0,
+        "django_result_tables": False,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

@@ -74,9 +74,9 @@ def test_a_cancel_that_races_with_the_end_hits_no_other_task_and_the_state_tells
     # Then the others have run to their ends, once
     others = set(ids[1::2])
     assert {task_id for task_id in others if states[task_id] != "SUCCESS"} == set()
-    assert {task_id: count for task_id, count in fleet.trace.count("end").items() if task_id in others} == dict.fromkeys(
-        others, 1
-    )
+    assert {
+        task_id: count for task_id, count in fleet.trace.count("end").items() if task_id in others
+    } == dict.fromkeys(others, 1)
     # And what is called a success has come to its end, what has not is called revoked
     ended = set(fleet.trace.count("end"))
     assert {states[task_id] for task_id in victims} <= {"SUCCESS", "REVOKED"}

@@ -234,7 +234,9 @@ def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
 @pytest.mark.promise("B03")
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
 @pytest.mark.timeout(HANGS)
-def test_every_pool_says_that_it_is_not_ready_and_comes_back(pool: str, place: Place, app: Talo, tmp_path: Path) -> None:
+def test_every_pool_says_that_it_is_not_ready_and_comes_back(
+    pool: str, place: Place, app: Talo, tmp_path: Path
+) -> None:
     ids = send_all(app, [call("nap", 0.005) for _ in range(400)])
     with place.fleet(tmp_path, "-P", pool, "-c", "2", *HTTP) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)

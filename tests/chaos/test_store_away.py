@@ -15,13 +15,9 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from talo.errors import OperationalError
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
-from tests.servers.mariadb import MariadbServer
-from tests.servers.postgres import PostgresServer
+from tests.chaos.place import Place, confirmed
 from tests.servers.proxy import Proxy
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.unit.observe.scrape import ask
 from tests.workers import client
@@ -31,38 +27,6 @@ FAULT = full(8.0, 2.5)
 #: The promise: consuming again so soon after the store is back.
 BACK = 10.0
 HTTP = ("--http", "127.0.0.1:0")
-ENV = {"TALO_WORKER_LEASE": "2", "TALO_STORE_TIMEOUT": "1"}
-
-
-Server = RedisServer | PostgresServer | MariadbServer | RabbitServer
-
-
-class Place:
-    """A server of this test's own, and the proxy through which the workers see it."""
-
-    def __init__(self, server: Server, proxy: Proxy, tmp: Path) -> None:
-        self.server = server
-        self.proxy = proxy
-        self.url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
-        #: A URL of its own for what a broker does not keep.
-        self.results = f"sqlite:///{tmp}/results.sqlite3" if isinstance(server, RabbitServer) else None
-
-    def fleet(self, tmp: Path, *arguments: str) -> Fleet:
-        """Workers that see the server through the proxy."""
-        return Fleet(self.url, tmp, *arguments, env=ENV, results=self.results)
-
-    @property
-    def exact(self) -> bool:
-        """Whether a lease outlives its connection, so that a lost one repeats nothing."""
-        return not isinstance(self.server, RabbitServer)
-
-    def remember(self) -> None:
-        """Let the server write down which queues there are, where it would forget them (see ``RabbitServer``)."""
-        if isinstance(self.server, RabbitServer):
-            with client(self.server.url, self.results) as app:
-                app.store.broker.open("maker", worker="test", slots=1, lease=60)
-                app.store.broker.turn([], "maker", ["celery"], 1)
-            self.server.remember()
 
 
 @pytest.fixture(params=["redis"])
@@ -303,17 +267,6 @@ def test_work_goes_on_though_every_connection_is_ended_again_and_again(place: Pl
     assert judge.dead() == []
     if place.exact:
         assert judge.repeated_without_cause() == set()
-
-
-def confirmed(app: Talo, count: int) -> list[str]:
-    """Send until so many are confirmed; what raises was not promised."""
-    sent: list[str] = []
-    while len(sent) < count:
-        try:
-            sent.append(app.send_task("tests.apps.traced.noop").id)
-        except OperationalError:
-            for_seconds(0.05)
-    return sent
 
 
 @pytest.mark.promise("B03")

@@ -303,9 +303,7 @@ class ServerDatabase(Database, Generic[L]):
 
     def _check(self, link: L) -> None:
         try:
-            if self.version(link) != self.dialect.migrations[-1].number:
-                if not self._auto_migrate:
-                    raise self.outdated()
+            if self.is_behind(self.version(link), unasked=self._auto_migrate):
                 self.apply(link)
         except self.trouble as error:
             raise self.translated(error) from error

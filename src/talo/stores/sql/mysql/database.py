@@ -168,10 +168,7 @@ class MysqlDatabase(ServerDatabase[Link]):
             link.script(
                 "CREATE TABLE IF NOT EXISTS talo_migration (number INT PRIMARY KEY, name VARCHAR(255) NOT NULL)"
             )
-            at = self.version(link)
-            if at > self.dialect.migrations[-1].number:
-                raise self.newer(at)
-            pending = [step for step in self.dialect.migrations if step.number > at]
+            pending = self.pending(self.version(link))
             for step in pending:
                 for statement in step.statements:
                     link.script(statement)

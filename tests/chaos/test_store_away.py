@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from tests.chaos.kit import HANGS, LONG, Judge, call, check, for_seconds, full, kill, roles, send_all
+from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
 from tests.chaos.place import Place, confirmed
 from tests.servers.proxy import Proxy
 from tests.support import eventually
@@ -26,6 +26,7 @@ from tests.workers import client
 FAULT = full(8.0, 2.5)
 #: The promise: consuming again so soon after the store is back.
 BACK = 10.0
+HTTP = ("--http", "127.0.0.1:0")
 
 
 @pytest.fixture(params=["redis"])
@@ -99,6 +100,24 @@ FAULTS = [killed, paused, black_holed, reset, trickled, late, *full([stopped, re
 #: A server of SQL is trickled no statement within a second, and RabbitMQ no login.
 SLOW_FAULTS = [each for each in FAULTS if each is not trickled]
 Fault = Callable[[Place], Callable[[], object]]
+#: Nobody reaches the server, by whatever connection.
+SILENT_FAULTS = (killed, stopped, paused, black_holed, reset, refused)
+
+
+def readiness(fleet: Fleet) -> tuple[int, str]:
+    """What the last worker answers to ``/readyz``: status and text."""
+    return ask(fleet.last, "/readyz")
+
+
+def is_ready(fleet: Fleet) -> None:
+    status, reasons = readiness(fleet)
+    assert status == 200, reasons
+
+
+def is_unready(fleet: Fleet) -> None:
+    status, reasons = readiness(fleet)
+    assert status == 503
+    assert "the broker" in reasons
 
 
 def each(**faults: list[Fault]) -> pytest.MarkDecorator:
@@ -121,14 +140,18 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
     if fault in (killed, stopped):
         place.remember()
     ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 2_000 if fault is late else 600))])
-    with place.fleet(tmp_path, "-c", "2") as fleet:
+    with place.fleet(tmp_path, "-c", "2", *HTTP) as fleet:
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
-        # When the store is away for a while, and comes back
+        eventually(lambda: is_ready(fleet), LONG)
+        # When the store is away for a while, then the worker says so, until it comes back
         with ExitStack() as end:
             end.callback(fault(place))
             for_seconds(FAULT)
+            if fault in SILENT_FAULTS:
+                eventually(lambda: is_unready(fleet), LONG)
         back = time.time()
+        eventually(lambda: is_ready(fleet), LONG)
         # Then what was there flows again, and so does what is new
         ids += [app.send_task("tests.apps.traced.burn", (0.0,)).id]
         judge = Judge(app, fleet.trace, ids)
@@ -142,35 +165,6 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
     assert judge.dead() == []
     if place.exact:
         assert judge.repeated_without_cause() == set()
-
-
-@pytest.mark.promise("B03")
-@each(
-    redis=full([killed, paused, black_holed], [paused]),
-    postgres=full([killed, paused, black_holed], [killed]),
-    mariadb=full([killed, paused, black_holed], [black_holed]),
-    rabbit=full([killed, paused, black_holed], [black_holed]),
-)
-@pytest.mark.timeout(HANGS)
-def test_a_worker_is_not_ready_while_the_store_is_away_and_soon_after_is(
-    fault: Fault, place: Place, tmp_path: Path
-) -> None:
-    def answers(path: str, status: int) -> None:
-        found, body = ask(fleet.last, path)
-        assert found == status, body
-
-    # Given a worker that is ready
-    with place.fleet(tmp_path, "-c", "2", "--http", "0") as fleet:
-        eventually(lambda: answers("/readyz", 200), LONG)
-        # When the store is away, then it is alive and not ready
-        with ExitStack() as end:
-            end.callback(fault(place))
-            eventually(lambda: answers("/readyz", 503), LONG)
-            answers("/livez", 200)
-        # And ready soon after it is back
-        back = time.monotonic()
-        eventually(lambda: answers("/readyz", 200), LONG)
-        assert time.monotonic() - back < BACK
 
 
 @pytest.mark.promise("D08", "B03")
@@ -204,13 +198,17 @@ def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
 @pytest.mark.promise("B03")
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
 @pytest.mark.timeout(HANGS)
-def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Path) -> None:
+def test_every_pool_says_that_it_is_not_ready_and_comes_back(
+    pool: str, place: Place, app: Talo, tmp_path: Path
+) -> None:
     ids = send_all(app, [call("nap", 0.005) for _ in range(400)])
-    with place.fleet(tmp_path, "-P", pool, "-c", "2") as fleet:
+    with place.fleet(tmp_path, "-P", pool, "-c", "2", *HTTP) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
+        eventually(lambda: is_ready(fleet), LONG)
         place.server.kill()
-        for_seconds(1.0)
+        eventually(lambda: is_unready(fleet), LONG)
         place.server.start()
+        eventually(lambda: is_ready(fleet), LONG)
         judge = Judge(app, fleet.trace, ids)
         judge.wait()
         judge.nothing_is_left()

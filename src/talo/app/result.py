@@ -19,7 +19,7 @@ from talo.app.aio import ResultTwins
 from talo.app.current import get_current_app
 from talo.app.dependencies import DependencyGraph
 from talo.app.outlets import refuse_unsent
-from talo.errors import IncompleteStream, TimeoutError
+from talo.errors import IncompleteStream, TaskError, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -339,7 +339,10 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         """Raise what the task raised if it failed (and ``propagate``), else return the value."""
         doc = self._document()
         value = doc.value if doc is not None else None
-        if propagate and doc is not None and doc.status in states.PROPAGATE_STATES and isinstance(value, BaseException):
+        if propagate and doc is not None and doc.status in states.PROPAGATE_STATES:
+            if not isinstance(value, BaseException):
+                # Workers of other languages store no more than the state.
+                value = TaskError(f"task {self.id} ended as {doc.status}; its worker did not store what was raised")
             if doc.traceback:
                 value.add_note(f"\nThe traceback in the worker:\n{doc.traceback.rstrip()}")
             raise value

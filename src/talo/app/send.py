@@ -66,6 +66,7 @@ class Sender:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._secrets = app.secrets
         #: Which calls are alike; ``app.bulk`` asks once for many.
         self.forms = Forms(app, self._model)
 
@@ -115,6 +116,8 @@ class Sender:
             kwargs = NOTHING
         elif type(kwargs) is not dict:
             check_call(name, kwargs, options)
+        if self._secrets.marks:
+            args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
             return self._written(name, args, kwargs, options, task_id)
         parent = _worker_frame()
@@ -159,7 +162,7 @@ class Sender:
         task_id = options.get("task_id") or task_id or new_id()
         now = time.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
-        embed = embed_of(options)
+        embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)
         for key, value in (("argsrepr", args), ("kwargsrepr", kwargs)):
             if key not in fields:

@@ -79,6 +79,7 @@ class Request:
             raw = getattr(self.message, "talo", None)
             if raw is not None:
                 call = decode(raw, self.app.env.accept, self.app.env.timezone)
+                self.app.env.secrets.arrive(call, self.app.env.repr_levels)
                 embed = {
                     "callbacks": call.callbacks, "errbacks": call.errbacks, "chain": call.chain, "chord": call.chord,
                 }  # fmt: skip

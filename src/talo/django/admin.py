@@ -22,7 +22,6 @@ from talo.django._admin_page import Action, Page, Row, moment, seconds
 from talo.django.models import DeadLetter, PeriodicTask, QueuePage, RunPage, WaitingTask, WorkerPage
 from talo.schedules.text import describe, from_data
 from talo.stores.history import RunQuery
-from talo.wire import serializers
 
 __all__: list[str] = []
 
@@ -197,4 +196,4 @@ class WorkerAdmin(Page):
 
 
 def _letters(app: Talo) -> DeadLetters:
-    return DeadLetters(app.store.broker, serializers.accept(app.conf.accept_content))
+    return DeadLetters.of(app)

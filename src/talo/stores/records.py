@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ __all__ = [
     "OwnerInfo",
     "Post",
     "QueueStats",
+    "Renewal",
     "ResultMeta",
     "Settlement",
     "Turn",
@@ -185,6 +186,16 @@ class OwnerInfo(msgspec.Struct, kw_only=True):
     remaining: float
     #: Leases it holds now.
     held: int
+
+
+class Renewal(NamedTuple):
+    """What a store says to whoever renews leases."""
+
+    #: Those of the owners that are not open any more.
+    gone: list[str]
+    #: Seconds until the earliest lease of any owner ends, whosever it is; negative if it is over. None: there is none,
+    #: or leases end by themselves here.
+    first_end: float | None = None
 
 
 class QueueStats(msgspec.Struct, kw_only=True):

@@ -14,6 +14,7 @@ from talo.web.desk import Desk
 from talo.web.operation import NotFound, Unacceptable, acts, reads
 from talo.web.user import Role
 from talo.wire.repr import saferepr
+from talo.wire.sealed import masked
 
 __all__ = ["dead_drop", "dead_edit", "dead_letter", "dead_letters", "dead_replay"]
 
@@ -94,7 +95,8 @@ def _letter(desk: Desk, id: str) -> DeadLetter:
 
 
 def _editable(desk: Desk, letter: DeadLetter) -> dict[str, Any] | None:
-    """Arguments as JSON, to be edited; without them where they are marked secret or are no JSON; None: no task."""
+    """Arguments as JSON, to be edited, secret ones masked; without them where their sender hid them, or they are no
+    JSON; None: no task."""
     call = desk.letters.call(letter)
     if call is None:
         return None
@@ -104,7 +106,7 @@ def _editable(desk: Desk, letter: DeadLetter) -> dict[str, Any] | None:
         # A sender that shows something else than the arguments hides something.
         if headers.get(written) in (None, saferepr(value), saferepr(list(value) if name == "args" else value)):
             try:
-                told[name] = msgspec.json.encode(value).decode()
+                told[name] = msgspec.json.encode(masked(value)).decode()
             except (TypeError, ValueError):
                 told[name] = None
     return told

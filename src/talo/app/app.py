@@ -1,9 +1,8 @@
 """The app: where tasks are defined, configured and sent from.
 
 Owns the life of one app (configure, finalise, close) and the doors to its parts; the work is done by the parts:
-``registry``,
-``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no setting,
-imports no module of the user's and opens no connection.
+``registry``, ``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no
+setting, imports no module of the user's and opens no connection.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from talo.app.registry import TaskRegistry
 from talo.app.remote import RemoteDoors
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
+from talo.app.security import SecurityDoors
 from talo.app.send import Sender
 from talo.app.services import Service
 from talo.app.stores import AppStores, StoreDoors
@@ -41,7 +41,6 @@ from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.util.names import import_path
 from talo.util.signal import Signal
-from talo.wire import serializers
 from talo.wire.message import Message
 
 __all__ = ["Talo"]
@@ -50,7 +49,9 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
+class Talo(
+    TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors, SecurityDoors
+):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -417,11 +418,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
             self.queues.select(queues)
 
     # -- what those that run its tasks need
-
-    @property
-    def result_accept(self) -> frozenset[str]:
-        """Content types that results may have."""
-        return serializers.accept(self.conf.result_accept_content or self.conf.accept_content)
 
     @property
     def env(self) -> AppEnv:

@@ -33,7 +33,7 @@ def worker(
     tmp: Path = tmp_path_factory.mktemp(request.param)
     sqlite, redis = (
         f"sqlite:///{tmp}/t.sqlite3",
-        f"redis://127.0.0.1:{redis_server.port}/{7 if request.param == 'redis' else 8}",
+        redis_server.url_of(7 if request.param == "redis" else 8),
     )
     broker = sqlite if request.param == "sqlite" else redis
     results = sqlite if request.param == "apart" else None

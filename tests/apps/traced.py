@@ -145,7 +145,7 @@ def unwritable(self: Any) -> object:
 
 
 @app.task
-def total(*numbers: int) -> int:
+def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 

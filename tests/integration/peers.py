@@ -14,7 +14,6 @@ from typing import Any
 
 from tests.workers import ROOT, Worker
 
-
 #: Where another release of Celery is (``pip install --target FOLDER celery==5.6.*``), to meet that one instead.
 PACKAGES = [folder] if (folder := os.environ.get("CELERY_PACKAGES")) else []
 

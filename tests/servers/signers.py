@@ -14,7 +14,7 @@ __all__ = ["make_signer"]
 
 
 def make_signer(folder: Path, name: str, *, days: int = 2, password: str | None = None) -> str:
-    """Make ``name.key`` and ``name.pem``, good for so many days (if negative, no more); return their path less suffix."""
+    """Make ``name.key`` and ``name.pem``, good for so many days (negative: ended); return their path without suffix."""
     folder.mkdir(exist_ok=True)
     key = rsa.generate_private_key(65537, 2048)
     issuer = x509.Name(

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from talo import states
 from talo.app.aio import ResultTwins
+from talo.app.archives import archived, find_results
 from talo.app.current import get_current_app
 from talo.app.dependencies import DependencyGraph
 from talo.app.outlets import refuse_unsent
@@ -172,7 +173,9 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         if self.ignored or (self._doc is not None and self._doc.status in states.READY_STATES):
             return True
         refuse_unsent(self.app.outlets, (self.id, *(node.id for node in self._parents())))
-        return False
+        for payload in archived(self.app, [self.id]).values():
+            self._take(payload)
+        return self._doc is not None
 
     def _take(self, payload: bytes) -> ResultDoc:
         doc = decode_result(payload, self.app.result_accept)
@@ -232,7 +235,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     def _document(self) -> ResultDoc | None:
         if self._doc is not None:
             return self._doc
-        payload = self.backend.get([self.id]).get(self.id)
+        payload = find_results(self.app, self.backend, [self.id]).get(self.id)
         return self._take(payload) if payload is not None else None
 
     def _get_task_meta(self) -> dict[str, Any]:

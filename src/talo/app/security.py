@@ -6,11 +6,15 @@ Owns ``app.setup_security`` and the content types that results may have. How mes
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from talo.errors import ImproperlyConfigured
-from talo.settings import Settings
+from talo.util.optional import load
 from talo.wire import serializers
-from talo.wire.signing import CONTENT_TYPE, Certificates, Signer, signing_codec
+from talo.wire.serializers import SIGNED
+
+if TYPE_CHECKING:
+    from talo.settings import Settings
 
 __all__ = ["SecurityDoors"]
 
@@ -21,14 +25,17 @@ _PLAIN = ("json", "msgpack")
 class SecurityDoors:
     """The part of an app that signs and checks."""
 
-    conf: Settings
+    if TYPE_CHECKING:
+
+        @property
+        def conf(self) -> Settings: ...
 
     @property
     def result_accept(self) -> frozenset[str]:
         """Content types that results may have. Where only signed tasks are accepted, results, which are not signed, are
         read as they are written."""
         found = serializers.accept(self.conf.result_accept_content or self.conf.accept_content)
-        return found if found != {CONTENT_TYPE} else serializers.accept([self.conf.result_serializer])
+        return found if found != {SIGNED} else serializers.accept([self.conf.result_serializer])
 
     def setup_security(
         self,
@@ -48,19 +55,20 @@ class SecurityDoors:
         be sent by anybody.
         """
         conf = self.conf
-        if conf.task_serializer != "auth" or set(conf.accept_content) - {"auth", CONTENT_TYPE}:
+        if conf.task_serializer != "auth" or set(conf.accept_content) - {"auth", SIGNED}:
             raise ImproperlyConfigured(
                 "setup_security: set task_serializer = 'auth' and accept_content = ['auth'], or unsigned tasks run, too"
             )
         if conf.result_serializer not in _PLAIN:
             raise ImproperlyConfigured(f"setup_security: results are not signed: result_serializer is one of {_PLAIN}")
-        signing_codec(
-            Signer(
+        signing = load("talo.wire.signing", "cryptography", "auth")
+        signing.signing_codec(
+            signing.Signer(
                 key or self._required("security_key"),
                 key_password or conf.security_key_password,
                 cert or self._required("security_certificate"),
             ),
-            Certificates(store or self._required("security_cert_store")),
+            signing.Certificates(store or self._required("security_cert_store")),
             digest=digest or conf.security_digest,
             inner=serializers.get(serializer),
             accept=[serializers.get(name) for name in allowed_serializers or () if name != "auth"],

@@ -2,7 +2,8 @@
 
 Owns making, reading and checking that form. A message is five fields: who signed, the signature, how the body is
 written (two), and the body. The signature is RSA-PSS over the body; who signed is the issuer and serial number of an
-X.509 certificate, and a reader trusts the certificates of its folder and no other. Called by ``app.security``.
+X.509 certificate, and a reader trusts the certificates of its folder and no other. Loaded by ``app.security`` when it
+is asked for, as it needs ``cryptography``.
 
 What is signed are the arguments. The headers (name of the task, id, times) are not, as with Celery: whoever may write
 to the broker can still replay or redirect what somebody else has signed.
@@ -18,19 +19,19 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+
 from talo.errors import DecodeError, ImproperlyConfigured
-from talo.util.optional import load
 from talo.wire import serializers
-from talo.wire.serializers import Codec
+from talo.wire.serializers import SIGNED, Codec
 
-__all__ = ["CONTENT_TYPE", "Certificates", "Signer", "signing_codec"]
+__all__ = ["Certificates", "Signer", "signing_codec"]
 
-CONTENT_TYPE = "application/data"
 _SEPARATOR = b"\x00\x01"
-
-
-def _cryptography(module: str) -> Any:
-    return load(f"cryptography.{module}", "cryptography", "auth")
 
 
 def _read(path: str) -> bytes:
@@ -45,8 +46,6 @@ class _Rules:
     """The padding and the digest of all signatures of one codec."""
 
     def __init__(self, digest: str) -> None:
-        hashes = _cryptography("hazmat.primitives.hashes")
-        padding = _cryptography("hazmat.primitives.asymmetric.padding")
         kind = getattr(hashes, digest.upper(), None)
         if kind is None:
             raise ImproperlyConfigured(f"security_digest {digest!r}: choose one like sha256 or sha512")
@@ -58,15 +57,15 @@ class _Certificate:
     """One certificate with an RSA key, by its issuer and serial number."""
 
     def __init__(self, path: str) -> None:
-        x509, rsa = _cryptography("x509"), _cryptography("hazmat.primitives.asymmetric.rsa")
         try:
-            found = x509.load_pem_x509_certificate(_read(path))
+            found = load_pem_x509_certificate(_read(path))
         except ValueError as exc:
             raise ImproperlyConfigured(f"{path} is no certificate in PEM form: {exc}") from exc
-        self.key = found.public_key()
-        if not isinstance(self.key, rsa.RSAPublicKey):
+        key = found.public_key()
+        if not isinstance(key, rsa.RSAPublicKey):
             raise ImproperlyConfigured(f"{path}: signed messages take RSA keys only")
-        issuer = " ".join(attribute.value for attribute in found.issuer)
+        self.key = key
+        issuer = " ".join(str(attribute.value) for attribute in found.issuer)
         self.id = f"{issuer} {found.serial_number}".encode()
         self.ends: dt.datetime = found.not_valid_after_utc
 
@@ -78,16 +77,17 @@ class Signer:
     """A private key, with the certificate of its owner."""
 
     def __init__(self, key: str, password: str | None, certificate: str) -> None:
-        serialization = _cryptography("hazmat.primitives.serialization")
         try:
-            self._key = serialization.load_pem_private_key(_read(key), None if password is None else password.encode())
+            found = load_pem_private_key(_read(key), None if password is None else password.encode())
         except (TypeError, ValueError) as exc:
             raise ImproperlyConfigured(f"{key} is no private key in PEM form, or its password is wrong: {exc}") from exc
+        if not isinstance(found, rsa.RSAPrivateKey):
+            raise ImproperlyConfigured(f"{key}: signed messages take RSA keys only")
+        self._key = found
         self.id = _Certificate(certificate).id
 
     def sign(self, data: bytes, rules: _Rules) -> bytes:
-        signature: bytes = self._key.sign(data, rules.padding, rules.digest)
-        return signature
+        return self._key.sign(data, rules.padding, rules.digest)
 
 
 class Certificates:
@@ -115,7 +115,7 @@ class Certificates:
             raise DecodeError(f"signed by {name!r}, whose certificate has expired")
         try:
             certificate.key.verify(signature, data, rules.padding, rules.digest)
-        except _cryptography("exceptions").InvalidSignature as exc:
+        except InvalidSignature as exc:
             raise DecodeError(f"the signature of {name!r} is not of this content") from exc
 
 
@@ -144,4 +144,4 @@ def signing_codec(
             raise DecodeError(f"what is signed is written as {kind.decode(errors='replace')}, which is not accepted")
         return readers[kind].loads(body)
 
-    return serializers.register("auth", write, read, CONTENT_TYPE)
+    return serializers.register("auth", write, read, SIGNED)

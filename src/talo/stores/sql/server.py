@@ -27,7 +27,7 @@ __all__ = ["Hope", "ServerDatabase", "ServerLink", "ServerSession"]
 T = TypeVar("T")
 
 #: Seconds for which the server's clock is believed to go as ours does.
-_BELIEVED = 10.0
+_BELIEVED = 30.0
 #: Seconds before a transaction that was undone for the sake of others is run again.
 _PAUSE = (0.0005, 0.01)
 #: Seconds that a change of the schema may take when somebody asks for it.

@@ -80,8 +80,7 @@ class MysqlSession(ServerSession):
 class _Looks(MemoryWaker):
     """Who waits in this process is woken; for the others it looks, less often the longer nothing comes."""
 
-    def look(self, waited: float) -> float:
-        return min(_SLOWEST_LOOK, max(_LOOK, waited / 10))
+    first_look, slowest_look = _LOOK, _SLOWEST_LOOK
 
 
 class _Asked(Tidings):

@@ -70,7 +70,7 @@ OTHERWISE: dict[str, dict[str, list[str]]] = {
     "rabbitmq": {},
 }
 #: What Talo refuses on Redis: a broadcast is a queue of each worker's own, of which a sender there knows nothing.
-REFUSED = {"redis": ["broadcast NotSupported"], "rabbitmq": []}
+REFUSED: dict[str, list[str]] = {"redis": ["broadcast NotSupported"], "rabbitmq": []}
 Ran = dict[str, list[str]]
 
 

@@ -102,10 +102,10 @@ def define(app: Any, engine: str) -> None:
         raise self.retry(exc=OSError("still down"))
 
     @task(bind=True)
-    def hold(self: Any, path: str) -> str:
+    def hold(self: Any, path: str, most: float = 30) -> str:
         """Run until a file appears."""
         note("started", self.request.id, engine, time.time())
-        end = time.monotonic() + 30
+        end = time.monotonic() + most
         while not os.path.exists(path) and time.monotonic() < end:
             time.sleep(0.01)
         return engine

@@ -105,7 +105,7 @@ class Proxy:
 
     def refuse(self) -> None:
         """Nobody listens."""
-        self._mode(listen=False, end=True)
+        self._mode(listen=False, accept=False, end=True)
 
     def reset(self) -> None:
         """Every connection is reset."""

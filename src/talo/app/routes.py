@@ -315,10 +315,13 @@ class Router:
             if found:
                 return Route(tuple(q.name for q in found), self.default_exchange.name, key, further)
         made = self.queues[queue or self.default_queue] if queue is None or isinstance(queue, str) else as_queue(queue)
-        if exchange is None and key is None and made.exchange.type == "direct":
-            # A direct queue is reached through AMQP's default exchange, by its name.
+        if made.exchange.type == "direct" and (exchange is None or key is None):
+            # A direct queue is reached through AMQP's default exchange, by its name, whatever key is given beside it.
             return Route((made.name,), "", made.name, further)
-        return Route((made.name,), exchange or made.exchange.name, key or made.routing_key or made.name, further)
+        exchange, key = exchange or made.exchange.name, key or made.routing_key or made.name
+        # A queue of a topic or fanout exchange names the exchange; the key decides who gets a copy.
+        found = self.queues.bound(exchange, key) or [made]
+        return Route(tuple(q.name for q in found), exchange, key, further)
 
     def _through_exchange(self, name: str, exchange: str, key: str | None, further: dict[str, Any]) -> Route:
         key = key or self.default_key

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from talo.beat.jobs import Definition, Job
 from talo.schedules.base import BaseSchedule
+from talo.schedules.bounded import innermost
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
 from talo.stores.schedules import Plan, Run
@@ -90,6 +91,8 @@ def judge(job: Job, first: float, now: float, alive: int, deadline: float | None
     if not dues and decided >= horizon and definition.misfire != "all":
         dues, missed.count, missed.until = [decided], missed.count - 1, older[2]
     rest = [_single(missed)] if missed.count else []
+    if definition.one_off:
+        dues = dues[:1]
     limit = definition.limit
     if limit is not None:
         free = max(0, limit - alive)
@@ -102,7 +105,7 @@ def _horizon(job: Job, now: float, deadline: float | None) -> float:
     """Runs due before it are missed for good."""
     definition = job.definition
     reach = {"once": float("inf"), "skip": definition.grace, "all": definition.window}[definition.misfire]
-    if deadline is not None and isinstance(job.schedule, crontab):
+    if deadline is not None and isinstance(innermost(job.schedule), crontab):
         reach = min(reach, deadline)
     if definition.expires is not None:
         reach = min(reach, definition.expires)

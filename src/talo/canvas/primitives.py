@@ -17,7 +17,10 @@ from talo.canvas.members import Members, read
 from talo.canvas.place import Place
 from talo.canvas.signature import Signature, maybe_signature
 
-__all__ = ["chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+__all__ = ["BULK", "MAP", "chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+
+#: The tasks that call another one for each of many arguments: one argument an item, or all arguments of one call.
+MAP, STARMAP, CHUNKS = BULK = ("celery.map", "celery.starmap", "celery.chunks")
 
 
 def _signatures(tasks: Iterable[Any], app: Any) -> list[Signature]:
@@ -395,13 +398,13 @@ class _Bulk(Signature):
 class xmap(_Bulk):
     """One task that calls ``task`` with each item and returns the list of what came out."""
 
-    _name = "celery.map"
+    _name = MAP
 
 
 class xstarmap(_Bulk):
     """The same with each item as the arguments."""
 
-    _name = "celery.starmap"
+    _name = STARMAP
 
 
 class chunks(Signature):
@@ -409,7 +412,7 @@ class chunks(Signature):
 
     def __init__(self, task: Any, it: Iterable[Any] = (), n: int = 1, app: Any = None, **options: Any) -> None:
         kwargs = {"task": _signatures([task], app)[0], "it": list(it), "n": n}
-        super().__init__("celery.chunks", (), kwargs, options=options, immutable=True, app=app)
+        super().__init__(CHUNKS, (), kwargs, options=options, immutable=True, app=app)
 
     def group(self) -> group:
         """The group of starmaps that it stands for."""

@@ -344,6 +344,17 @@ _CONTROL = (
 
 _SECURITY = (
     Option(
+        "secret_keys",
+        STRS,
+        (),
+        (),
+        "Random texts of 16 characters or more, shared by senders and workers, with which secret arguments are sealed: "
+        "the first one seals, all of them open. In a Django project its SECRET_KEY and SECRET_KEY_FALLBACKS, unless "
+        "set.",
+        secret=True,
+        own=True,
+    ),
+    Option(
         "security_key",
         maybe(STR),
         None,

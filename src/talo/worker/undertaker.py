@@ -73,18 +73,19 @@ class Undertaker:
 
         self._take_over(death.owner, judge, expired=False)
 
-    def reap(self, spare: Set[str]) -> None:
+    def reap(self, spare: Set[str]) -> float | None:
         """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
-        know."""
+        know. Return in how many seconds the next lease ends; None if there is none."""
         infos = self._broker.owners()
         if self._doubt or self._owed or any(info.held for info in infos if info.owner == self._owner):
             self._settle_own()
         for info in infos:
             if info.remaining >= 0:
                 # They come in the order of their ends.
-                return
+                return info.remaining
             if info.owner != self._owner and info.owner not in spare:
                 self._reap_owner(info)
+        return None
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
         """Settle for a living child what it has finished, and give back what it has not started."""

@@ -194,3 +194,16 @@ def test_valkey_is_redis(scheme: str, redis_url: str) -> None:
 
 def _check(fact: object) -> None:
     assert fact
+
+
+def test_keys_of_another_generation_of_talo_are_left_alone(redis_server: RedisServer, redis_url: str) -> None:
+    db = int(redis_url.rpartition("/")[2])
+    store = open_any(redis_url)
+    # Given a place that this release has seen
+    store.ping(5)
+    store.ping(5)
+    # When a release that keeps its keys differently has taken it over, then nothing is begun there.
+    redis_server.command("SET", "talo:generation", "2", db=db)
+    with pytest.raises(ImproperlyConfigured, match=r"another generation of Talo \(2, this release is of 1\)"):
+        store.ping(5)
+    store.close()

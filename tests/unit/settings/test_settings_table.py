@@ -159,6 +159,7 @@ def test_talo_s_own_settings_are_effective():
         "task_dead_letters": True,
         "task_unknown_patience": 300.0,
         "dead_letter_expires": 30 * 86_400.0,
+        "dead_letter_queue_expires": {},
         "publish_timeout": 5.0,
         "store_timeout": 5.0,
         "worker_grace": None,
@@ -178,6 +179,7 @@ def test_talo_s_own_settings_are_effective():
         "django_on_commit": True,
         "outbox": False,
         "outbox_lease": 10.0,
+        "secret_keys": (),
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

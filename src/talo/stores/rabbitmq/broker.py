@@ -27,6 +27,7 @@ from talo.stores.base import (
     Lease,
     OwnerInfo,
     QueueStats,
+    Renewal,
     Settlement,
     Turn,
     Verdict,
@@ -329,12 +330,12 @@ class RabbitBroker(Broker):
                 self._mailbox.open(made, deadline)
                 self._owners[owner] = made
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:  # noqa: ARG002
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:  # noqa: ARG002
         """A lease lives as long as its connection; this only tells who is not there any more."""
         deadline = self._client.deadline()
         with self._client.using(deadline) as connection:
             strangers = [name for name in owners if name not in self._owners]
-            return self._mailbox.absent(connection, strangers, deadline)
+            return Renewal(self._mailbox.absent(connection, strangers, deadline))
 
     def owners(self) -> list[OwnerInfo]:
         """The owners of this process: the server tells nobody whose a delivery is."""

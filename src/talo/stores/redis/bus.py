@@ -68,7 +68,7 @@ class RedisBus(Bus):
 
         return _Subscription(_Listening(self._client, [pack("SUBSCRIBE", *names)], hear), heard)
 
-    def post(self, posts: Sequence[Post]) -> None:
+    def post(self, posts: Sequence[Post]) -> bool:
         commands: list[bytes] = []
         bound: dict[str, list[bytes]] = {}
         for each in posts:
@@ -81,8 +81,11 @@ class RedisBus(Bus):
             for queue in _queues_of(bound[each.exchange], each.key.encode()):
                 name = self._client.keys.prefix + queue
                 commands += [pack("LPUSH", name, item), pack("EXPIRE", name, _REPLY_KEEP)]
-        if commands:
-            self._client.pipeline(commands, self._client.deadline())
+        if not commands:
+            return False
+        # How many heard, or how long the list is now. A node of a cluster counts only those that are connected to it.
+        replies = self._client.pipeline(commands, self._client.deadline())
+        return self._client.place.mode == "cluster" or any(replies)
 
     def hear(self, exchange: str, kind: str, keys: Sequence[str], *, queue: str, expires: float = 60.0) -> Ear:
         if kind == "direct":

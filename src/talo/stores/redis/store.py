@@ -29,6 +29,9 @@ from talo.stores.tls import TLS_OPTIONS
 
 __all__ = ["RedisStore"]
 
+#: Releases that share it understand each other's keys, scripts and values: see ``docs/internals/upgrading.md``.
+GENERATION = b"1"
+
 _NAMED = (
     "max_connections",
     "pool_timeout",
@@ -123,7 +126,16 @@ class RedisStore(Store):
         return self._client.place.shown
 
     def ping(self, timeout: float) -> None:
-        self._client.call_packed(pack("PING"), self._client.deadline(timeout))
+        """Reach the store; ``ImproperlyConfigured`` if another generation of Talo keeps its keys there."""
+        deadline, key = self._client.deadline(timeout), self._client.keys.own("generation")
+        found = self._client.call_packed(pack("GET", key), deadline)
+        if found is None:
+            self._client.call_packed(pack("SET", key, GENERATION, "NX"), deadline)
+        elif found != GENERATION:
+            raise ImproperlyConfigured(
+                f"{self.url} holds the tasks of another generation of Talo ({found.decode()}, this release is of "
+                f"{GENERATION.decode()}): let its workers empty it first"
+            )
 
     def same_as(self, other: Store) -> bool:
         if not isinstance(other, RedisStore):

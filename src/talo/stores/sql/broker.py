@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from talo.errors import LeaseLost, PublishTimeout
-from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Settlement, Turn
+from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql.database import Database, Session
@@ -29,6 +29,8 @@ __all__ = ["SqlBroker"]
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
+#: A waiter's pause between two looks grows by this with each that was in vain.
+_SLOWER = 1.5
 
 
 class SqlBroker(DeadLetters):
@@ -39,6 +41,8 @@ class SqlBroker(DeadLetters):
         self._order = order.replace("-", "_")
         #: How often in a row a turn found nothing of what a look had seen.
         self._in_vain = 0
+        #: Seconds between two looks of one who waits; it begins as one who has waited for long.
+        self._nap = float("inf")
         self._rotation = itertools.count()
         self._interrupts: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -109,6 +113,8 @@ class SqlBroker(DeadLetters):
         turn = self._database.write(work)
         if limit > 0:
             self._in_vain = 0 if turn.deliveries else self._in_vain + 1
+        if turn.deliveries:
+            self._nap = self._database.waker.first_look
         return turn
 
     def _glance(self, owner: str, queues: Sequence[str]) -> tuple[int | None, bool, float | None, float | None]:
@@ -131,10 +137,10 @@ class SqlBroker(DeadLetters):
 
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
         interrupt = self._interrupt_pipe()[0]
-        began = time.monotonic()
-        until = began + timeout
+        until = time.monotonic() + timeout
         ends = (*also, interrupt)
-        with self._database.waker.listen(queues) as ear:
+        waker = self._database.waker
+        with waker.listen(queues) as ear:
             if self._in_vain:
                 # What was seen is being taken by others: to look at once would be to spin until they are done.
                 aside = min(_ASIDE * 2 ** min(self._in_vain, 10), _LONGEST_ASIDE)
@@ -145,9 +151,11 @@ class SqlBroker(DeadLetters):
                 if ready:
                     return True
                 self._in_vain = 0
-                look = self._database.waker.look(time.monotonic() - began)
-                nap = time.monotonic() + (look if soon is None else min(look, soon))
-                heard = poll(ear, ends, min(nap, until))
+                nap = min(self._nap, waker.slowest_look)
+                self._nap = nap * _SLOWER
+                if soon is not None:
+                    nap = min(nap, soon)
+                heard = poll(ear, ends, min(time.monotonic() + nap, until))
                 if heard == interrupt:
                     self._drain(interrupt)
                 if heard is not None:
@@ -191,11 +199,14 @@ class SqlBroker(DeadLetters):
     def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
         self._database.write(lambda tx: tx.run("open_owner", tx.draw(1)[0], owner, worker, slots, tx.now + lease))
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        if not owners:
-            return []
-        alive = {row[0] for row in self._database.write(lambda tx: tx.rows("renew", list(owners), tx.now + lease))}
-        return [each for each in owners if each not in alive]
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
+        def work(tx: Session) -> Renewal:
+            alive = {owner for (owner,) in tx.rows("renew", list(owners), tx.now + lease)}
+            [(first,)] = tx.rows("first_end")
+            gone = [each for each in owners if each not in alive]
+            return Renewal(gone, None if first is None else first - tx.now)
+
+        return self._database.write(work) if owners else Renewal([])
 
     def owners(self) -> list[OwnerInfo]:
         rows = self._database.read(lambda tx: tx.rows("owners", tx.now))

@@ -70,7 +70,7 @@ OTHERWISE: dict[str, dict[str, list[str]]] = {
     "rabbitmq": {},
 }
 #: What Talo refuses on Redis: a broadcast is a queue of each worker's own, of which a sender there knows nothing.
-REFUSED = {"redis": ["broadcast NotSupported"], "rabbitmq": []}
+REFUSED: dict[str, list[str]] = {"redis": ["broadcast NotSupported"], "rabbitmq": []}
 Ran = dict[str, list[str]]
 
 
@@ -94,9 +94,7 @@ def place(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def ran(
-    place: tuple[str, Callable[[], str]], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Ran, Ran]:
+def ran(place: tuple[str, Callable[[], str]], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Ran, Ran]:
     """The kind of broker, and which workers ran what: Celery's, and Talo's."""
     kind, new = place
     manual = {label: expected for label, (_, _, expected) in CALLS.items()}

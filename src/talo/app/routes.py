@@ -103,7 +103,8 @@ class Queues(dict[str, Queue]):
     def select(self, names: str | Iterable[str]) -> None:
         """Consume from these queues only (``-Q``); missing ones are made."""
         wanted = [n for n in names.split(",") if n] if isinstance(names, str) else list(names)
-        self._selected = {name: self[name] for name in wanted}
+        # Under its own name, also where an alias (a broadcast's) was given.
+        self._selected = {queue.name: queue for queue in map(self.__getitem__, wanted)}
 
     def select_add(self, queue: Any, **options: Any) -> Queue:
         """Consume from one more queue."""
@@ -115,7 +116,9 @@ class Queues(dict[str, Queue]):
     def deselect(self, names: str | Iterable[str]) -> None:
         """Do not consume from these queues (``-X``)."""
         unwanted = {n for n in names.split(",") if n} if isinstance(names, str) else set(names)
-        self._selected = {name: queue for name, queue in self.consume_from.items() if name not in unwanted}
+        self._selected = {
+            name: queue for name, queue in self.consume_from.items() if not {name, queue.alias} & unwanted
+        }
 
     def select_moved(self) -> None:
         """Consume, in place of each queue, from the one that its moved tasks go to."""

@@ -21,7 +21,9 @@ parts = importlib.import_module("kombu" if ENGINE == "celery" else "talo.wire.qu
 broadcast = importlib.import_module("kombu.common" if ENGINE == "celery" else "talo.wire.queues").Broadcast
 
 app = engine.Celery("routed")
-media, news, alarm = (parts.Exchange(n, type=t) for n, t in (("media", "direct"), ("news", "topic"), ("alarm", "fanout")))
+media, news, alarm = (
+    parts.Exchange(n, type=t) for n, t in (("media", "direct"), ("news", "topic"), ("alarm", "fanout"))
+)
 
 
 def by_argument(name: str, args: Any, kwargs: Any, options: Any, task: Any = None, **more: Any) -> Any:

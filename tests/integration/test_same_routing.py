@@ -94,9 +94,7 @@ def place(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def ran(
-    place: tuple[str, Callable[[], str]], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Ran, Ran]:
+def ran(place: tuple[str, Callable[[], str]], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Ran, Ran]:
     """The kind of broker, and which workers ran what: Celery's, and Talo's."""
     kind, new = place
     manual = {label: expected for label, (_, _, expected) in CALLS.items()}

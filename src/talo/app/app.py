@@ -1,9 +1,8 @@
 """The app: where tasks are defined, configured and sent from.
 
 Owns the life of one app (configure, finalise, close) and the doors to its parts; the work is done by the parts:
-``registry``,
-``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no setting,
-imports no module of the user's and opens no connection.
+``registry``, ``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no
+setting, imports no module of the user's and opens no connection.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.util.names import import_path
 from talo.util.signal import Signal
-from talo.wire import serializers
 from talo.wire.message import Message
 
 __all__ = ["Talo"]
@@ -409,11 +407,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
             self.queues.select(queues)
 
     # -- what those that run its tasks need
-
-    @property
-    def result_accept(self) -> frozenset[str]:
-        """Content types that results may have."""
-        return serializers.accept(self.conf.result_accept_content or self.conf.accept_content)
 
     @property
     def env(self) -> AppEnv:

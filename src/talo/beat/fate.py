@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from talo.beat.jobs import Definition, Job
 from talo.schedules.base import BaseSchedule
-from talo.schedules.bounded import innermost
+from talo.schedules.bounded import between, innermost
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
 from talo.stores.schedules import Plan, Run
@@ -141,11 +141,14 @@ def _after(rule: BaseSchedule, due: float, now: float) -> float | None:
 
 def _last(rule: BaseSchedule, first: float, until: float) -> tuple[float, int, float]:
     """(the last due time up to ``until``, how many there are from ``first`` on, the last but one)."""
-    if type(rule) is schedule and not rule.relative:
+    every = innermost(rule)
+    if type(every) is schedule and not every.relative:
+        if isinstance(rule, between) and rule.end is not None:
+            until = min(until, rule.end.timestamp())
         # The clock's last digits must not make one run of two.
-        steps = int((until - first) / rule.seconds + 1e-9)
-        last = first + steps * rule.seconds
-        return last, steps + 1, last - rule.seconds
+        steps = int((until - first) / every.seconds + 1e-9)
+        last = first + steps * every.seconds
+        return last, steps + 1, last - every.seconds
     dues = [first]
     while len(dues) <= COUNTED:
         due = rule.following(_time(dues[-1]))

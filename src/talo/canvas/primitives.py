@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -135,8 +134,7 @@ class chain(_Composed):
         *steps, last = self.tasks
         for step in steps:
             previous = _after(previous, step.freeze(root_id=place.root_id))
-        end = replace(
-            place,
+        end = place._replace(
             id=place.id or self.options.pop("task_id", None),
             parent_id=place.parent_id if not steps else None,
         )
@@ -368,7 +366,7 @@ class chord(_Composed):
         own_id = place.id or self.options.pop("task_id", None)
         if own_id == header.id:  # so Celery names a chord; the body has its own id then
             own_id = None
-        return _after(header, self.body._freeze_at(replace(place, id=own_id, parent_id=None)))
+        return _after(header, self.body._freeze_at(place._replace(id=own_id, parent_id=None)))
 
     def set_immutable(self, immutable: bool) -> None:
         """Let the body ignore the results, or take them again."""

@@ -233,6 +233,7 @@ class Fields:
     django_on_commit: bool | Sequence[str]
     outbox: bool
     outbox_lease: float
+    django_result_tables: bool
     mongodb_backend_settings: Any
     cassandra_servers: Any
     cassandra_secure_bundle_path: Any

@@ -177,9 +177,11 @@ def test_talo_s_own_settings_are_effective():
         "history_failure_expires": 14 * 86_400.0,
         "history_max_runs": None,
         "django_on_commit": True,
+        "django_result_tables": False,
         "outbox": False,
         "outbox_lease": 10.0,
         "secret_keys": (),
+        "django_result_tables": False,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

@@ -47,7 +47,7 @@ soak: env-test servers  ## the long runs: chaos at the promised size
 	@TALO_SOAK=1 $(PYTEST) --timeout 7200 -m soak $(ARGS)
 
 cluster: env-test servers  ## the Redis suite on a cluster of six nodes whose slots move and whose masters step down meanwhile
-	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q -n $(JOBS) --dist worksteal \
+	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q \
 	  $(addprefix tests/,unit/redis contract acceptance chaos web) $(ARGS)
 
 fmt: env-test  ## format, and mend what the linter can

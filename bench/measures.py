@@ -271,7 +271,9 @@ MEASURES = {
         ),
         Measure("history", "Counters and history on Redis, against none", _history("history"), HISTORY),
         Measure("history-sqlite", "The same on SQLite", _history("history-sqlite"), HISTORY),
-        Measure("history-postgres", "The same on PostgreSQL", _history("history-postgres", "postgres"), HISTORY, "postgres"),
+        Measure(
+            "history-postgres", "The same on PostgreSQL", _history("history-postgres", "postgres"), HISTORY, "postgres"
+        ),
         Measure("rabbitmq", "RabbitMQ, drain of no-op tasks", _drain("rabbitmq"), DRAIN[:3], "rabbitmq"),
         Measure("rabbitmq-results", "The same, results in Redis", _drain("rabbitmq-results"), DRAIN[:3], "rabbitmq"),
         Measure(

@@ -17,7 +17,7 @@ import celery
 import celery.result
 from celery import Celery, chain, chord, group, signature
 
-from tests.apps.shared_code import PLAIN, RICH, define
+from tests.apps.shared_code import PLAIN, RICH, define, sign
 
 app = Celery("celery_app")
 app.conf.update(
@@ -33,6 +33,7 @@ app.conf.update(
     },
     worker_prefetch_multiplier=1,
 )
+sign(app)
 define(app, "celery")
 
 

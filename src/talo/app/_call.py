@@ -160,7 +160,7 @@ def check_call(name: Any, kwargs: Any, options: Mapping[str, Any]) -> None:
     if type(name) is not str:
         raise TypeError(f"the name of a task is a text, not {name!r}")
     if kwargs is not None and type(kwargs) is not dict and not isinstance(kwargs, Mapping):
-        raise TypeError(f"task {name}: kwargs must be a dict, not {kwargs!r}")
+        raise TypeError(f"task {name}: kwargs must be a dict, not {type(kwargs).__name__}")
     for key, value in options.items():
         rule = _TYPES.get(key)
         if rule is not None and value is not None:
@@ -231,7 +231,7 @@ def delivery_mode(value: int | str) -> int:
 def as_tuple(name: str, args: Any) -> tuple[Any, ...]:
     """Positional arguments that came as some other iterable; ``TypeError`` for a text or mapping, which is a slip."""
     if isinstance(args, str | bytes | Mapping):
-        raise TypeError(f"task {name}: args must be a list or tuple, not {args!r}")
+        raise TypeError(f"task {name}: args must be a list or tuple, not {type(args).__name__}")
     return tuple(args)
 
 

@@ -33,14 +33,15 @@ from talo.app._call import (
 )
 from talo.app._forms import Forms
 from talo.app.result import AsyncResult
-from talo.app.routes import DESTINATION
+from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
-from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, NotSupported, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
+from talo.wire.queues import Broadcast
 from talo.wire.repr import saferepr
 from talo.wire.sent import SENT
 
@@ -66,6 +67,7 @@ class Sender:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._secrets = app.secrets
         #: Which calls are alike; ``app.bulk`` asks once for many.
         self.forms = Forms(app, self._model)
 
@@ -115,6 +117,8 @@ class Sender:
             kwargs = NOTHING
         elif type(kwargs) is not dict:
             check_call(name, kwargs, options)
+        if self._secrets.marks:
+            args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
             return self._written(name, args, kwargs, options, task_id)
         parent = _worker_frame()
@@ -153,13 +157,14 @@ class Sender:
         conf = app.conf
         task = options.get("task_type")
         route = app.router.route(name, options, args, kwargs, task)
+        self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
         parent = _worker_frame()
         task_id = options.get("task_id") or task_id or new_id()
         now = time.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
-        embed = embed_of(options)
+        embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)
         for key, value in (("argsrepr", args), ("kwargsrepr", kwargs)):
             if key not in fields:
@@ -201,6 +206,17 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
+
+    def _check_reach(self, name: str, route: Route) -> None:
+        queues = self._app.queues
+        if any(isinstance(queues.get(queue), Broadcast) for queue in route.queues):
+            features = self._app.store.features
+            if not features.exchanges:
+                raise NotSupported(
+                    f"task {name}: each worker has a queue of its own for the broadcast {route.exchange!r}, which nobody "
+                    f"else knows of on {features.name}: send it over RabbitMQ, or make a command for workers of it "
+                    "(app.control.broadcast)"
+                )
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
         priority = options.get("priority")

@@ -58,15 +58,15 @@ class StoreDoors:
         return self._stores.backend
 
     @property
-    def archives(self) -> list[Archive]:
-        """Where results are looked for that ``backend`` has not."""
-        return self._stores.archives
-
-    @property
     def records(self) -> ResultBackend:
         """Where records of workflows and bulk sends are kept: with the results; where there are none, with the
         messages."""
         return (self._stores.results or self._stores.broker).results
+
+    @property
+    def archives(self) -> list[Archive]:
+        """Where results are looked for that ``backend`` has not."""
+        return self._stores.archives
 
     def use_store(self, store: Store) -> None:
         """Keep tasks and results in this store of the caller's, whatever the settings say, until ``close_stores``."""

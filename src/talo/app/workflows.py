@@ -189,10 +189,12 @@ class Workflows:
         self._app.records.open_groups([self._stored(record, queue, root) for record in records])
 
     def _stored(self, record: Record, queue: str, root: str | None) -> GroupRecord:
-        plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
+        plan = {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
+        if self._app.secrets.marks:
+            plan = self._app.secrets.within(plan)
         then = self._continuation(record, queue, root) if record.size else None
         kept = self._app.conf.result_chord_expires or KEPT
-        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
+        return GroupRecord(id=record.id, size=record.size, then=then, plan=self._codec.dumps(plan), expires=kept)
 
     def _continuation(self, record: Record, queue: str, root: str | None) -> Message:
         if record.then:

@@ -5,14 +5,12 @@ Owns nothing but the data. Callers: ``signature`` and ``primitives``, which hand
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Place"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The id a call shall have, and its neighbours: its group and index there, the chord it counts for, its root and
     its parent. What is None is not yet known."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +16,10 @@ from talo.canvas.members import Members, read
 from talo.canvas.place import Place
 from talo.canvas.signature import Signature, maybe_signature
 
-__all__ = ["chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+__all__ = ["BULK", "MAP", "chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+
+#: The tasks that call another one for each of many arguments: one argument an item, or all arguments of one call.
+MAP, STARMAP, CHUNKS = BULK = ("celery.map", "celery.starmap", "celery.chunks")
 
 
 def _signatures(tasks: Iterable[Any], app: Any) -> list[Signature]:
@@ -132,8 +134,7 @@ class chain(_Composed):
         *steps, last = self.tasks
         for step in steps:
             previous = _after(previous, step.freeze(root_id=place.root_id))
-        end = replace(
-            place,
+        end = place._replace(
             id=place.id or self.options.pop("task_id", None),
             parent_id=place.parent_id if not steps else None,
         )
@@ -365,7 +366,7 @@ class chord(_Composed):
         own_id = place.id or self.options.pop("task_id", None)
         if own_id == header.id:  # so Celery names a chord; the body has its own id then
             own_id = None
-        return _after(header, self.body._freeze_at(replace(place, id=own_id, parent_id=None)))
+        return _after(header, self.body._freeze_at(place._replace(id=own_id, parent_id=None)))
 
     def set_immutable(self, immutable: bool) -> None:
         """Let the body ignore the results, or take them again."""
@@ -395,13 +396,13 @@ class _Bulk(Signature):
 class xmap(_Bulk):
     """One task that calls ``task`` with each item and returns the list of what came out."""
 
-    _name = "celery.map"
+    _name = MAP
 
 
 class xstarmap(_Bulk):
     """The same with each item as the arguments."""
 
-    _name = "celery.starmap"
+    _name = STARMAP
 
 
 class chunks(Signature):
@@ -409,7 +410,7 @@ class chunks(Signature):
 
     def __init__(self, task: Any, it: Iterable[Any] = (), n: int = 1, app: Any = None, **options: Any) -> None:
         kwargs = {"task": _signatures([task], app)[0], "it": list(it), "n": n}
-        super().__init__("celery.chunks", (), kwargs, options=options, immutable=True, app=app)
+        super().__init__(CHUNKS, (), kwargs, options=options, immutable=True, app=app)
 
     def group(self) -> group:
         """The group of starmaps that it stands for."""

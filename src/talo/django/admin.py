@@ -25,7 +25,6 @@ from talo.django.models import DeadLetter, PeriodicTask, QueuePage, RunPage, Tas
 from talo.errors import NotSupported, TaloError
 from talo.schedules.text import describe, from_data, to_text
 from talo.stores.history import RunQuery
-from talo.wire import serializers
 
 __all__: list[str] = []
 
@@ -354,4 +353,4 @@ def _answered(replies: Any) -> str:
 
 
 def _letters(app: Talo) -> DeadLetters:
-    return DeadLetters(app.store.broker, serializers.accept(app.conf.accept_content))
+    return DeadLetters.of(app)

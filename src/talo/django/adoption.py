@@ -40,7 +40,10 @@ def adopt(app: Any) -> None:
 def _defaults() -> dict[str, Any]:
     """Django's settings that hold for Talo too, unless its own say otherwise."""
     try:
-        return {"timezone": settings.TIME_ZONE} if settings.TIME_ZONE else {}
+        defaults: dict[str, Any] = {"secret_keys": [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]}
+        if settings.TIME_ZONE:
+            defaults["timezone"] = settings.TIME_ZONE
+        return defaults
     except (ImportError, ImproperlyConfigured):
         # An app beside the project: Django's settings are none of its business, and broken ones are told elsewhere.
         return {}

@@ -274,5 +274,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     hands_over: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
+    #: It routes through exchanges by itself, so that a message reaches queues of which its sender does not know.
+    exchanges: bool = False
     #: Longest time in seconds that it lets a delivery be held, unless its operator has changed that.
     max_hold: float = float("inf")

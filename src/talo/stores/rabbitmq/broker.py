@@ -165,7 +165,8 @@ class RabbitBroker(Broker):
             return "", queue, "direct"
         kind = self._topology.kind(message.queue, message.exchange)
         key = message.routing_key or message.queue
-        self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
+        if not self._topology.ensure_exchange(connection, message.queue, deadline):
+            self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
         return message.exchange, key, kind
 
     def _largest(self, connection: Connection) -> int:
@@ -226,8 +227,10 @@ class RabbitBroker(Broker):
         """Let the queues be there, with those of their suspects: what is made in the middle of a trouble may be what
         the server forgets by it."""
         for queue in queues:
-            self._topology.ensure(connection, queue, deadline)
-            if self._topology.lasts(queue):
+            lasts = self._topology.lasts(queue)
+            # What does not last may be gone since; asking for it also tells the server that it is used.
+            self._topology.ensure(connection, queue, deadline, again=not lasts)
+            if lasts:
                 self._topology.ensure(connection, suspects_of(queue), deadline)
 
     # -- settling -----------------------------------------------------------------------------------------------------

@@ -81,17 +81,24 @@ class SqlBroker(DeadLetters):
         return self._database.write(work)
 
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
-        holder, ready, _, due = self._glance(owner, queues)
+        holder, ready, soon, due = self._glance(owner, queues)
         if holder is None:
             raise self._lost(owner)
         if limit <= 0 or not ready:
             self._in_vain = 0
             return Turn([], refused or [], due)
-        turn = self._turn(None, owner, queues, limit)
+        # What the look has just said of delayed messages is not asked again: that would be two exchanges more.
+        something_is_due = soon is not None and soon <= 0
+        turn = self._turn(None, owner, queues, limit, promotes=something_is_due)
         turn.refused = refused or []
+        if not something_is_due:
+            turn.next_due = due
         return turn
 
-    def _turn(self, plan: _writing.Plan | None, owner: str, queues: Sequence[str], limit: int) -> Turn:
+    def _turn(
+        self, plan: _writing.Plan | None, owner: str, queues: Sequence[str], limit: int, *, promotes: bool = True
+    ) -> Turn:
+        """One transaction; without ``promotes`` it leaves delayed messages alone, and does not say when one is due."""
         turn_of = next(self._rotation) % len(queues) if queues else 0
         rotated = [*queues[turn_of:], *queues[:turn_of]]
 
@@ -102,12 +109,13 @@ class SqlBroker(DeadLetters):
             refused, wake = _writing.settle(tx, plan) if plan else ([], Counter[str]())
             deliveries: list[Delivery] = []
             if limit > 0:
-                wake.update(_writing.promote(tx))
+                if promotes:
+                    wake.update(_writing.promote(tx))
                 deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order)
             if wake:
                 wake.subtract(each.queue for each in deliveries)
                 tx.ring(wake)
-            due = tx.row("next_due")
+            due = tx.row("next_due") if promotes else None
             return Turn(deliveries, refused, tx.here(due[0]) if due else None)
 
         turn = self._database.write(work)

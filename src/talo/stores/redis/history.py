@@ -7,6 +7,9 @@ the agent and the contract.
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +26,8 @@ __all__ = ["RedisHistory"]
 
 #: Runs that one script looks at while it searches, and those that one brings.
 _LOOKS, _PAGE = 4000, 200
+#: Scripts that one page may take in each log; fewer where each run that is looked at is read.
+_CALLS, _CALLS_READING = 100, 40
 #: Records and commands of one step.
 _STEP = 500
 _DONE = "-"
@@ -90,27 +95,33 @@ class RedisHistory(History):
             _Walk(self, log, query, start, min(limit, _PAGE)) if log in _logs(query) else None
             for log, start in zip(("ok", "bad"), starts, strict=True)
         ]
+        walking = [walk for walk in walks if walk is not None] if limit else []
         found: list[RunRecord] = []
         while len(found) < limit:
-            ahead = [walk for walk in walks if walk is not None and walk.head() is not None]
-            if not ahead:
+            ahead = [walk for walk in walking if walk.head() is not None]
+            # What one of them has not looked at may have ended later than what another found.
+            if not ahead or any(walk.tired for walk in walking):
                 break
             found.append(max(ahead, key=_ended).take())
-        more = any(walk is not None and walk.head() is not None for walk in walks) if limit else False
-        return Page(found, "|".join(_DONE if walk is None else walk.position for walk in walks) if more else None)
+        if not any(walk.head() is not None or walk.tired for walk in walking):
+            return Page(found)
+        stopped = [walk.until for walk in walking if walk.tired]
+        cursor = "|".join(_DONE if walk is None else walk.position for walk in walks)
+        return Page(found, cursor, max(stopped) if stopped and len(found) < limit else None)
 
-    def count(self, query: RunQuery) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        if query.id is not None or query.root is not None:
-            for _, _, _, run in self._all(query):
-                sums[run.state] = sums.get(run.state, 0) + 1
-            return sums
+    def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:
+        sums: Counter[str] = Counter()
+        if query.id is not None or query.root is not None or query.argument is not None:
+            sums.update(run.state for _, _, _, run in itertools.islice(self._all(query), most))
+            return dict(sums)
         for log in _logs(query):
             for chunk in self._chunks(log, query):
                 numbers = self._client.run(scripts.RUNS_COUNT, *self._asked(log, chunk.number, query))
                 for state, number in zip(numbers[::2], numbers[1::2], strict=True):
-                    sums[state.decode()] = sums.get(state.decode(), 0) + int(number)
-        return sums
+                    sums[state.decode()] += int(number)
+                if most is not None and sums.total() >= most:
+                    return dict(sums)
+        return dict(sums)
 
     def attempts(self, task_id: str) -> list[RunRecord]:
         return sorted((run for _, _, _, run in self._all(RunQuery(id=task_id))), key=lambda run: run.ended)
@@ -200,7 +211,7 @@ class RedisHistory(History):
             groups.append(tuple(f"state:{state}" for state in query.states))
         parts: list[Part] = [self._prefix, log, chunk]
         parts += ("" if moment is None else repr(moment) for moment in (query.since, query.until))
-        parts += ((query.text or "").lower(), "" if name is None else bucket(name), len(groups))
+        parts += ((query.text or "").lower(), query.argument or "", "" if name is None else bucket(name), len(groups))
         for group in groups:
             parts += (len(group), *group)
         return parts
@@ -209,23 +220,28 @@ class RedisHistory(History):
         """Log, chunk, offset and run of everything that fits."""
         for log in _logs(query):
             for chunk in self._chunks(log, query):
-                for offset, _, run in self._search(log, chunk.number, query, "", _PAGE):
-                    yield log, chunk.number, offset, run
+                for offset, _, run in self._search(log, chunk, query, "", _PAGE):
+                    if run is not None:
+                        yield log, chunk.number, offset, run
 
     def _search(
-        self, log: str, chunk: str, query: RunQuery, below: str, page: int
-    ) -> Iterator[tuple[int, float, RunRecord]]:
-        """Offset, end and run of what fits in one chunk, the latest first, below an offset."""
+        self, log: str, chunk: _Chunk, query: RunQuery, below: str, page: int
+    ) -> Iterator[tuple[int, float, RunRecord | None]]:
+        """Offset, end and run of what fits in one chunk, the latest first, below an offset; and after each script, without a
+        run, how far it has looked."""
         while True:
-            asked = self._asked(log, chunk, query)
-            on, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
-            for offset, ended, item in zip(told[::3], told[1::3], told[2::3], strict=True):
+            asked = self._asked(log, chunk.number, query)
+            on, until, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
+            for offset, item in zip(told[::2], told[1::2], strict=True):
                 run = _decode(item)
                 # Ids share buckets.
-                if (query.id is None or run.id == query.id) and (
-                    query.root is None or query.root in (run.root, run.id)
+                if (
+                    (query.id is None or run.id == query.id)
+                    and (query.root is None or query.root in (run.root, run.id))
+                    and query.in_arguments(run)
                 ):
-                    yield int(offset), float(ended), run
+                    yield int(offset), run.ended, run
+            yield int(on or 0), float(until or chunk.first), None
             if not on:
                 return
             below = on.decode()
@@ -236,31 +252,44 @@ _SLACK = 60.0
 
 
 class _Walk:
-    """One log from its latest run back; ``position`` says where it stands, for a cursor."""
+    """One log from its latest run back; ``position`` says where it stands, for a cursor.
+
+    ``tired``: it has looked as far as one page may, down to runs that ended at ``until``.
+    """
 
     def __init__(self, history: RedisHistory, log: str, query: RunQuery, start: str, page: int) -> None:
         self.position = start
+        self.tired = False
+        self.until = math.inf
+        self._looks = _CALLS if query.argument is None and query.text is None else _CALLS_READING
         self._found = self._begin(history, log, query, start, page) if start != _DONE else iter(())
         self._head: tuple[str, RunRecord] | None = None
 
     @staticmethod
     def _begin(
         history: RedisHistory, log: str, query: RunQuery, start: str, page: int
-    ) -> Iterator[tuple[str, RunRecord]]:
+    ) -> Iterator[tuple[str, float, RunRecord | None]]:
         at, _, below = start.partition("/")
         for chunk in history._chunks(log, query):
             if at and int(chunk.number) > int(at):
                 continue
             under = below if chunk.number == at else ""
-            for offset, _, run in history._search(log, chunk.number, query, under, page):
-                yield f"{chunk.number}/{offset}", run
+            for offset, ended, run in history._search(log, chunk, query, under, page):
+                yield f"{chunk.number}/{offset}", ended, run
 
     def head(self) -> RunRecord | None:
-        """The next run; None at the end."""
-        if self._head is None:
-            self._head = next(self._found, None)
-            if self._head is None:
-                self.position = _DONE
+        """The next run; None at the end, and when it is tired."""
+        while self._head is None and not self.tired:
+            position, ended, run = next(self._found, (_DONE, 0.0, None))
+            if run is not None:
+                self._head = position, run
+                break
+            # All that stands before has been taken.
+            self.position, self.until = position, ended
+            if position == _DONE:
+                break
+            self._looks -= 1
+            self.tired = self._looks == 0
         return None if self._head is None else self._head[1]
 
     def take(self) -> RunRecord:

@@ -97,7 +97,7 @@ def keep(app: App, past: Iterator[RunRecord]) -> None:
     if database is not None:
         for width, kept in PERIODS:
             # The janitor's work, in one go.
-            database.write(lambda tx: tx.run("old_counts", width, tx.now - kept, _ALL))
+            database.write(lambda tx: tx.run("old_counts", width, tx.now - kept, _ALL), 600.0)
 
 
 def backlog(app: App, waiting: int, delayed: int, letters: int) -> None:

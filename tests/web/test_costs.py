@@ -6,20 +6,25 @@ At full size, with times, on every store: ``TALO_SOAK=1 pytest -m soak tests/web
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from talo.app.app import Talo as App
 from talo.stores.history import RunQuery
+from talo.stores.sql.dialect import asking
+from talo.stores.sql.history import values_of
 from talo.stores.sql.sqlite import SqliteSession
 from talo.stores.sql.store import SqlStore
+from tests.contract.test_django import DjangoPlace
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.servers.redis import redis_server, redis_url  # noqa: F401
 from tests.web import past
-from tests.web.past import TASKS
+from tests.web.past import DAY, TASKS
 from tests.web.support import Client, dashboard_of, shop
 
 #: Runs of the short past, and how much longer the long one is: as much happens in a day of it.
@@ -164,3 +169,88 @@ async def test_no_page_looks_at_what_is_long_over(lives: tuple[App, App]) -> Non
     # Then it takes as long in a long past
     grown = {page: cost for page, cost in costs.items() if cost[1] > 1.6 * cost[0] + 5000}
     assert grown == {}
+
+
+@pytest.fixture(params=["sqlite", "redis", "postgres", "django"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store of each kind that keeps history. Django's apps are not loaded here."""
+    if request.param == "django":
+        made = DjangoPlace(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "django.sqlite3"))
+        yield made.url
+        made.close()
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/talo.sqlite3"
+    else:
+        yield request.getfixturevalue(f"{request.param}_url")
+
+
+async def _search(url: str, number: int) -> tuple[list[float], list[float]]:
+    """Keep so many runs and look for single ones by task, argument and time; return seconds of the store's answers, and
+    of the dashboard's."""
+    app = shop(url, history_max_runs=10 * number)
+    now = time.time()
+    kept = [run for run in past.runs(number, now) if run.state == "SUCCESS"]
+    past.keep(app, past.runs(number, now))
+    history = app.store.history
+    assert history is not None
+    wanted = [kept[len(kept) * at // 40] for at in range(3, 40, 6)]
+    asked: list[float] = []
+    shown: list[float] = []
+    async with Client(dashboard_of(app)) as client:
+        for run in wanted:
+            # Given that one knows the order's number, the task, and the week
+            since, until = run.ended - 3 * DAY, run.ended + 3 * DAY
+            words = {"name": run.name, "argument": run.kwargs.split(",")[0][1:], "since": since, "until": until}
+            # When it is looked for
+            began = time.perf_counter()
+            page = history.runs(RunQuery(**words), 50)
+            asked.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            answer = await client.get("/runs", params=words)
+            shown.append(time.perf_counter() - began)
+            # Then it is found, and all of that time has been looked at
+            assert run.id in [each.id for each in page.runs]
+            assert all(each.name == run.name and since <= each.ended < until for each in page.runs)
+            assert page.cursor is None
+            assert answer.status_code == 200
+            assert run.id in answer.text
+    app.close()
+    return asked, shown
+
+
+@pytest.mark.anyio
+async def test_a_run_is_found_by_task_argument_and_time(place: str) -> None:
+    await _search(place, 2000)
+
+
+@pytest.mark.soak
+@pytest.mark.anyio
+@pytest.mark.promise("R06")
+async def test_a_run_is_found_among_a_million_at_once(place: str) -> None:
+    asked, shown = await _search(place, 1_000_000)
+    assert statistics.median(asked) < 0.2, asked
+    assert statistics.median(shown) < 1.0, shown
+
+
+@pytest.mark.parametrize("what", SEARCHES)
+def test_postgres_finds_by_index_in_the_order_of_time(postgres_url: str, what: str) -> None:  # noqa: F811
+    # Given
+    app = shop(postgres_url)
+    past.keep(app, past.runs(500, time.time()))
+    assert isinstance(app.store, SqlStore)
+
+    # When PostgreSQL is asked how it would search
+    queries = app.store.database.dialect.queries
+
+    def plan(tx: Any) -> list[str]:
+        values = [*values_of(SEARCHES[what], tx.now), None, None, 20, None]
+        [statement] = queries[asking("history", values)]
+        rows, _ = tx.execute(statement._replace(text=f"EXPLAIN {statement.text}"), values)
+        return [row[0] for row in rows]
+
+    told = app.store.database.read(plan)
+    app.close()
+    # Then it reads no table as a whole, and puts nothing into order but what ended at the same moment
+    assert not [line for line in told if "Seq Scan" in line], told
+    if what not in ("an id", "a workflow"):
+        assert not [line for line in told if line.strip(" ->").startswith("Sort  ")], told

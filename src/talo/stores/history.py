@@ -286,9 +286,10 @@ def collect(
 ) -> list[Count]:
     """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps."""
     found: dict[tuple[int, str, str, str], Count] = {}
+    first = since // step * step
     for start, name, queue, state, kind, bucket, count, micros in rows:
         at = start // step * step
-        if not since // step * step <= at < until:
+        if not first <= at < until:
             continue
         key = (at, name, queue, state)
         sums = found.get(key)

@@ -15,7 +15,7 @@ _QUERIES = dialect("sqlite", marks).queries
 #: Those that walk on purpose: numbers for people, purging, small tables, and what stops at the first row of an order.
 _WALKS = {"count_ready", "count_delayed", "count_leased", "drawn", "draw", "owners", "dead"}
 _WALKS |= {"purge_messages", "purge_delayed", "expired_bus", "glance", "next_due"}
-_WALKS |= {"peek_delayed", "history_size", "oldest_history"}
+_WALKS |= {"dead_count", "peek_delayed", "history_size", "oldest_history"}
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,10 @@ __all__ = ["RedisHistory"]
 
 #: Runs that one script looks at while it searches, and those that one brings.
 _LOOKS, _PAGE = 4000, 200
-#: Scripts that one page may take in each log; fewer where each run that is looked at is read.
-_CALLS, _CALLS_READING = 100, 40
+#: Runs that are looked at for one page in each log, by what has to be read of each: all of it, its bytes, or nothing. A
+#: script costs as much as looking at some.
+_MOST_LOOKS = (("text", 30_000), ("argument", 60_000), ("", 400_000))
+_SCRIPT = 400
 #: Records and commands of one step.
 _STEP = 500
 _DONE = "-"
@@ -74,18 +76,20 @@ class RedisHistory(History):
     def _counted(
         self, starts: Sequence[int], width: int, name: str | None, queue: str | None
     ) -> Iterator[tuple[int, str, str, str, str, int, int, int]]:
+        # The same fields stand in nearly every period.
+        known: dict[bytes, tuple[str, str, str, str, int, bytes] | None] = {}
         for at in range(0, len(starts), _STEP):
             some = starts[at : at + _STEP]
             commands = [pack("HGETALL", self._client.keys.own(f"counts:{width}:{start}")) for start in some]
             hashes = self._client.pipeline(commands, self._client.deadline())
             for start, fields in zip(some, hashes, strict=True):
                 for field, count in fields.items():
-                    if field[:1] != b"c":
-                        continue
-                    task, of, state, kind, number = field[1:].decode().split("\0")
-                    if (name is None or task == name) and (queue is None or of == queue):
-                        micros = int(fields.get(b"s" + field[1:], 0))
-                        yield start, task, of, state, kind, int(number), int(count), micros
+                    try:
+                        told = known[field]
+                    except KeyError:
+                        told = known[field] = _told(field, name, queue)
+                    if told is not None:
+                        yield start, *told[:5], int(count), int(fields.get(told[5], 0))
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -221,17 +225,17 @@ class RedisHistory(History):
         for log in _logs(query):
             for chunk in self._chunks(log, query):
                 for offset, _, run in self._search(log, chunk, query, "", _PAGE):
-                    if run is not None:
+                    if isinstance(run, RunRecord):
                         yield log, chunk.number, offset, run
 
     def _search(
         self, log: str, chunk: _Chunk, query: RunQuery, below: str, page: int
-    ) -> Iterator[tuple[int, float, RunRecord | None]]:
-        """Offset, end and run of what fits in one chunk, the latest first, below an offset; and after each script, without a
-        run, how far it has looked."""
+    ) -> Iterator[tuple[int, float, RunRecord | int]]:
+        """Offset, end and run of what fits in one chunk, the latest first, below an offset; and after each script how
+        far it has looked, with how many it looked at instead of a run."""
         while True:
             asked = self._asked(log, chunk.number, query)
-            on, until, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
+            on, until, looks, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
             for offset, item in zip(told[::2], told[1::2], strict=True):
                 run = _decode(item)
                 # Ids share buckets.
@@ -241,10 +245,21 @@ class RedisHistory(History):
                     and query.in_arguments(run)
                 ):
                     yield int(offset), run.ended, run
-            yield int(on or 0), float(until or chunk.first), None
+            yield int(on or 0), float(until or chunk.first), int(looks)
             if not on:
                 return
             below = on.decode()
+
+
+def _told(field: bytes, name: str | None, queue: str | None) -> tuple[str, str, str, str, int, bytes] | None:
+    """Task, queue, state, kind and bucket of a counter, and the field of its microseconds; None for what is none, or
+    not asked for."""
+    if field[:1] != b"c":
+        return None
+    task, of, state, kind, bucket = field[1:].decode().split("\0")
+    if (name is not None and task != name) or (queue is not None and of != queue):
+        return None
+    return task, of, state, kind, int(bucket), b"s" + field[1:]
 
 
 #: Seconds by which the order of settlements may differ from that of ends.
@@ -261,14 +276,14 @@ class _Walk:
         self.position = start
         self.tired = False
         self.until = math.inf
-        self._looks = _CALLS if query.argument is None and query.text is None else _CALLS_READING
+        self._looks = next(most for reading, most in _MOST_LOOKS if not reading or getattr(query, reading) is not None)
         self._found = self._begin(history, log, query, start, page) if start != _DONE else iter(())
         self._head: tuple[str, RunRecord] | None = None
 
     @staticmethod
     def _begin(
         history: RedisHistory, log: str, query: RunQuery, start: str, page: int
-    ) -> Iterator[tuple[str, float, RunRecord | None]]:
+    ) -> Iterator[tuple[str, float, RunRecord | int]]:
         at, _, below = start.partition("/")
         for chunk in history._chunks(log, query):
             if at and int(chunk.number) > int(at):
@@ -280,16 +295,16 @@ class _Walk:
     def head(self) -> RunRecord | None:
         """The next run; None at the end, and when it is tired."""
         while self._head is None and not self.tired:
-            position, ended, run = next(self._found, (_DONE, 0.0, None))
-            if run is not None:
+            position, ended, run = next(self._found, (_DONE, 0.0, 0))
+            if isinstance(run, RunRecord):
                 self._head = position, run
                 break
             # All that stands before has been taken.
             self.position, self.until = position, ended
             if position == _DONE:
                 break
-            self._looks -= 1
-            self.tired = self._looks == 0
+            self._looks -= max(run, _SCRIPT)
+            self.tired = self._looks <= 0
         return None if self._head is None else self._head[1]
 
     def take(self) -> RunRecord:

@@ -369,8 +369,9 @@ DELETE FROM talo_history_detail WHERE seq IN ?1;
 SELECT seq FROM talo_history WHERE expires <= ?1 LIMIT ?2;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1 AND expires > ?2
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: find_history
@@ -396,6 +397,7 @@ WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
     LOCATE(?16, d.run) > 0 AND
     1 THEN d.run END
@@ -413,7 +415,10 @@ WHERE h.expires > ?12
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
     AND (h.ended, h.seq) < (?13, ?14)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+ORDER BY
+    CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15;
 
 -- name: history_details
 SELECT run FROM talo_history_detail WHERE seq IN ?1;

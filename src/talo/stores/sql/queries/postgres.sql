@@ -383,6 +383,7 @@ SELECT 1 FROM talo_history WHERE id = ?1::text AND attempt = ?2::int AND ended =
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
     position(?16::bytea IN d.run) > 0 AND
     true THEN d.run END
@@ -400,7 +401,10 @@ WHERE h.expires > ?12::float8
     AND h.ended < ?10::float8
     AND h.error IS NOT NULL AND h.error ILIKE ?11::text
     AND (h.ended, h.seq) < (?13::float8, ?14::bigint)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15::int;
+ORDER BY
+    CASE WHEN ?1::text IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2::text IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15::int;
 
 -- name: count_history
 SELECT state, count(*) FROM (
@@ -437,8 +441,9 @@ WHERE h.expires > ?12::float8
 LIMIT ?13::int;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1::float8 AND expires > ?2::float8
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1::float8 AND expires > ?2::float8
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3::int;
 
 -- name: history_details

@@ -356,6 +356,7 @@ SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
     instr(d.run, ?16) > 0 AND
     1 THEN d.run END
@@ -373,7 +374,10 @@ WHERE +h.expires > ?12
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
     AND (h.ended, h.seq) < (?13, ?14)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+ORDER BY
+    CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15;
 
 -- name: count_history
 SELECT state, count(*) FROM (
@@ -410,8 +414,9 @@ WHERE +h.expires > ?12
 LIMIT ?13;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1 AND expires > ?2
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: history_details

@@ -4,4 +4,6 @@ ALTER TABLE talo_history
     DROP KEY talo_history_name,
     ADD KEY talo_history_name (name, ended, seq, state, expires),
     DROP KEY talo_history_ended,
-    ADD KEY talo_history_ended (ended, seq, state, expires);
+    ADD KEY talo_history_ended (ended, seq, state, expires),
+    DROP KEY talo_history_fingerprint,
+    ADD KEY talo_history_fingerprint (fingerprint, ended, seq, expires);

@@ -1,8 +1,8 @@
-"""The dashboard with a million runs: how long each page and answer takes, cold and warm, on each store that keeps history.
+"""The dashboard with a million runs: how long each page takes, cold and warm, on each store that keeps history.
 
 Apart from the other measures, because it needs no workers: ``python -m bench.dashboard [--runs N] [STORE ...]`` fills a
-store of its own (``tests.web.past``), asks what a browser asks, and prints milliseconds. *Cold* is the first question to
-a new dashboard on a new connection; p50 and max are of the next ones, cpu is what this process took for one of them.
+store of its own (``tests.web.past``), asks what a browser asks, and prints milliseconds. *Cold* is the first question
+to a new dashboard on a new connection; p50 and max are of the next ones, cpu is what this process took for one of them.
 ``--filled URL`` asks a store that was filled before.
 """
 

@@ -157,7 +157,8 @@ class Broker(ABC):
     ) -> list[Message]:
         """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
         message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
-        somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where the features say so."""
+        somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
+        the features say so."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 

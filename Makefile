@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench soak fmt promises env-demo env-test env-bench servers clean
+.PHONY: help demo test check lint bench soak cluster fmt promises env-demo env-test env-bench servers clean
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
@@ -45,6 +45,10 @@ bench: env-bench servers  ## Talo and its peers side by side on one Redis; write
 
 soak: env-test servers  ## the long runs: chaos at the promised size
 	@TALO_SOAK=1 $(PYTEST) --timeout 7200 -m soak $(ARGS)
+
+cluster: env-test servers  ## the Redis suite on a cluster of six nodes whose slots move and whose masters step down meanwhile
+	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q \
+	  $(addprefix tests/,unit/redis contract acceptance chaos web) $(ARGS)
 
 fmt: env-test  ## format, and mend what the linter can
 	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .

@@ -217,7 +217,7 @@ class Lab:
             "BENCH_BACKEND": self.url if measure == "rabbitmq-results" else "",
             "BENCH_COUNTER": str(self._counter_folder / "counter"),
             "BENCH_RESULTS": "1" if measure in ("drain-results", "rabbitmq-results", "latency", "canvas") else "",
-            "BENCH_SQLITE": str(self.folder / "bench.sqlite3") if measure == "sqlite" else "",
+            "BENCH_SQLITE": str(self.folder / "bench.sqlite3") if "sqlite" in measure else "",
         }
         return {**os.environ, **mine, **peer.environment(measure)}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from statistics import median, quantiles
 
 from bench.lab import Lab, Trouble, Workers
@@ -74,9 +75,9 @@ def _watch(lab: Lab, workers: Workers, n: int) -> Figures:
     }
 
 
-def _drain(measure: str, fill: str = "fill") -> Callable[[Lab, Peer], Figures]:
+def _drain(measure: str, fill: str = "fill", size_of: str = "") -> Callable[[Lab, Peer], Figures]:
     def run(lab: Lab, peer: Peer) -> Figures:
-        n = peer.sizes[measure]
+        n = peer.sizes[size_of or measure]
         lab.drive(peer, measure, "prepare")
         lab.drive(peer, measure, fill, n)
         before = lab.redis_commands()
@@ -86,6 +87,25 @@ def _drain(measure: str, fill: str = "fill") -> Callable[[Lab, Peer], Figures]:
             time.sleep(0.3)
         extra = lab.counter.total() - n
         return {**figures, "redis_commands": (lab.redis_commands() - before) / n, "doubled": extra}
+
+    return run
+
+
+def _history(measure: str, server: str = "") -> Callable[[Lab, Peer], Figures]:
+    """The same drain with and without history, one after the other: what the one takes more than the other. Which of
+    them is first changes with each repetition."""
+    turns = cycle((("on", "off"), ("off", "on")))
+
+    def run(lab: Lab, peer: Peer) -> Figures:
+        seen: dict[str, Figures] = {}
+        for history in next(turns):
+            lab.fresh(server)
+            seen[history] = _drain(f"{measure}-{history}", size_of=measure)(lab, peer)
+        cpu = {history: figures["worker_us"] + figures["redis_us"] for history, figures in seen.items()}
+        return {
+            "cpu": (cpu["on"] / cpu["off"] - 1) * 100,
+            "time": (seen["off"]["rate"] / seen["on"]["rate"] - 1) * 100,
+        }
 
     return run
 
@@ -180,6 +200,10 @@ DRAIN = (
     Figure("redis_commands", "Redis commands a task", "", False, headline=False),
     Figure("doubled", "ran again", "", False, headline=False),
 )
+HISTORY = (
+    Figure("cpu", "more CPU a task", "%", False),
+    Figure("time", "more time a task", "%", False, headline=False),
+)
 MEASURES = {
     measure.name: measure
     for measure in (
@@ -244,6 +268,11 @@ MEASURES = {
                 Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
             ),
             "postgres",
+        ),
+        Measure("history", "Counters and history on Redis, against none", _history("history"), HISTORY),
+        Measure("history-sqlite", "The same on SQLite", _history("history-sqlite"), HISTORY),
+        Measure(
+            "history-postgres", "The same on PostgreSQL", _history("history-postgres", "postgres"), HISTORY, "postgres"
         ),
         Measure("rabbitmq", "RabbitMQ, drain of no-op tasks", _drain("rabbitmq"), DRAIN[:3], "rabbitmq"),
         Measure("rabbitmq-results", "The same, results in Redis", _drain("rabbitmq-results"), DRAIN[:3], "rabbitmq"),

@@ -12,17 +12,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from talo.app.app import Talo
 from talo.stores.schedules import Plan, Run, Schedules
 from tests.support import eventually
 from tests.workers import ROOT
 
-__all__ = ["Beat", "judged", "periodic_app", "plans", "schedules", "sent_names"]
+__all__ = ["Beat", "judged", "periodic_app", "plans", "schedules"]
 
 TICK = "tests.apps.periodic.tick"
 
@@ -31,7 +30,14 @@ class Beat:
     """One ``talo beat``; killed and started again by chaos."""
 
     def __init__(
-        self, broker: str, tmp: Path, entries: dict[str, Any], *options: str, name: str = "beat", offset: float = 0
+        self,
+        broker: str,
+        tmp: Path,
+        entries: dict[str, Any],
+        *options: str,
+        name: str = "beat",
+        offset: float = 0,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.log = tmp / f"{name}.log"
         self._tmp = tmp
@@ -44,6 +50,7 @@ class Beat:
             "ENTRIES": json.dumps(entries),
             "CLOCK_OFFSET": str(offset),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            **(env or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -91,16 +98,16 @@ class Beat:
         self.kill()
 
 
-def periodic_app(broker: str) -> Talo:
+def periodic_app(broker: str, **settings: Any) -> Talo:
     """A client of the same project."""
-    app = Talo("periodic", broker=broker, set_as_current=False)
+    app = Talo("periodic", broker=broker, set_as_current=False, **settings)
     app.task(name=TICK)(lambda name="": name)
     return app
 
 
 def schedules(app: Talo) -> Schedules:
-    assert app.store.schedules is not None
-    return app.store.schedules
+    assert app.schedules is not None
+    return app.schedules
 
 
 class Plans(dict[str, Plan]):
@@ -121,15 +128,3 @@ def judged(app: Talo, name: str, period: float) -> list[Run]:
     assert all(abs(b - a - period) < 1e-3 for a, b in itertools.pairwise(dues)), (name, dues)
     assert all(run.at >= run.due for run in ledger)
     return ledger
-
-
-def sent_names(app: Talo) -> list[tuple[str, str]]:
-    """(entry, task id) of every message that waits; they are taken out."""
-    app.store.broker.open("judge", worker="judge", slots=1, lease=60)
-    found: list[tuple[str, str]] = []
-    while deliveries := app.store.broker.turn([], "judge", ["celery"], 1000).deliveries:
-        for delivery in deliveries:
-            assert delivery.message is not None
-            [name], _, _ = msgspec.json.decode(delivery.message.body)
-            found.append((name, str(delivery.message.id)))
-    return found

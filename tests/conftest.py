@@ -11,17 +11,35 @@ SERVERS = "tests.servers"
 ORDER = ("architecture", "typing", "unit", "property", "contract", "integration", "acceptance", "chaos")
 
 
+_REDIS = "with 'cluster' there is a Redis Cluster where tests expect one server, and only they are run"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-servers", action="store_true", help="leave out the tests that start a server")
+    parser.addoption("--redis", choices=("server", "cluster"), default="server", help=_REDIS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=_cost)
     if config.getoption("--no-servers"):
-        out = [item for item in items if _needs_server(item)]
-        if out:
-            config.hook.pytest_deselected(items=out)
-            items[:] = [item for item in items if item not in set(out)]
+        _leave(config, items, [item for item in items if not _needs_server(item)])
+    if config.getoption("--redis") == "cluster":
+        _leave(config, items, [item for item in items if _on_redis(item)])
+
+
+def _leave(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
+    out = set(items).difference(kept)
+    if out:
+        config.hook.pytest_deselected(items=list(out))
+        items[:] = kept
+
+
+def _on_redis(item: pytest.Item) -> bool:
+    """Whether it takes a Redis from ``tests.servers.redis``, by a fixture or by a parameter."""
+    if not isinstance(item, pytest.Function) or item.get_closest_marker("one_server"):
+        return False
+    given = item.callspec.id if hasattr(item, "callspec") else ""
+    return "redis" in given or not {"redis_server", "redis_url", "own_redis"}.isdisjoint(item.fixturenames)
 
 
 def _cost(item: pytest.Item) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,8 @@ def eventually(assertion: Callable[[], T], timeout: float = 10, interval: float 
             if time.monotonic() >= deadline:
                 raise
         time.sleep(interval)
+
+
+def for_seconds(seconds: float) -> None:
+    """Let a fault last: for a pause of a server or process, whose length is what is tested."""
+    threading.Event().wait(seconds)

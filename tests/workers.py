@@ -74,7 +74,8 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: bool = True) -> Worker:
-        """Start it; with ``ready`` wait until it says so."""
+        """Start it (again, once it has ended); with ``ready`` wait until it says so."""
+        assert self.process is None or self.process.poll() is not None, "the one before still runs and would be left"
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
                 self._command, env=self._env, cwd=self._tmp, stdout=out, stderr=out, stdin=subprocess.DEVNULL,

@@ -64,6 +64,9 @@ class TaloPeer(Peer):
         "postgres": 60_000,
         "postgres-bulk": 100_000,
         "postgres-wake": 200,
+        "history": 100_000,
+        "history-sqlite": 60_000,
+        "history-postgres": 40_000,
         "rabbitmq": 60_000,
         "rabbitmq-results": 40_000,
         "rabbitmq-bulk": 100_000,
@@ -73,6 +76,9 @@ class TaloPeer(Peer):
         command = ["talo", "-A", "bench.peers.talo", "worker", "-l", "WARNING"]
         pool = ["-P", "asyncio", "-c", "100", "--children", "2"] if measure == "sleep" else ["-c", "2"]
         return [[*command, *pool]]
+
+    def environment(self, measure: str) -> Mapping[str, str]:
+        return {"TALO_HISTORY": "off"} if measure.endswith("-off") else {}
 
     def produce(self, n: int) -> None:
         for _ in range(n):

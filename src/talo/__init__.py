@@ -12,6 +12,7 @@ from talo.app.shared import shared_task
 from talo.app.task import Task
 from talo.canvas.primitives import chain, chord, chunks, group, xmap, xstarmap
 from talo.canvas.signature import Signature, maybe_signature, signature, subtask
+from talo.types import Secret
 from talo.wire import new_id as uuid
 from talo.wire.queues import Exchange, Queue
 
@@ -25,6 +26,7 @@ __all__ = [
     "Celery",
     "Exchange",
     "Queue",
+    "Secret",
     "Signature",
     "Talo",
     "Task",

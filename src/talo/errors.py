@@ -32,6 +32,7 @@ Owns the classes; a store translates its client library's errors into these at i
      │   │   ├─ QueueNotFound (KeyError), NotRegistered (KeyError), AlreadyRegistered
      │   │   ├─ TimeoutError               a result did not come in time
      │   │   ├─ UnsentTask                 waited for, but held by the caller's own transaction
+     │   │   ├─ SealError                  a secret argument that no key of the app opens
      │   │   ├─ MaxRetriesExceededError, TaskRevokedError, InvalidTaskError, ChordError, IncompleteStream
      │   └─ BackendError
      │       ├─ BackendGetMetaError, BackendStoreError
@@ -71,6 +72,7 @@ __all__ = [
     "QueueNotFound",
     "Reject",
     "Retry",
+    "SealError",
     "SecurityError",
     "SoftTimeLimitExceeded",
     "StoreError",
@@ -282,6 +284,10 @@ class NotRegistered(TaskError, KeyError):
         return f"NotRegistered({', '.join(map(repr, self.args))})"
 
     __str__ = Exception.__str__
+
+
+class SealError(TaskError):
+    """A secret argument that none of the app's keys opens, or an exception that would have shown one."""
 
 
 class AlreadyRegistered(TaskError):

@@ -48,6 +48,7 @@ class Instrumentation:
             (signals.task_prepared, self._prepared),
             (signals.task_prerun, self._started),
             (signals.task_postrun, self._ended),
+            (signals.task_lost, self._lost),
             (signals.worker_process_shutdown, self._flush),
         )
 
@@ -105,22 +106,31 @@ class Instrumentation:
         if not self._concerns(sender.name):
             return
         request = sender.request
-        headers = {name: value for name, value in (request.message_headers or {}).items() if isinstance(value, str)}
-        # Nothing of the run before it, in this thread, is its parent; of an eager run the caller is.
-        parent = None if request.is_eager else self._propagate.extract(headers, context=self._context.Context())
-        queue = (request.delivery_info or {}).get("routing_key") or ""
-        attributes = {**_attributes("process", sender.name, queue, headers), "talo.task.retries": request.retries}
-        if request.hostname:
-            attributes["messaging.client.id"] = request.hostname
-        span = self._tracer.start_span(
-            f"process {sender.name}", context=parent, kind=self._trace.SpanKind.CONSUMER, attributes=attributes
-        )
-        span.set_attribute("messaging.message.id", str(task_id))
+        span, parent = self._process(sender.name, str(task_id), request)
         context = self._trace.set_span_in_context(span, parent)
         self._runs[request] = span, self._context.attach(context)
         carried: dict[str, str] = {}
         self._propagate.inject(carried, context=context)
         carry(request, carried)
+
+    def _process(self, name: str, task_id: str, request: Any, began: float | None = None) -> tuple[Any, Any]:
+        """A span for a run, begun now or then (epoch seconds), and the context that it is in."""
+        headers = {name: value for name, value in (request.message_headers or {}).items() if isinstance(value, str)}
+        # Nothing of the run before it, in this thread, is its parent; of an eager run the caller is.
+        parent = None if request.is_eager else self._propagate.extract(headers, context=self._context.Context())
+        queue = (request.delivery_info or {}).get("routing_key") or ""
+        attributes = {**_attributes("process", name, queue, headers), "talo.task.retries": request.retries}
+        if request.hostname:
+            attributes["messaging.client.id"] = request.hostname
+        span = self._tracer.start_span(
+            f"process {name}",
+            context=parent,
+            kind=self._trace.SpanKind.CONSUMER,
+            attributes=attributes,
+            start_time=None if began is None else int(began * 1e9),
+        )
+        span.set_attribute("messaging.message.id", task_id)
+        return span, parent
 
     def _ended(self, sender: Any, retval: Any, state: str, **_: Any) -> None:
         found = self._runs.pop(sender.request, None)
@@ -133,10 +143,22 @@ class Instrumentation:
             cause = cause if isinstance(cause, BaseException) else retval
             span.record_exception(cause)
             if state == states.FAILURE and not isinstance(cause, tuple(sender.throws or ())):
-                span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")
-                span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, f"{type(cause).__name__}: {cause}"))
+                self._blame(span, cause)
         span.end()
         self._context.detach(token)
+
+    def _lost(self, sender: Any, request: Any, exception: BaseException, began: float | None, **_: Any) -> None:
+        """The process that had the span of this run is dead: another one stands for it."""
+        if self._concerns(sender.name):
+            span, _ = self._process(sender.name, str(request.id), request, began)
+            self._blame(span, exception)
+            span.end()
+            # Seldom, and in a process that has more to do than to wait for an exporter.
+            threading.Thread(target=self._flush, name="talo-otel-flush", daemon=True).start()
+
+    def _blame(self, span: Any, cause: BaseException) -> None:
+        span.set_attribute("error.type", f"{type(cause).__module__}.{type(cause).__qualname__}")
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, f"{type(cause).__name__}: {cause}"))
 
     def _flush(self, **_: Any) -> None:
         """Processes of a worker end at once: what was gathered has to go now."""

@@ -27,6 +27,7 @@ __all__ = [
     "setup_logging",
     "task_failure",
     "task_internal_error",
+    "task_lost",
     "task_postrun",
     "task_prepared",
     "task_prerun",
@@ -74,6 +75,8 @@ task_internal_error = Signal(
 )
 task_revoked = Signal("task_revoked", ("request", "terminated", "signum", "expired"))
 task_rejected = Signal("task_rejected", ("message", "exc"))
+# Talo's own: the process of a running task died, or was killed for it. Sent by the agent, for each such attempt.
+task_lost = Signal("task_lost", ("request", "exception", "began"))
 task_unknown = Signal("task_unknown", ("message", "exc", "name", "id"))
 
 # The worker.

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from talo import Talo, errors
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.workers import ROOT, Worker, client
 
@@ -361,7 +361,7 @@ def test_a_message_that_is_no_json_is_kept_and_those_behind_it_run(
     redis_url: str,
     tmp_path: Path,
 ) -> None:
-    db = int(redis_url.rpartition("/")[2])
+    db = database_of(redis_url)
     redis_server.command("LPUSH", "celery", raw, db=db)
     with client(redis_url) as app, Worker(redis_url, tmp_path, "-c", "1"):
         assert app.send_task(ADD, (2, 2)).get(timeout=LONG) == 4

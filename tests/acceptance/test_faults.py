@@ -17,7 +17,7 @@ from talo import errors
 from talo.app.app import Talo
 from tests.chaos.kit import LONG, Fleet, Judge, call, check, full, send_all
 from tests.servers.proxy import Proxy
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.workers import client
 
@@ -52,9 +52,9 @@ def seconds_until_it_gives_up(app: Talo) -> float:
 @pytest.mark.parametrize("fault", ["refuse", "black_hole", "reset", "delay"])
 @pytest.mark.parametrize("warm", [True, False], ids=["connected", "new"])
 def test_a_send_gives_up_at_its_deadline(fault: str, warm: bool, redis_url: str, redis_server: RedisServer) -> None:
-    db = redis_url.rsplit("/", 1)[1]
+    db = database_of(redis_url)
     with Proxy("127.0.0.1", redis_server.port) as proxy:
-        with client(redis_server.url_of(int(db), proxy.port), publish_timeout=DEADLINE) as app:
+        with client(redis_server.url_of(db, proxy.port), publish_timeout=DEADLINE) as app:
             if warm:
                 app.send_task("tests.apps.traced.quiet")
             getattr(proxy, fault)(*([30.0] if fault == "delay" else []))
@@ -272,7 +272,7 @@ def test_messages_that_make_no_task_are_kept_and_harm_nobody(
 ) -> None:
     forged = {**samples(), **MALFORMED}
     assert len(forged) >= 18
-    db = int(redis_url.rsplit("/", 1)[1])
+    db = database_of(redis_url)
     with client(redis_url) as app:
         # Given every kind of malformed message in front of good ones
         for item in forged.values():

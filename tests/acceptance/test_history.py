@@ -37,7 +37,6 @@ def test_history_outlives_workers_and_misses_nothing(place: str, tmp_path: Path)
     # Given a worker that has run tasks of every end, one of which kills its process, and is gone
     traced = "tests.apps.traced."
     with client(place) as app, Worker(place, tmp_path, "-c", "2", env={"TALO_HISTORY": "all"}) as worker:
-        worker.start()
         app.send_many([(f"{traced}add", (n, n)) for n in range(300)])
         failed = app.send_many([(f"{traced}fails", (str(n),)) for n in range(20)])
         stubborn = app.send_task(f"{traced}stubborn")

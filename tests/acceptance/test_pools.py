@@ -185,6 +185,17 @@ def test_a_child_is_replaced_after_its_number_of_tasks(app: Talo, broker: str, p
 
 
 @pytest.mark.promise("L05")
+@pytest.mark.parametrize("pool", ["threads", "asyncio"])
+def test_each_free_place_of_a_crowd_takes_a_task(pool: str, app: Talo, broker: str, tmp_path: Path) -> None:
+    # Given a child with room for many,
+    with Worker(broker, tmp_path, "-P", pool, "-c", "20", env={"SLOW_TO_BEGIN": "0.1"}) as worker:
+        # when as many long tasks come, one by one, while those before them are about to begin,
+        for _ in range(20):
+            send(app, "nap", 300)
+        # then all run: none stands in the child beside a place that is free.
+        eventually(lambda: _assert(len(worker.trace.count("start")) == 20), timeout=LONG)
+
+
 def test_term_lets_running_tasks_end_and_exits_with_0(app: Talo, worker: Worker) -> None:
     result = send(app, "nap", 1.0)
     eventually(lambda: _assert(worker.trace.count("start")[result.id] == 1), LONG)

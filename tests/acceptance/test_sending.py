@@ -15,7 +15,7 @@ import pytest
 
 from talo import Celery, Exchange, Queue, Talo, errors, signals
 from tests.apps.featured import app as featured
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.workers import Worker
 
@@ -256,7 +256,7 @@ def test_a_task_without_a_result_writes_none(app: Talo, place: str, request: pyt
     if place.startswith("redis"):
         server: RedisServer = request.getfixturevalue("redis_server")
         keys = [f"celery-task-meta-{result.id}" for result in results]
-        assert server.command("EXISTS", *keys, db=int(place.rpartition("/")[2])) == b":0\r\n"
+        assert server.command("EXISTS", *keys, db=database_of(place)) == b":0\r\n"
 
 
 def test_a_result_is_gone_when_its_time_is_over(place: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import os
 import time
+from typing import Any
 
 _offset = float(os.environ.get("CLOCK_OFFSET", "0"))
 if _offset:
@@ -29,6 +30,9 @@ app = Talo("periodic")
 app.conf.beat_schedule = json.loads(os.environ.get("ENTRIES", "{}"))
 
 
-@app.task
-def tick(name: str = "") -> str:
+@app.task(bind=True)
+def tick(self: Any, name: str = "") -> str:
+    if trace := os.environ.get("TRACE"):
+        with open(trace, "a") as file:
+            file.write(f"start {self.request.id} {os.getpid()} {time.time()} {name}\n")
     return name

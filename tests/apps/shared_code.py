@@ -53,6 +53,22 @@ WORKER_SIGNALS = (
 PLAIN = {"text": "Grüße, 世界 🌱", "list": [1, 2.5, None, True], "nested": {"a": {"b": []}}, "big": 2**53}
 
 
+def sign(app: Any, whose: str | None = None) -> None:
+    """Sign messages and run only signed ones, as whom ``SIGNED_AS`` says: a path without its suffix."""
+    whose = whose or os.environ.get("SIGNED_AS")
+    if whose:
+        app.conf.update(
+            security_key=f"{whose}.key",
+            security_certificate=f"{whose}.pem",
+            security_cert_store=f"{os.path.dirname(whose)}/*.pem",
+            task_serializer="auth",
+            event_serializer="auth",
+            accept_content=["auth"],
+            result_accept_content=["json"],
+        )
+        app.setup_security()
+
+
 def define(app: Any, engine: str) -> None:
     """Define every task on ``app``; ``engine`` tells who ran it."""
 
@@ -102,10 +118,10 @@ def define(app: Any, engine: str) -> None:
         raise self.retry(exc=OSError("still down"))
 
     @task(bind=True)
-    def hold(self: Any, path: str) -> str:
+    def hold(self: Any, path: str, most: float = 30) -> str:
         """Run until a file appears."""
         note("started", self.request.id, engine, time.time())
-        end = time.monotonic() + 30
+        end = time.monotonic() + most
         while not os.path.exists(path) and time.monotonic() < end:
             time.sleep(0.01)
         return engine

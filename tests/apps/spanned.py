@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Sequence
 
 from opentelemetry import trace
@@ -50,6 +51,11 @@ async def aadd(x: int, y: int) -> int:
 @app.task
 def fail() -> None:
     raise KeyError("no")
+
+
+@app.task(max_deliveries=1)
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(throws=(Expected,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from talo import Talo
-from tests.apps.shared_code import define
+from tests.apps.shared_code import define, sign
 
 app = Talo(
     "talo_app",
@@ -14,4 +14,5 @@ app = Talo(
     result_extended=os.environ.get("RESULT_EXTENDED") == "1",
     task_track_started=True,
 )
+sign(app)
 define(app, "talo")

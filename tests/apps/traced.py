@@ -12,9 +12,11 @@ import signal
 import time
 from typing import Any
 
-from talo import Talo, errors
+from talo import Talo, errors, signals
 
 app = Talo("traced")
+if "SLOW_TO_BEGIN" in os.environ:
+    signals.task_received.connect(lambda **_: time.sleep(float(os.environ["SLOW_TO_BEGIN"])), weak=False)
 
 
 def trace(word: str, task_id: str | None, **facts: Any) -> None:
@@ -143,7 +145,7 @@ def unwritable(self: Any) -> object:
 
 
 @app.task
-def total(*numbers: int) -> int:
+def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 

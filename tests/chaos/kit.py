@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from talo import errors
 from talo.app.app import Talo
-from tests.support import eventually
+from tests.support import eventually, for_seconds
 from tests.workers import Trace, Worker
 
 __all__ = [
@@ -57,11 +56,6 @@ _ABATES = full(1.01, 1.06)
 LONG = full(1800.0, 60.0)
 #: After so many seconds a test hangs.
 HANGS = full(7200, 300)
-
-
-def for_seconds(seconds: float) -> None:
-    """Let a fault last: for a pause of a server or process, whose length is what is tested."""
-    threading.Event().wait(seconds)
 
 
 def check(fact: object, text: str = "") -> None:
@@ -187,6 +181,13 @@ class Judge:
             if any(task_id not in ended for task_id in batch):
                 return False
         return True
+
+    def seem_to_have_ended(self) -> bool:
+        """The same; False while the store of results is away and nobody can say."""
+        try:
+            return self.all_have_ended()
+        except errors.OperationalError:
+            return False
 
     def wait(self, timeout: float = LONG) -> None:
         """Wait until each has a result."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from talo.app.app import Talo
-from talo.errors import OperationalError
 from talo.stores.redis.cluster import slot_of
 from tests.chaos.kit import (
     HANGS,
@@ -21,13 +20,13 @@ from tests.chaos.kit import (
     Storm,
     call,
     check,
-    for_seconds,
     full,
     kill,
     roles,
     send_all,
 )
 from tests.servers.redis_cluster import RedisCluster, own_cluster  # noqa: F401
+from tests.servers.redis_unrest import TROUBLES, Trouble
 from tests.support import eventually
 from tests.workers import client
 
@@ -43,41 +42,11 @@ def app(own_cluster: RedisCluster) -> Iterator[Talo]:  # noqa: F811
         yield app
 
 
-def master_dies(cluster: RedisCluster) -> None:
-    """The master is killed, its replica takes over, and it comes back as a replica."""
-    master = cluster.master_of(SLOT)
-    cluster.replica_of(master)
-    master.kill()
-    eventually(lambda: check(cluster.master_of(SLOT) is not master), LONG)
-    master.start()
-    cluster.is_well()
-
-
-def master_steps_down(cluster: RedisCluster) -> None:
-    cluster.fail_over(SLOT)
-
-
-def slot_moves(cluster: RedisCluster) -> None:
-    """The slot goes to another master, key by key, and stays on its way for a moment."""
-    source = cluster.master_of(SLOT)
-    masters = [cluster.master_of(each) for each in range(0, 16384, 5000)]
-    target = next(node for node in masters if node is not source)
-    cluster.begin_to_move(SLOT, target)
-    for_seconds(0.3)
-    cluster.move_keys(SLOT, target, 3)
-    for_seconds(0.3)
-    cluster.move_keys(SLOT, target)
-    cluster.end_move(SLOT, target)
-
-
-FAULTS = [master_dies, master_steps_down, slot_moves]
-
-
-@pytest.mark.promise("B03")
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.promise("B03", "B11")
+@pytest.mark.parametrize("fault", TROUBLES, ids=lambda fault: fault.__name__)
 @pytest.mark.timeout(HANGS)
 def test_nothing_is_lost_and_work_flows_again(
-    fault: Callable[[RedisCluster], None],
+    fault: Trouble,
     own_cluster: RedisCluster,  # noqa: F811
     app: Talo,
     tmp_path: Path,
@@ -90,7 +59,7 @@ def test_nothing_is_lost_and_work_flows_again(
         eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
         # When the cluster is in trouble, and a child dies besides
         for _ in range(full(10, 1)):
-            fault(own_cluster)
+            fault(own_cluster, SLOT)
         kill(roles(app, fleet.last)["child"][SEED % 2])
         back = time.time()
         ids += send_all(app, [call("nap", 0.005) for _ in range(20)])
@@ -105,7 +74,7 @@ def test_nothing_is_lost_and_work_flows_again(
     judge.settled_once(ids[:count:20])
 
 
-@pytest.mark.promise("D03")
+@pytest.mark.promise("D03", "B11")
 @pytest.mark.timeout(HANGS)
 def test_every_task_ends_while_nodes_and_processes_die(
     own_cluster: RedisCluster,  # noqa: F811
@@ -122,17 +91,17 @@ def test_every_task_ends_while_nodes_and_processes_die(
 
         # When processes are killed, the master of the slot dies or steps down, and the slot moves, again and again
         def strike(rng: random.Random) -> None:
-            fault = rng.choice([None, None, *FAULTS])
+            fault = rng.choice([None, None, *TROUBLES])
             if fault is None:
                 parts = roles(app, fleet.last)
                 victims = parts[rng.choice(["child", "agent"])]
                 if victims:
                     kill(rng.choice(victims))
             else:
-                fault(own_cluster)
+                fault(own_cluster, SLOT)
             troubles.append(fault.__name__ if fault else "kill")
 
-        Storm().until(lambda: ended(judge), strike, every=0.3)
+        Storm().until(judge.seem_to_have_ended, strike, every=0.3)
         # Then every task has ended well, and its settlement was applied once
         judge.wait()
         judge.nothing_is_left()
@@ -140,11 +109,3 @@ def test_every_task_ends_while_nodes_and_processes_die(
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
     judge.settled_once(ids[::20])
-
-
-def ended(judge: Judge) -> bool:
-    """Whether all have ended, as far as the cluster can say now."""
-    try:
-        return judge.all_have_ended()
-    except OperationalError:
-        return False

@@ -1,8 +1,13 @@
-"""Workers on Amazon SQS (moto's server), with results in SQLite: processes that die, and a server that goes away."""
+"""Workers on Amazon SQS (moto's server) with a store beside it: processes that die, and either of the two going away.
+
+moto itself is never ended: it would forget everything."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +16,9 @@ import pytest
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
 from tests.servers.moto import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
+from tests.servers.postgres import PostgresServer
+from tests.servers.proxy import Proxy
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -20,12 +28,12 @@ QUEUES = {"celery"}
 class Cloud:
     """One SQS, one file for results, and the settings that lead there."""
 
-    def __init__(self, server: SqsServer, directory: Path) -> None:
+    def __init__(self, server: SqsServer, directory: Path, results: str = "", port: int = 0) -> None:
         self.server = server
-        self.results = f"sqlite:///{directory}/results.sqlite3"
+        self.results = results or f"sqlite:///{directory}/results.sqlite3"
         self.options = {
             "region": "us-east-1",
-            "endpoint_url": server.endpoint,
+            "endpoint_url": f"http://127.0.0.1:{port}" if port else server.endpoint,
             "ledger": str(directory / "ledger.sqlite3"),
             "wait_time_seconds": 2,
         }
@@ -40,6 +48,12 @@ class Cloud:
             urls = connection.client().list_queues().get("QueueUrls", [])
         return {url.rsplit("/", 1)[1] for url in urls}
 
+    def client(self) -> Talo:
+        """An app that sends there, and is patient."""
+        return client(
+            self.url, self.results, broker_transport_options=self.options, store_timeout=20, publish_timeout=30
+        )
+
 
 @pytest.fixture
 def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:  # noqa: F811
@@ -48,8 +62,7 @@ def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:  # noqa: F811
 
 @pytest.fixture
 def app(cloud: Cloud) -> Iterator[Talo]:
-    app = client(cloud.url, cloud.results, broker_transport_options=cloud.options, store_timeout=20, publish_timeout=30)
-    with app:
+    with cloud.client() as app:
         yield app
 
 
@@ -112,6 +125,86 @@ def test_work_flows_again_when_sqs_is_back(cloud: Cloud, app: Talo, tmp_path: Pa
         judge.nothing_is_left()
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
+
+
+def black_holed(proxy: Proxy) -> None:
+    proxy.black_hole()
+
+
+def reset(proxy: Proxy) -> None:
+    proxy.reset()
+
+
+def refused(proxy: Proxy) -> None:
+    proxy.refuse()
+
+
+def late(proxy: Proxy) -> None:
+    proxy.hold()
+
+
+def torn(proxy: Proxy) -> None:
+    proxy.cut_after(1_000)
+
+
+FAULTS = [black_holed, reset, refused, late, torn]
+
+
+@pytest.mark.promise("D03", "B03")
+@pytest.mark.parametrize("side", full(["redis", "postgres"], ["redis"]))
+@pytest.mark.timeout(HANGS)
+def test_nothing_is_lost_though_everything_fails(
+    side: str,
+    request: pytest.FixtureRequest,
+    own_sqs: SqsServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    # Given much work, some of it with callbacks, of which a part waits in the side store until it is due
+    keeper: RedisServer | PostgresServer = request.getfixturevalue(f"own_{side}")
+    count = full(5_000, 200)
+    with Proxy("127.0.0.1", own_sqs.port) as proxy:
+        direct = Cloud(own_sqs, tmp_path, keeper.url)
+        seen = Cloud(own_sqs, tmp_path, keeper.url, proxy.port)
+        env = {**seen.env, "TALO_STORE_TIMEOUT": "2"}
+        with direct.client() as app, Fleet(seen.url, tmp_path, "-c", "2", results=keeper.url, env=env) as fleet:
+            after = app.signature("tests.apps.traced.after")
+            calls = [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)]
+            ids = send_all(app, calls)
+            judge = Judge(app, fleet.trace, ids)
+            kill_any = any_process(app, fleet)
+            troubles: Counter[str] = Counter()
+
+            # When processes are killed, the side store is, and SQS is out of reach
+            def strike(rng: random.Random) -> None:
+                trouble = next(turns)
+                troubles[trouble] += 1
+                if trouble == "kill":
+                    kill_any(rng)
+                elif trouble == "side":
+                    keeper.kill()
+                    for_seconds(0.5)
+                    keeper.start()
+                else:
+                    rng.choice(FAULTS)(proxy)
+                    for_seconds(full(5.0, 2.5))
+                    proxy.pass_on()
+
+            turns = itertools.cycle(["kill", "side", "sqs", "kill"])
+            Storm().until(
+                lambda: min(troubles["side"], troubles["sqs"]) > 0 and judge.seem_to_have_ended(), strike, every=0.8
+            )
+            # Then all of it has ended well, and what it linked has run
+            judge.wait()
+            linked = set(ids[::10])
+
+            def called_back() -> None:
+                said = {line[4].removeprefix("parent=") for line in fleet.trace.lines() if line[0] == "after"}
+                assert linked <= said
+
+            eventually(called_back, LONG, 0.05)
+            judge.nothing_is_left()
+            assert judge.states() == {"SUCCESS": len(ids)}
+            assert judge.dead() == []
 
 
 @pytest.mark.promise("B12")

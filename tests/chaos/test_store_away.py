@@ -15,52 +15,18 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
-from talo.errors import OperationalError
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
-from tests.servers.mariadb import MariadbServer
-from tests.servers.postgres import PostgresServer
+from tests.chaos.place import Place, confirmed
 from tests.servers.proxy import Proxy
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
 from tests.support import eventually
+from tests.unit.observe.scrape import ask
 from tests.workers import client
 
 #: How long a fault lasts: longer than a lease, and than one operation of the store may take.
 FAULT = full(8.0, 2.5)
 #: The promise: consuming again so soon after the store is back.
 BACK = 10.0
-ENV = {"TALO_WORKER_LEASE": "2", "TALO_STORE_TIMEOUT": "1"}
-
-
-Server = RedisServer | PostgresServer | MariadbServer | RabbitServer
-
-
-class Place:
-    """A server of this test's own, and the proxy through which the workers see it."""
-
-    def __init__(self, server: Server, proxy: Proxy, tmp: Path) -> None:
-        self.server = server
-        self.proxy = proxy
-        self.url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
-        #: A URL of its own for what a broker does not keep.
-        self.results = f"sqlite:///{tmp}/results.sqlite3" if isinstance(server, RabbitServer) else None
-
-    def fleet(self, tmp: Path, *arguments: str) -> Fleet:
-        """Workers that see the server through the proxy."""
-        return Fleet(self.url, tmp, *arguments, env=ENV, results=self.results)
-
-    @property
-    def exact(self) -> bool:
-        """Whether a lease outlives its connection, so that a lost one repeats nothing."""
-        return not isinstance(self.server, RabbitServer)
-
-    def remember(self) -> None:
-        """Let the server write down which queues there are, where it would forget them (see ``RabbitServer``)."""
-        if isinstance(self.server, RabbitServer):
-            with client(self.server.url, self.results) as app:
-                app.store.broker.open("maker", worker="test", slots=1, lease=60)
-                app.store.broker.turn([], "maker", ["celery"], 1)
-            self.server.remember()
+HTTP = ("--http", "127.0.0.1:0")
 
 
 @pytest.fixture(params=["redis"])
@@ -134,6 +100,24 @@ FAULTS = [killed, paused, black_holed, reset, trickled, late, *full([stopped, re
 #: A server of SQL is trickled no statement within a second, and RabbitMQ no login.
 SLOW_FAULTS = [each for each in FAULTS if each is not trickled]
 Fault = Callable[[Place], Callable[[], object]]
+#: Nobody reaches the server, by whatever connection.
+SILENT_FAULTS = (killed, stopped, paused, black_holed, reset, refused)
+
+
+def readiness(fleet: Fleet) -> tuple[int, str]:
+    """What the last worker answers to ``/readyz``: status and text."""
+    return ask(fleet.last, "/readyz")
+
+
+def is_ready(fleet: Fleet) -> None:
+    status, reasons = readiness(fleet)
+    assert status == 200, reasons
+
+
+def is_unready(fleet: Fleet) -> None:
+    status, reasons = readiness(fleet)
+    assert status == 503
+    assert "the broker" in reasons
 
 
 def each(**faults: list[Fault]) -> pytest.MarkDecorator:
@@ -156,14 +140,18 @@ def test_work_flows_again_soon_after_the_store_is_back(fault: Fault, place: Plac
     if fault in (killed, stopped):
         place.remember()
     ids = send_all(app, [call("nap", 0.005) for _ in range(full(20_000, 2_000 if fault is late else 600))])
-    with place.fleet(tmp_path, "-c", "2") as fleet:
+    with place.fleet(tmp_path, "-c", "2", *HTTP) as fleet:
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(len(fleet.trace.count("end")) > 100), LONG)
-        # When the store is away for a while, and comes back
+        eventually(lambda: is_ready(fleet), LONG)
+        # When the store is away for a while, then the worker says so, until it comes back
         with ExitStack() as end:
             end.callback(fault(place))
             for_seconds(FAULT)
+            if fault in SILENT_FAULTS:
+                eventually(lambda: is_unready(fleet), LONG)
         back = time.time()
+        eventually(lambda: is_ready(fleet), LONG)
         # Then what was there flows again, and so does what is new
         ids += [app.send_task("tests.apps.traced.burn", (0.0,)).id]
         judge = Judge(app, fleet.trace, ids)
@@ -210,13 +198,17 @@ def test_a_task_that_ends_while_the_store_is_away_waits_with_its_settlement(
 @pytest.mark.promise("B03")
 @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
 @pytest.mark.timeout(HANGS)
-def test_every_pool_comes_back(pool: str, place: Place, app: Talo, tmp_path: Path) -> None:
+def test_every_pool_says_that_it_is_not_ready_and_comes_back(
+    pool: str, place: Place, app: Talo, tmp_path: Path
+) -> None:
     ids = send_all(app, [call("nap", 0.005) for _ in range(400)])
-    with place.fleet(tmp_path, "-P", pool, "-c", "2") as fleet:
+    with place.fleet(tmp_path, "-P", pool, "-c", "2", *HTTP) as fleet:
         eventually(lambda: check(len(fleet.trace.count("end")) > 20), LONG)
+        eventually(lambda: is_ready(fleet), LONG)
         place.server.kill()
-        for_seconds(1.0)
+        eventually(lambda: is_unready(fleet), LONG)
         place.server.start()
+        eventually(lambda: is_ready(fleet), LONG)
         judge = Judge(app, fleet.trace, ids)
         judge.wait()
         judge.nothing_is_left()
@@ -275,17 +267,6 @@ def test_work_goes_on_though_every_connection_is_ended_again_and_again(place: Pl
     assert judge.dead() == []
     if place.exact:
         assert judge.repeated_without_cause() == set()
-
-
-def confirmed(app: Talo, count: int) -> list[str]:
-    """Send until so many are confirmed; what raises was not promised."""
-    sent: list[str] = []
-    while len(sent) < count:
-        try:
-            sent.append(app.send_task("tests.apps.traced.noop").id)
-        except OperationalError:
-            for_seconds(0.05)
-    return sent
 
 
 @pytest.mark.promise("B03")

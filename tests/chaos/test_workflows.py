@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisSer
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
     else:
-        url = f"redis://127.0.0.1:{redis_server.port}/11"
+        url = redis_server.url_of(11)
     flows.app.conf.broker_url = url
     flows.app.conf.result_backend = None
     flows.app.close_stores()

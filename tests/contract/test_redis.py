@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from talo.stores.redis import RedisStore
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
-from tests.servers.redis import RedisServer, command, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer, database_of, redis_server, redis_url  # noqa: F401
+
+
+class Commands(Protocol):
+    """Where raw commands go."""
+
+    def command(self, *words: str | bytes, db: int = 0) -> bytes: ...
 
 
 class RedisPlace:
     """One database of a test's server."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, server: Commands, url: str, **options: Any) -> None:
+        self.server = server
         self.url = url
         self.options = options
         self.opened: list[RedisStore] = []
@@ -26,8 +33,7 @@ class RedisPlace:
         return store
 
     def push_raw(self, queue: str, raw: bytes) -> None:
-        port, db = self.url.rsplit(":", 1)[1].split("/")
-        command(int(port), "LPUSH", self.options.get("keyprefix", "") + queue, raw, db=int(db))
+        self.server.command("LPUSH", self.options.get("keyprefix", "") + queue, raw, db=database_of(self.url))
 
     def close(self) -> None:
         for store in self.opened:
@@ -36,15 +42,16 @@ class RedisPlace:
 
 class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
-        place = RedisPlace(redis_url)
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+        place = RedisPlace(redis_server, redis_url)
         yield place
         place.close()
 
 
+@pytest.mark.one_server
 class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, RawContract):
     @pytest.fixture
-    def place(self, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
-        place = RedisPlace(redis_url, keyprefix="pre:")
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+        place = RedisPlace(redis_server, redis_url, keyprefix="pre:")
         yield place
         place.close()

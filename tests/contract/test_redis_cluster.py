@@ -1,4 +1,7 @@
-"""The Redis store passes the contract on a cluster of six nodes."""
+"""The Redis store passes the contract on a cluster of six nodes: never at rest, and as a managed service gives it out.
+
+Managed services let nobody administer: a user may do what an ACL names, within its own keys, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,49 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.stores.redis.cluster import slot_of
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from tests.contract.test_redis import RedisPlace
 from tests.servers.redis_cluster import RedisCluster, redis_cluster  # noqa: F401
+from tests.servers.redis_in_cluster import RedisInCluster
+from tests.servers.redis_unrest import PEACEFUL, Unrest
 
-_tests = itertools.count()
-
-
-class ClusterPlace(RedisPlace):
-    """One key prefix, and so one slot, of a cluster; those of different tests are on different nodes."""
-
-    def __init__(self, cluster: RedisCluster, prefix: str) -> None:
-        super().__init__(cluster.url, keyprefix=prefix)
-        self._cluster = cluster
-        self._prefix = prefix
-
-    def push_raw(self, queue: str, raw: bytes) -> None:
-        node = self._cluster.master_of(slot_of(self._prefix))
-        self._cluster.call(node, "LPUSH", f"{{{self._prefix}}}{queue}", raw)
+_tests = itertools.count(1)
+#: All that Talo needs of a server, as docs/howto/stores.md names it, without what is only for speed.
+NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slots -@dangerous -client"
 
 
+@pytest.mark.promise("B11")
 class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+    """While the test's slot moves from master to master, and masters step down."""
+
+    @pytest.fixture(scope="class")
+    def uneasy(self) -> Iterator[RedisInCluster]:
+        inside = RedisInCluster(RedisCluster())
+        try:
+            inside.start()
+            with Unrest(inside.cluster, PEACEFUL) as inside.unrest:
+                yield inside
+        finally:
+            inside.remove()
+        assert min(inside.unrest.counts[trouble.__name__] for trouble in PEACEFUL) > 1
+
     @pytest.fixture
-    def place(self, redis_cluster: RedisCluster) -> Iterator[ClusterPlace]:  # noqa: F811
-        place = ClusterPlace(redis_cluster, f"test{next(_tests)}:")
+    def place(self, uneasy: RedisInCluster) -> Iterator[RedisPlace]:
+        place = RedisPlace(uneasy, uneasy.url_of(next(_tests)))
+        yield place
+        place.close()
+
+
+@pytest.mark.promise("B11")
+class TestManagedRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+    """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
+
+    @pytest.fixture
+    def place(self, redis_cluster: RedisCluster) -> Iterator[RedisPlace]:  # noqa: F811
+        inside, number = RedisInCluster(redis_cluster), next(_tests)
+        user = f"user{number}"
+        rights = ("on", ">secret", f"~{inside.prefix(number)}*", "&*", *NEEDED.split())
+        inside.command("ACL", "SETUSER", user, *rights, db=number)
+        place = RedisPlace(inside, inside.url_of(number).replace("://", f"://{user}:secret@"))
         yield place
         place.close()

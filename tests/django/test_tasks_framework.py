@@ -173,3 +173,22 @@ def test_a_project_without_the_app_is_told_by_the_checks(tmp_path: Path) -> None
     site = Site(tmp_path, settings={**SETTINGS, "INSTALLED_APPS": ["orders", "django_tasks"]})
     said = eventually(lambda: site.manage("check", check=False).stderr)
     assert "talo.E003" in said
+
+
+def test_secret_arguments_are_sealed_with_the_project_s_key(tmp_path: Path) -> None:
+    # Given the project's database as the store
+    site = Site(tmp_path, broker="django://default", settings=SETTINGS)
+    site.manage("migrate", "-v0")
+    # When
+    with site.worker("-c", "1") as worker:
+        told = site.python(
+            SHOW + 'result = ended(sealed_letter.enqueue("Ada", words="correct " + "horse"))\n'
+            "print(json.dumps([result.return_value, show(result)]))"
+        )
+        assert worker.stop() == 0
+    # Then the task got them, and nobody else
+    value, shown = told
+    assert value == ["Ada", 13, "['Ada']"]
+    assert (shown["args"], shown["kwargs"]) == (["Ada"], {"words": "<secret>"})
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".py"]
+    assert [path.name for path in files if b"correct horse" in path.read_bytes()] == []

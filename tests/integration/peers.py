@@ -14,13 +14,16 @@ from typing import Any
 
 from tests.workers import ROOT, Worker
 
+#: Where another release of Celery is (``pip install --target FOLDER celery==5.6.*``), to meet that one instead.
+PACKAGES = [folder] if (folder := os.environ.get("CELERY_PACKAGES")) else []
+
 
 def celery_env(url: str, results: str | None = None) -> dict[str, str]:
     """The environment that sends Celery to this broker, and its results to the same place or another one."""
     return {
         "CELERY_BROKER_URL": url,
         "CELERY_RESULT_BACKEND": results or url,
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([*PACKAGES, str(ROOT / "src"), str(ROOT)]),
     }
 
 

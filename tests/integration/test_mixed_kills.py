@@ -1,6 +1,6 @@
 """A fleet of both kinds on one Redis or one RabbitMQ, sending and working, while processes of Talo's are killed.
 
-Some hundred calls, twenty thousand in a soak: single ones, chains, callbacks, retries, delayed ones and chords,
+Some hundred calls, a hundred thousand in a soak: single ones, chains, callbacks, retries, delayed ones and chords,
 half of them sent by Celery. Every one ends with the right result, and at the end nobody holds anything. Of RabbitMQ
 the results are in Redis.
 """
@@ -29,7 +29,7 @@ from tests.workers import Worker
 
 _databases = itertools.count(470)
 #: How many calls on which broker.
-SIZES = {"redis": full(20_000, 1_000), "rabbitmq": full(20_000, 300)}
+SIZES = {"redis": full(100_000, 1_000), "rabbitmq": full(100_000, 300)}
 #: Of a hundred calls so many are of each kind; each yields one result.
 MIX = {"add": 50, "later": 12, "flaky": 10, "chain": 12, "link": 6, "chord": 10}
 FORM = {"TALO_TASK_CANVAS_FORM": "celery", "TALO_WORKER_LEASE": "3", "TALO_TASK_MAX_DELIVERIES": "50"}
@@ -219,6 +219,7 @@ def wait_for(app: Talo, wanted: dict[str, Any]) -> dict[str, Any]:
     return got
 
 
+@pytest.mark.promise("K04")
 @pytest.mark.timeout(TIMEOUT + 120)
 def test_nothing_is_lost_between_the_two_while_talo_is_killed(
     ground: Ground, app: Talo, celery: CeleryClient, tmp_path: Path

@@ -81,6 +81,7 @@ def test_an_exchange_with_other_arguments_is_said(rabbit_url: str) -> None:
     second.close()
 
 
+@pytest.mark.promise("B07")
 def test_an_existing_classic_queue_is_used_as_it_is(rabbit_url: str) -> None:
     classic, quorum = RabbitStore(rabbit_url, queue_type="classic"), RabbitStore(rabbit_url)
     classic.broker.send([message(body="1")])
@@ -90,6 +91,7 @@ def test_an_existing_classic_queue_is_used_as_it_is(rabbit_url: str) -> None:
     quorum.close()
 
 
+@pytest.mark.promise("B07")
 def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:
     vhost = rabbit_server.new_vhost()
     store = RabbitStore(rabbit_server.url_of(vhost))

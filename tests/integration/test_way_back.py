@@ -89,6 +89,7 @@ def has_begun(worker: Worker, task_id: str, times: int) -> None:
     assert worker.trace.count("started")[task_id] == times
 
 
+@pytest.mark.promise("K13")
 def test_a_celery_worker_alone_does_all_that_talo_held_on_redis(
     redis_server: RedisServer, results: str, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_celery_worker_alone_does_all_that_talo_held_on_redis(
         assert redis_server.command("EXISTS", *names, db=int(url.rpartition("/")[2])) == b":0\r\n"
 
 
+@pytest.mark.promise("K13")
 def test_a_celery_worker_alone_does_all_that_talo_held_on_rabbitmq(
     rabbit_server: RabbitServer, results: str, tmp_path: Path
 ) -> None:

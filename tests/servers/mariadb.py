@@ -57,13 +57,16 @@ def _user() -> str | None:
 
 
 class MariadbServer(ServerProcess):
-    """One server process on a port of its own, with its data in a directory of its own. ``options`` become settings."""
+    """One server process on a port of its own, with its data in a directory of its own, or in this one. ``options``
+    become settings."""
 
     patience = 30
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self.directory = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
+    def __init__(self, directory: Path | None = None, **options: Any) -> None:
+        self._settings = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        if directory is not None:
+            directory.mkdir()
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._user = _user()
         self.port = 0
@@ -75,7 +78,7 @@ class MariadbServer(ServerProcess):
             "CREATE DATABASE IF NOT EXISTS talo;\n"
         )
         words = [_binary("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={self._data}"]
-        words += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        words += ["--auth-root-authentication-method=normal", "--skip-test-db", *self._settings]
         done = subprocess.run(words, user=self._user, capture_output=True, text=True, check=False, cwd=self.directory)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -102,7 +105,7 @@ class MariadbServer(ServerProcess):
             "--max-connections=300",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=64M",
-            *(f"--{name.replace('_', '-')}={value}" for name, value in self._options.items()),
+            *self._settings,
         ]
         with (self.directory / "log").open("ab") as log:
             process = subprocess.Popen(

@@ -54,10 +54,11 @@ class _Link:
 
 
 class Proxy:
-    """A proxy in front of ``host:port`` on ``self.port``."""
+    """A proxy in front of ``host:port`` on ``self.port``. ``hear`` is told, in the proxy's thread, what clients say."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, hear: Callable[[bytes], object] | None = None) -> None:
         self._target = host, port
+        self._hear = hear
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._listening: asyncio.Server | None = None
@@ -104,7 +105,7 @@ class Proxy:
 
     def refuse(self) -> None:
         """Nobody listens."""
-        self._mode(listen=False, end=True)
+        self._mode(listen=False, accept=False, end=True)
 
     def reset(self) -> None:
         """Every connection is reset."""
@@ -214,6 +215,8 @@ class Proxy:
                     await asyncio.sleep(self._delay)
                 await self._open.wait()
                 await link.gate.wait()
+                if self._hear is not None and not back:
+                    self._hear(data)
                 if back and link.left is not None:
                     data, link.left = data[: link.left], max(0, link.left - len(data))
                 for piece in self._pieces(data):

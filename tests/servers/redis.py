@@ -1,9 +1,8 @@
-"""Real Redis servers for tests: started from the installed binary on a private port, in a directory of their own.
+"""Redis for tests: a database of one server, or a server of their own.
 
-``RedisServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
-fixtures: ``redis_server`` is one for the whole session, not to be harmed, in which ``redis_url`` gives every test a
-database number of its own, emptied at its end; ``own_redis`` is one for a single test to do anything to. Without the
-binary a test is skipped, in CI it fails. To use them::
+``redis_server`` is one for the whole session, not to be harmed, in which ``redis_url`` gives every test a database
+number of its own, emptied at its end; ``own_redis`` is one for a single test to do anything to. With
+``--redis=cluster`` both are a cluster (``redis_in_cluster``), and that of the session is never at rest. To use them::
 
     from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401
 """
@@ -11,151 +10,50 @@ binary a test is skipped, in CI it fails. To use them::
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 
-from tests.servers.process import ServerProcess, free_port
-from tests.support import eventually
+from tests.servers.redis_cluster import RedisCluster
+from tests.servers.redis_in_cluster import RedisInCluster
+from tests.servers.redis_process import DATABASES, RedisServer, binary, command
+from tests.servers.redis_unrest import PEACEFUL, Unrest
 
-__all__ = ["RedisServer", "binary", "command", "own_redis", "redis_server", "redis_url"]
-
-#: Tests draw their databases from so many.
-DATABASES = 512
-_TRIES = 20
-
-
-def binary() -> str:
-    """The server's executable; without one the test is skipped, in CI it fails."""
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
-        if path:
-            return path
-    message = "no redis-server is installed: apt-get install redis-server"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-def command(
-    port: int, *words: str | bytes, db: int = 0, password: str | None = None, timeout: float = 5, select: bool = True
-) -> bytes:
-    """The raw beginning of the reply to one command, over a connection beside the client under test."""
-    with socket.create_connection(("127.0.0.1", port), timeout) as sock:
-        lines = [("AUTH", password)] if password else []
-        lines += [("SELECT", str(db)), words] if select else [words]
-        reply = b""
-        for line in lines:
-            parts = [word.encode() if isinstance(word, str) else word for word in line]
-            sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))
-            reply = sock.recv(1 << 16)
-        return reply
-
-
-class RedisServer(ServerProcess):
-    """One server process on a port of its own, with its data in a directory of its own.
-
-    ``options`` become configuration lines. ``durable``: every write is on the disk before it is answered.
-    """
-
-    def __init__(self, *, durable: bool = False, **options: Any) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="talo-redis-"))
-        self.password: str | None = options.get("requirepass")
-        self.options = {"databases": DATABASES, "save": "", **options}
-        if durable:
-            self.options |= {"appendonly": "yes", "appendfsync": "always"}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-
-    def start(self) -> RedisServer:
-        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
-        for _ in range(1 if self.port else _TRIES):
-            port = self.port or free_port()
-            if self._launch(port):
-                self.port = port
-                return self
-        raise RuntimeError(f"redis-server does not start: {(self.directory / 'log').read_text()[-2000:]}")
-
-    def _launch(self, port: int) -> bool:
-        words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-        words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
-        for name, value in self.options.items():
-            words += [f"--{name.replace('_', '-')}", str(value)]
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-        def answers_or_is_gone() -> bool:
-            if process.poll() is not None:
-                return False
-            try:
-                reply = command(port, "INFO", password=self.password)
-            except OSError as error:
-                raise AssertionError from error
-            # Another server may have taken the port a moment earlier, then ours ends.
-            assert b"process_id:%d\r\n" % process.pid in reply
-            assert b"\r\nloading:0\r\n" in reply
-            return True
-
-        if not eventually(answers_or_is_gone, timeout=20):
-            return False
-        self._process = process
-        return True
-
-    @property
-    def url(self) -> str:
-        """Its database 0."""
-        return self.url_of(0)
-
-    def url_of(self, db: int, port: int | None = None) -> str:
-        """One of its databases; ``port`` of a proxy in front of it."""
-        login = f":{self.password}@" if self.password else ""
-        return f"redis://{login}127.0.0.1:{port or self.port}/{db}"
-
-    @property
-    def socket_url(self) -> str:
-        """Its database 0 over its local socket."""
-        return f"redis+socket://{self.directory / 'socket'}"
-
-    @property
-    def pid(self) -> int:
-        """The process, which must be running."""
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not ended since."""
-        return self._process is not None
-
-    def command(self, *words: str | bytes, db: int = 0) -> bytes:
-        """The raw reply to one command."""
-        return command(self.port, *words, db=db, password=self.password)
-
-    def restart(self) -> None:
-        """Stop and start."""
-        self.stop()
-        self.start()
-
+__all__ = ["RedisServer", "binary", "command", "database_of", "own_redis", "redis_server", "redis_url"]
 
 _databases = itertools.count(1)
 
 
+def database_of(url: str) -> int:
+    """The number of the database that a ``url_of`` names."""
+    found = re.search(r"(\d+)\W*$", url)
+    assert found is not None, url
+    return int(found[1])
+
+
+def _in_cluster(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--redis") == "cluster")
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server for all tests that do it no harm."""
-    server = RedisServer()
+    if not _in_cluster(request):
+        server = RedisServer()
+        try:
+            yield server.start()
+        finally:
+            server.remove()
+        return
+    inside = RedisInCluster(RedisCluster())
     try:
-        yield server.start()
+        inside.start()
+        with Unrest(inside.cluster, PEACEFUL) as inside.unrest:
+            yield cast(RedisServer, inside)
     finally:
-        server.remove()
+        inside.remove()
 
 
 @pytest.fixture
@@ -168,10 +66,10 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_redis() -> Iterator[RedisServer]:
+def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = RedisServer(durable=True)
+    server = RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True))
     try:
-        yield server.start()
+        yield cast(RedisServer, server.start())
     finally:
         server.remove()

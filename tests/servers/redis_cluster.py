@@ -16,7 +16,7 @@ from talo.stores.redis.address import parse_url
 from talo.stores.redis.connection import Connection, pack
 from talo.stores.redis.place import Fixed
 from tests.servers.process import free_port
-from tests.servers.redis import RedisServer
+from tests.servers.redis_process import RedisServer
 from tests.support import eventually
 
 __all__ = ["RedisCluster", "own_cluster", "redis_cluster"]
@@ -37,6 +37,7 @@ class RedisCluster:
     def __init__(self, *, durable: bool = False) -> None:
         self.durable = durable
         self.nodes: list[RedisServer] = []
+        self._voted = 0.0
 
     def start(self) -> RedisCluster:
         """Start the nodes and join them; returns when every node says that all is well."""
@@ -116,6 +117,12 @@ class RedisCluster:
 
         return eventually(found, 60, 0.05)
 
+    def other_master(self, slot: int) -> RedisServer:
+        """A master that does not serve this slot."""
+        serving = self.master_of(slot)
+        masters = (self.master_of(each) for each in range(0, SLOTS, 5000))
+        return next(node for node in masters if node is not serving)
+
     def replica_of(self, master: RedisServer) -> RedisServer:
         """A living replica of this node."""
         name = self.call(master, "CLUSTER", "MYID")
@@ -130,13 +137,23 @@ class RedisCluster:
 
         return eventually(found, 60, 0.05)
 
+    @property
+    def votes(self) -> bool:
+        """Whether the masters vote again. Until then a fail-over fails, and its master keeps its clients waiting."""
+        return time.monotonic() > self._voted + 2.5 * _PATIENCE / 1000
+
     def fail_over(self, slot: int) -> RedisServer:
         """Have the replica of a slot's master take its place in good order; return the new master."""
+
+        def may() -> None:
+            assert self.votes
+
+        eventually(may, 60, 0.05)
         self.is_well()
         heir = self.replica_of(self.master_of(slot))
 
         def taken() -> None:
-            # Masters vote once in a while only, and then it has to be asked for again.
+            # A vote that fails is asked for again.
             self.call(heir, "CLUSTER", "FAILOVER")
             eventually(done, 3, 0.05)
 
@@ -144,6 +161,7 @@ class RedisCluster:
             assert self.master_of(slot) is heir
 
         eventually(taken, 60, 0.05)
+        self._voted = time.monotonic()
         return heir
 
     def begin_to_move(self, slot: int, target: RedisServer) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from talo import AsyncResult, Talo, Task, shared_task
+from talo import AsyncResult, Secret, Talo, Task, shared_task
 
 app = Talo("typing", broker="memory://typing")
 
@@ -37,7 +37,15 @@ def nested(self: Task[..., Any], x: float) -> list[float]:
     return [x]
 
 
+@app.task
+def log_in(user: str, word: Secret[str]) -> str:
+    return user + word.upper()
+
+
 a: AsyncResult[int] = add.delay(1, 2)
+log_in.delay("ada", "correct horse")
+log_in.s("ada", word="correct horse")
+log_in.delay("ada", 4711)  # E: a secret text is a text
 b: int = add.delay(1, 2).get()
 c: int = add(1, 2)
 d: str = shout.delay("x", times=2).get(timeout=3)

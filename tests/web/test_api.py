@@ -96,6 +96,7 @@ def test_history_and_counters_survive_a_restart_of_everything(broker: str, tmp_p
     assert set(ids) >= {run["id"] for run in after[0]} - {failing}
 
 
+@pytest.mark.promise("M04")
 def test_a_thousand_dead_letters_are_replayed_by_one_request(app: App) -> None:
     # Given letters of two tasks
     ids = dead(app, 1000)
@@ -116,6 +117,7 @@ def test_a_thousand_dead_letters_are_replayed_by_one_request(app: App) -> None:
     assert one(app, "/dead")["letters"] == []
 
 
+@pytest.mark.promise("M05")
 def test_a_dead_letter_is_edited_and_replayed(app: App) -> None:
     [task_id] = dead(app, args=(1, 2), chain=None)
     shown = one(app, "/dead/letter", id=task_id)

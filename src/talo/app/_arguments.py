@@ -44,9 +44,9 @@ class ArgumentCheck:
         if not kwargs and self._least <= len(args) <= self._most:
             return
         if not isinstance(kwargs, Mapping):
-            raise TypeError(f"{self._name}(): kwargs must be a dict, not {kwargs!r}")
+            raise TypeError(f"{self._name}(): kwargs must be a dict, not {type(kwargs).__name__}")
         if isinstance(args, str | bytes | Mapping):
-            raise TypeError(f"{self._name}(): args must be a list or tuple, not {args!r}")
+            raise TypeError(f"{self._name}(): args must be a list or tuple, not {type(args).__name__}")
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as exc:

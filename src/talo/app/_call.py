@@ -6,6 +6,7 @@ Pure: it knows neither app nor store. Callers: ``app.send``, and ``app.task`` fo
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -41,6 +42,7 @@ class SendOptions(TypedDict, total=False):
 
     task_id: str
     countdown: float
+    spread: float
     eta: dt.datetime | str | float
     expires: float | dt.datetime | str
     shadow: str | None
@@ -158,7 +160,7 @@ def check_call(name: Any, kwargs: Any, options: Mapping[str, Any]) -> None:
     if type(name) is not str:
         raise TypeError(f"the name of a task is a text, not {name!r}")
     if kwargs is not None and type(kwargs) is not dict and not isinstance(kwargs, Mapping):
-        raise TypeError(f"task {name}: kwargs must be a dict, not {kwargs!r}")
+        raise TypeError(f"task {name}: kwargs must be a dict, not {type(kwargs).__name__}")
     for key, value in options.items():
         rule = _TYPES.get(key)
         if rule is not None and value is not None:
@@ -185,12 +187,19 @@ def times_of(
         eta = _from_text(name, "eta", eta, zone)
     elif eta is not None and not isinstance(eta, dt.datetime):
         eta = _seconds(name, "eta", eta)
+    if (spread := options.get("spread")) is not None:
+        # Each call draws for itself: it needs to know of no other.
+        eta = _later(now if eta is None else eta, random.random() * _seconds(name, "spread", spread))
     if isinstance(expires, str):
         expires = _from_text(name, "expires", expires, zone)
     elif expires is not None and not isinstance(expires, dt.datetime):
         expires = now + _seconds(name, "expires", expires)
     check_limits(options.get("time_limit"), options.get("soft_time_limit"))
     return eta, expires
+
+
+def _later(moment: float | dt.datetime, seconds: float) -> float | dt.datetime:
+    return moment + dt.timedelta(seconds=seconds) if isinstance(moment, dt.datetime) else moment + seconds
 
 
 def embed_of(options: Mapping[str, Any]) -> Embed:
@@ -222,7 +231,7 @@ def delivery_mode(value: int | str) -> int:
 def as_tuple(name: str, args: Any) -> tuple[Any, ...]:
     """Positional arguments that came as some other iterable; ``TypeError`` for a text or mapping, which is a slip."""
     if isinstance(args, str | bytes | Mapping):
-        raise TypeError(f"task {name}: args must be a list or tuple, not {args!r}")
+        raise TypeError(f"task {name}: args must be a list or tuple, not {type(args).__name__}")
     return tuple(args)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from talo.app._call import repr_levels
 from talo.execution.history import Keeper
+from talo.execution.secrets import Secrets
 from talo.stores.base import ResultMeta
 from talo.wire import serializers
 from talo.wire.message import Message
@@ -31,6 +32,7 @@ class AppEnv:
         self.version: int = conf.version
         self.hostname: str = f"celery@{socket.gethostname()}"
         self.tasks: Mapping[str, Any] = app.tasks
+        self.secrets: Secrets = app.secrets
         self.accept: frozenset[str] = serializers.accept(conf.accept_content)
         self.timezone: dt.tzinfo = app.timezone
         self.result_serializer: str = conf.result_serializer
@@ -41,7 +43,8 @@ class AppEnv:
         self.result_extended: bool = conf.result_extended
         self.store_eager_result: bool = conf.task_store_eager_result
         self.dead_letters: bool = conf.task_dead_letters
-        self.dead_letter_expires: float | None = conf.dead_letter_expires
+        self._dead_letter_expires: float | None = conf.dead_letter_expires
+        self._dead_letter_queue_expires: Mapping[str, float | None] = conf.dead_letter_queue_expires
         self.max_deliveries: int = conf.task_max_deliveries
         self.history: Keeper | None = (
             None
@@ -53,6 +56,10 @@ class AppEnv:
         self.celery_form: bool = (
             conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
         )
+
+    def dead_letter_expires(self, queue: str) -> float | None:
+        """For how many seconds a dead letter of this queue is kept; None: for ever."""
+        return self._dead_letter_queue_expires.get(queue, self._dead_letter_expires)
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it."""

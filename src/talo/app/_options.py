@@ -108,6 +108,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "retry_backoff_max": _NUMBER,
     "retry_jitter": _YES_NO,
     "retry_kwargs": ((dict,), "a dict"),
+    "secret": ((str, tuple, list, set, frozenset), "the names of parameters"),
 }
 _EXCEPTIONS = ("autoretry_for", "dont_autoretry_for", "throws")
 #: A slip or two; a plug-in's own option is further from every known one than that.

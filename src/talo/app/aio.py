@@ -132,9 +132,11 @@ class AppTwins:
         """``send_task`` without holding the event loop."""
         return await _send(self, self.send_task, name, args, kwargs, **options)
 
-    async def asend_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
+    async def asend_many(
+        self, calls: Iterable[Any], *, batch: int = 1_000, key: str | None = None, **options: Any
+    ) -> list[AsyncResult[Any]]:
         """``send_many`` without holding the event loop; ``calls`` is read in a thread."""
-        return await _send(self, self.send_many, calls, batch=batch, **options)
+        return await _send(self, self.send_many, calls, batch=batch, key=key, **options)
 
 
 def _end_watch(registering: Future[Any]) -> None:

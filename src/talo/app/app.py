@@ -1,9 +1,8 @@
 """The app: where tasks are defined, configured and sent from.
 
 Owns the life of one app (configure, finalise, close) and the doors to its parts; the work is done by the parts:
-``registry``,
-``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no setting,
-imports no module of the user's and opens no connection.
+``registry``, ``_decorator``, ``routes``, ``send``, ``result``, ``_env``. Everything is lazy: creating an app reads no
+setting, imports no module of the user's and opens no connection.
 """
 
 from __future__ import annotations
@@ -24,24 +23,21 @@ from talo.app._env import AppEnv
 from talo.app._periodic import PeriodicTasks
 from talo.app._typing import TaskDecorator
 from talo.app.aio import AppTwins
+from talo.app.doors import Doors
 from talo.app.outlets import Outlet
 from talo.app.registry import TaskRegistry
-from talo.app.remote import RemoteDoors
 from talo.app.result import AsyncResult
 from talo.app.routes import Queues, Router
 from talo.app.send import Sender
 from talo.app.services import Service
-from talo.app.stores import AppStores, StoreDoors
+from talo.app.stores import AppStores
 from talo.app.task import Task
-from talo.app.transactions import TransactionDoors
-from talo.app.workflows import WorkflowDoors
 from talo.canvas.signature import Signature
 from talo.execution.request import current_frame
 from talo.schedules.base import use_current_app
 from talo.settings import Settings
 from talo.util.names import import_path
 from talo.util.signal import Signal
-from talo.wire import serializers
 from talo.wire.message import Message
 
 __all__ = ["Talo"]
@@ -50,7 +46,7 @@ A = TypeVar("A", bound="Talo")
 T = TypeVar("T")
 
 
-class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, TransactionDoors, RemoteDoors):
+class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
     """An application of Talo. Create one per project, at module level, and name it after the module."""
 
     #: Classes that a subclass may replace; a text is the dotted path of one.
@@ -241,6 +237,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         type(task).on_bound(self)
         if self.finalized:
             self.annotate(task)
+        self.mark(task)
 
     def _make_task(self, fun: Callable[..., Any], **options: Any) -> Any:
         return make_task(self, fun, **options)
@@ -353,6 +350,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
                 construct(self)
             for task in list(self._tasks.values()):
                 self.annotate(task)
+                self.mark(task)
             self.complete = True
         if self.conf.tracing:
             otel.instrument()
@@ -370,14 +368,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
         """Send a task by name, known here or not, with the options of ``apply_async``; return a handle of its
         result."""
         return self._sender.send(name, args, kwargs, options)
-
-    def send_many(self, calls: Iterable[Any], *, batch: int = 1_000, **options: Any) -> list[AsyncResult[Any]]:
-        """Send many calls in batches; return their results in order.
-
-        A call is a signature, or a tuple ``(task or name, args, kwargs, options)`` that may end early. ``calls`` may
-        be a generator: it is read as it is sent. ``options`` hold for every call that does not say otherwise.
-        """
-        return self._sender.send_many(calls, batch, options)
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Message:
         """Build and route the message of one call without sending it. Of a route to several queues the first counts."""
@@ -417,11 +407,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, WorkflowDoors, StoreDoors, Tr
             self.queues.select(queues)
 
     # -- what those that run its tasks need
-
-    @property
-    def result_accept(self) -> frozenset[str]:
-        """Content types that results may have."""
-        return serializers.accept(self.conf.result_accept_content or self.conf.accept_content)
 
     @property
     def env(self) -> AppEnv:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from talo import states
+from talo.app.archives import archived, find_group, find_results
 from talo.app.current import get_current_app
 from talo.app.outlets import refuse_unsent
 from talo.app.result import AsyncResult, assert_will_not_block
@@ -122,7 +123,7 @@ class ResultSet(Generic[R]):
         leaves = self._leaves()
         unknown = [leaf for leaf in leaves if leaf._doc is None and not leaf.ignored]
         if unknown:
-            payloads = self.backend.get([leaf.id for leaf in unknown])
+            payloads = find_results(self.app, self.backend, [leaf.id for leaf in unknown])
             for leaf in unknown:
                 if (payload := payloads.get(leaf.id)) is not None:
                     leaf._take(payload)
@@ -237,6 +238,10 @@ class ResultSet(Generic[R]):
         leaves = self._leaves()
         if leaves:
             refuse_unsent(leaves[0].app.outlets, (leaf.id for leaf in leaves))
+            old = archived(leaves[0].app, [leaf.id for leaf in leaves])
+            for leaf in leaves:
+                if leaf.id in old:
+                    leaf._take(old[leaf.id])
         open_: dict[str, AsyncResult[Any]] = {}
         for leaf in leaves:
             if leaf.ignored or (leaf._doc is not None and leaf._doc.status in states.READY_STATES):
@@ -363,7 +368,7 @@ class GroupResult(ResultSet[R]):
     def restore(cls, id: str, backend: Any = None, app: Any = None) -> Any:
         """The group that was saved under this id, or None."""
         app = app or get_current_app()
-        payload = (backend or app.backend).get_group(id)
+        payload = find_group(app, backend or app.backend, id)
         if payload is None:
             return None
         document = serializers.get(app.conf.result_serializer).loads(payload)

@@ -16,10 +16,11 @@ from typing import Any, Generic, TypeVar
 
 from talo import states
 from talo.app.aio import ResultTwins
+from talo.app.archives import archived, find_results
 from talo.app.current import get_current_app
 from talo.app.dependencies import DependencyGraph
 from talo.app.outlets import refuse_unsent
-from talo.errors import IncompleteStream, TimeoutError
+from talo.errors import IncompleteStream, TaskError, TimeoutError
 from talo.execution.request import current_frame
 from talo.wire.results import ResultDoc, ResultNode, decode_result, read_tuple
 
@@ -172,7 +173,9 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         if self.ignored or (self._doc is not None and self._doc.status in states.READY_STATES):
             return True
         refuse_unsent(self.app.outlets, (self.id, *(node.id for node in self._parents())))
-        return False
+        for payload in archived(self.app, [self.id]).values():
+            self._take(payload)
+        return self._doc is not None
 
     def _take(self, payload: bytes) -> ResultDoc:
         doc = decode_result(payload, self.app.result_accept)
@@ -232,7 +235,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
     def _document(self) -> ResultDoc | None:
         if self._doc is not None:
             return self._doc
-        payload = self.backend.get([self.id]).get(self.id)
+        payload = find_results(self.app, self.backend, [self.id]).get(self.id)
         return self._take(payload) if payload is not None else None
 
     def _get_task_meta(self) -> dict[str, Any]:
@@ -339,7 +342,10 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         """Raise what the task raised if it failed (and ``propagate``), else return the value."""
         doc = self._document()
         value = doc.value if doc is not None else None
-        if propagate and doc is not None and doc.status in states.PROPAGATE_STATES and isinstance(value, BaseException):
+        if propagate and doc is not None and doc.status in states.PROPAGATE_STATES:
+            if not isinstance(value, BaseException):
+                # Workers of other languages store no more than the state.
+                value = TaskError(f"task {self.id} ended as {doc.status}; its worker did not store what was raised")
             if doc.traceback:
                 value.add_note(f"\nThe traceback in the worker:\n{doc.traceback.rstrip()}")
             raise value

@@ -103,7 +103,8 @@ class Queues(dict[str, Queue]):
     def select(self, names: str | Iterable[str]) -> None:
         """Consume from these queues only (``-Q``); missing ones are made."""
         wanted = [n for n in names.split(",") if n] if isinstance(names, str) else list(names)
-        self._selected = {name: self[name] for name in wanted}
+        # Under its own name, also where an alias (a broadcast's) was given.
+        self._selected = {queue.name: queue for queue in map(self.__getitem__, wanted)}
 
     def select_add(self, queue: Any, **options: Any) -> Queue:
         """Consume from one more queue."""
@@ -115,7 +116,9 @@ class Queues(dict[str, Queue]):
     def deselect(self, names: str | Iterable[str]) -> None:
         """Do not consume from these queues (``-X``)."""
         unwanted = {n for n in names.split(",") if n} if isinstance(names, str) else set(names)
-        self._selected = {name: queue for name, queue in self.consume_from.items() if name not in unwanted}
+        self._selected = {
+            name: queue for name, queue in self.consume_from.items() if not {name, queue.alias} & unwanted
+        }
 
     def select_moved(self) -> None:
         """Consume, in place of each queue, from the one that its moved tasks go to."""
@@ -315,10 +318,13 @@ class Router:
             if found:
                 return Route(tuple(q.name for q in found), self.default_exchange.name, key, further)
         made = self.queues[queue or self.default_queue] if queue is None or isinstance(queue, str) else as_queue(queue)
-        if exchange is None and key is None and made.exchange.type == "direct":
-            # A direct queue is reached through AMQP's default exchange, by its name.
+        if made.exchange.type == "direct" and (exchange is None or key is None):
+            # A direct queue is reached through AMQP's default exchange, by its name, whatever key is given beside it.
             return Route((made.name,), "", made.name, further)
-        return Route((made.name,), exchange or made.exchange.name, key or made.routing_key or made.name, further)
+        exchange, key = exchange or made.exchange.name, key or made.routing_key or made.name
+        # A queue of a topic or fanout exchange names the exchange; the key decides who gets a copy.
+        found = self.queues.bound(exchange, key) or [made]
+        return Route(tuple(q.name for q in found), exchange, key, further)
 
     def _through_exchange(self, name: str, exchange: str, key: str | None, further: dict[str, Any]) -> Route:
         key = key or self.default_key

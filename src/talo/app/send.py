@@ -2,8 +2,8 @@
 
 Owns the meaning of every option of ``apply_async``: where the call goes (asked of ``routes``), who its parent is, when
 it is due, which headers and properties it carries. Writing the message is ``wire.protocol``'s, keeping it the store's.
-Callers: ``Talo.send_task`` and
-``send_many``; the worker's follow-ups come through ``prepare``.
+Callers: ``Talo.send_task``, ``app.bulk``
+and ``app.workflows``; the worker's follow-ups come through ``prepare``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
 from talo import signals
-from talo.app._bulk import Calls
 from talo.app._call import (
     ALIKE,
     HEADERS,
@@ -34,14 +33,15 @@ from talo.app._call import (
 )
 from talo.app._forms import Forms
 from talo.app.result import AsyncResult
-from talo.app.routes import DESTINATION
+from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
-from talo.errors import AccessRefused, OperationalError, PublishTimeout, StoreFull, TaloWarning
+from talo.errors import AccessRefused, NotSupported, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Frame, current_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
 from talo.wire.protocol import Embed, encode_body, make_message
+from talo.wire.queues import Broadcast
 from talo.wire.repr import saferepr
 from talo.wire.sent import SENT
 
@@ -67,7 +67,9 @@ class Sender:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._forms = Forms(app, self._model)
+        self._secrets = app.secrets
+        #: Which calls are alike; ``app.bulk`` asks once for many.
+        self.forms = Forms(app, self._model)
 
     # -- one
 
@@ -75,15 +77,15 @@ class Sender:
         """Send one call; return the handle of its result. Errors as of ``Task.apply_async``."""
         if self._app.conf.task_always_eager and options.get("task_type") is None:
             warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
-        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
+        prepared = self.prepared(name, args, kwargs, options, self.forms.find(name, options))
         self._announce(prepared)
         self._publish(prepared.messages, options)
         self._told([prepared])
-        return self._result(prepared)
+        return self.result(prepared)
 
     def prepare(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Turn a call and its options into messages, and send nothing."""
-        prepared = self._prepared(name, args, kwargs, options, self._forms.find(name, options))
+        prepared = self.prepared(name, args, kwargs, options, self.forms.find(name, options))
         messages = _loose(prepared.messages)
         if signals.task_prepared.receivers:
             for message in messages:
@@ -99,17 +101,28 @@ class Sender:
         self._announce(prepared)
         return prepared.messages, partial(self._told, [prepared])
 
-    def _prepared(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], form: Form | None) -> Prepared:
+    def prepared(
+        self,
+        name: str,
+        args: Any,
+        kwargs: Any,
+        options: Mapping[str, Any],
+        form: Form | None,
+        task_id: str | None = None,
+    ) -> Prepared:
+        """One call ready to be sent, under this id if its options name no other; ``form`` as ``forms`` knows it."""
         if type(args) is not tuple:
             args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
         if kwargs is None:
             kwargs = NOTHING
         elif type(kwargs) is not dict:
             check_call(name, kwargs, options)
+        if self._secrets.marks:
+            args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
-            return self._written(name, args, kwargs, options)
+            return self._written(name, args, kwargs, options, task_id)
         parent = _worker_frame()
-        task_id = new_id()
+        task_id = task_id or new_id()
         message = form.fill(
             task_id,
             args,
@@ -135,20 +148,23 @@ class Sender:
         # A route may have options, too.
         return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
 
-    def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+    def _written(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task_id: str | None = None
+    ) -> Prepared:
         """A call whose message is like no other's, or the first of its like."""
         check_call(name, kwargs, options)
         app = self._app
         conf = app.conf
         task = options.get("task_type")
         route = app.router.route(name, options, args, kwargs, task)
+        self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
         parent = _worker_frame()
-        task_id = options.get("task_id") or new_id()
+        task_id = options.get("task_id") or task_id or new_id()
         now = time.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
-        embed = embed_of(options)
+        embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)
         for key, value in (("argsrepr", args), ("kwargsrepr", kwargs)):
             if key not in fields:
@@ -190,6 +206,17 @@ class Sender:
             for message in messages:
                 message.properties.update(extra)
         return Prepared(messages, task_id, (args, kwargs, embed), options, parent)
+
+    def _check_reach(self, name: str, route: Route) -> None:
+        queues = self._app.queues
+        if any(isinstance(queues.get(queue), Broadcast) for queue in route.queues):
+            features = self._app.store.features
+            if not features.exchanges:
+                raise NotSupported(
+                    f"task {name}: each worker has a queue of its own for the broadcast {route.exchange!r}, which nobody "
+                    f"else knows of on {features.name}: send it over RabbitMQ, or make a command for workers of it "
+                    "(app.control.broadcast)"
+                )
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:
         priority = options.get("priority")
@@ -273,17 +300,25 @@ class Sender:
             for prepared in sent:
                 _signal_sent(prepared)
 
-    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> None:
-        """Give the messages to the first outlet that takes them, else to the broker."""
-        self._pass_on(len(self._app.outlets), messages, options)
+    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> bool:
+        """Give the messages to the first outlet that takes them, else to the broker (True)."""
+        if self._taken(len(self._app.outlets), messages, options):
+            return False
+        self._put(messages, options)
+        return True
+
+    def _taken(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> bool:
+        """Whether an outlet below this place in the list took them."""
+        outlets = self._app.outlets
+        return any(
+            outlets[place].take(messages, partial(self._pass_on, place, messages, options))
+            for place in range(min(above, len(outlets)) - 1, -1, -1)
+        )
 
     def _pass_on(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> None:
-        """The same for the outlets below this place in the list: those above it have let the messages go."""
-        outlets = self._app.outlets
-        for place in range(min(above, len(outlets)) - 1, -1, -1):
-            if outlets[place].take(messages, partial(self._pass_on, place, messages, options)):
-                return
-        self._put(messages, options)
+        """Go on with what the outlets from this place on have let go."""
+        if not self._taken(above, messages, options):
+            self._put(messages, options)
 
     def _put(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
         """Give the messages to the store. Trying again after a lost connection happens within the deadline of the
@@ -339,7 +374,8 @@ class Sender:
             tries += 1
             pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or pause))
 
-    def _result(self, prepared: Prepared) -> AsyncResult[Any]:
+    def result(self, prepared: Prepared) -> AsyncResult[Any]:
+        """The handle of a call; the task that runs here remembers it as its child."""
         options = prepared.options
         make = options.get("result_cls")
         result = make(prepared.id) if make is not None else AsyncResult(prepared.id, app=self._app)
@@ -355,58 +391,20 @@ class Sender:
 
     # -- many
 
-    def send_many(self, calls: Iterable[Any], batch: int, options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
-        """Send calls as they come, ``batch`` at a time; what was sent before an error is named in its note."""
-        results: list[AsyncResult[Any]] = []
-        waiting: list[Prepared] = []
-        reader = Calls(self._app, self._forms, options)
-        eager = self._app.conf.task_always_eager
-        sent = 0
-        try:
-            for call in calls:
-                (name, task, check, common, form), args, kwargs, own = reader.read(call)
-                if check is not None:
-                    check(args or (), kwargs or NOTHING)
-                if own:
-                    common = {**common, **own}
-                    form = self._forms.find(name, common)
-                if eager and task is not None:
-                    more = {key: value for key, value in common.items() if key != "task_type"}
-                    results.append(task.apply_async(args, kwargs, **more))
-                    continue
-                prepared = self._prepared(name, args, kwargs, common, form)
-                self._announce(prepared)
-                waiting.append(prepared)
-                if len(waiting) >= batch:
-                    results.extend(self._flush(waiting, options))
-                    sent += len(waiting)
-                    waiting = []
-                    reader.forget()
-            if waiting:
-                results.extend(self._flush(waiting, options))
-        except Exception as exc:
-            exc.add_note(f"send_many: {sent} calls had been sent before this")
-            raise
-        return results
-
     def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """Prepare one call with the defaults of its task, for ``send_prepared``."""
         task = self._app.registered(name)
         if task is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self._prepared(name, args, kwargs, options, None)
+        return self.prepared(name, args, kwargs, options, None)
 
-    def send_prepared(self, prepared: Sequence[Prepared]) -> None:
-        """Send what ``call`` made, all at once."""
+    def send_prepared(self, prepared: Sequence[Prepared], options: Mapping[str, Any] = NOTHING) -> bool:
+        """Send what ``call`` or ``prepared`` made, all at once; False if an outlet has it now, and not the store."""
         for each in prepared:
             self._announce(each)
-        self._publish([message for each in prepared for message in each.messages], NOTHING)
+        stored = self._publish([message for each in prepared for message in each.messages], options)
         self._told(prepared)
-
-    def _flush(self, waiting: list[Prepared], options: Mapping[str, Any]) -> list[AsyncResult[Any]]:
-        self._publish([message for prepared in waiting for message in prepared.messages], options)
-        self._told(waiting)
-        return [self._result(prepared) for prepared in waiting]
+        return stored
 
 
 def _loose(messages: Sequence[Message]) -> list[Message]:

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from talo.app._store_options import RPC, store_options
+from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
 from talo.stores.relay import RelayedSchedules
@@ -56,6 +57,17 @@ class StoreDoors:
         """Where results are kept. ``NotSupported`` if results are disabled."""
         return self._stores.backend
 
+    @property
+    def records(self) -> ResultBackend:
+        """Where records of workflows and bulk sends are kept: with the results; where there are none, with the
+        messages."""
+        return (self._stores.results or self._stores.broker).results
+
+    @property
+    def archives(self) -> list[Archive]:
+        """Where results are looked for that ``backend`` has not."""
+        return self._stores.archives
+
     def use_store(self, store: Store) -> None:
         """Keep tasks and results in this store of the caller's, whatever the settings say, until ``close_stores``."""
         self._stores.use(store)
@@ -75,6 +87,7 @@ class AppStores:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self.archives: list[Archive] = []
         #: Whether the store is the caller's.
         self.lent = False
         self._lock = threading.RLock()

@@ -95,6 +95,7 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
     retry_jitter = True
 
     # -- sending
+    secret: tuple[str, ...] | str = ()
     serializer: str | None = _conf("task_serializer")
     compression: str | None = _conf("task_compression")
     priority: int | None = _conf("task_default_priority")

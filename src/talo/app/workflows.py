@@ -21,7 +21,7 @@ from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow
 from talo.canvas.signature import Signature
 from talo.execution.request import Frame, current_frame
-from talo.stores.base import GroupRecord, ResultBackend
+from talo.stores.base import GroupRecord
 from talo.wire import serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
@@ -72,12 +72,6 @@ class Workflows:
     def __init__(self, app: Any, sender: Sender) -> None:
         self._app = app
         self._sender = sender
-
-    @property
-    def _records(self) -> ResultBackend:
-        """Records live with the results; where there are none, with the messages."""
-        store = self._app.result_store or self._app.store
-        return store.results  # type: ignore[no-any-return]
 
     # -- sending
 
@@ -131,7 +125,11 @@ class Workflows:
                 begun, kept = compile_workflow(member, (*args, *whole["args"]), kwargs, options=options)
                 launches += begun
                 records += kept
-            self._dispatch(launches, records, group_id)
+            try:
+                self._dispatch(launches, records, group_id)
+            except Exception as exc:
+                exc.add_note(f"group {group_id}: {len(handles) - len(batch)} members had been sent before these")
+                raise
         result = self._app.GroupResult(group_id, handles)
         if add_to_parent:
             _add_to_trail(result)
@@ -145,7 +143,11 @@ class Workflows:
             queue = self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue
             self.keep(records, queue, root if sender is None else sender.request.root_id)
         for at in range(0, len(launches), _BATCH):
-            self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
+            try:
+                self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
+            except Exception as exc:
+                exc.add_note(f"workflow {top_id}: {at} of {len(launches)} messages had been sent before this")
+                raise
 
     @staticmethod
     def _set(twin: Signature, options: Mapping[str, Any]) -> None:
@@ -171,26 +173,28 @@ class Workflows:
         """The launches of a frozen signature in Celery's form; sizes of its chords are noted where Celery looks."""
         launches, sizes = compile_for_celery(signature, args, kwargs)
         for group_id, size in sizes.items():
-            self._records.open_celery_chord(group_id, size, self._app.conf.result_expires)
+            self._app.records.open_celery_chord(group_id, size, self._app.conf.result_expires)
         return launches
 
     def celery_parts(self, group_id: str) -> list[Any]:
         """``[1, id, state, value]`` of every member of a chord in Celery's form."""
         codec = serializers.get(self._app.conf.result_serializer)
-        return [codec.loads(part) for part in self._records.celery_parts(group_id)]
+        return [codec.loads(part) for part in self._app.records.celery_parts(group_id)]
 
     # -- records
 
     def keep(self, records: Sequence[Record], queue: str, root: str | None) -> None:
         """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``, and belongs
         to the workflow whose first task is ``root``."""
-        self._records.open_groups([self._stored(record, queue, root) for record in records])
+        self._app.records.open_groups([self._stored(record, queue, root) for record in records])
 
     def _stored(self, record: Record, queue: str, root: str | None) -> GroupRecord:
-        plan = self._codec.dumps({"size": record.size, "start": record.start, "then": record.then, "part": record.part})
+        plan = {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
+        if self._app.secrets.marks:
+            plan = self._app.secrets.within(plan)
         then = self._continuation(record, queue, root) if record.size else None
         kept = self._app.conf.result_chord_expires or KEPT
-        return GroupRecord(id=record.id, size=record.size, then=then, plan=plan, expires=kept)
+        return GroupRecord(id=record.id, size=record.size, then=then, plan=self._codec.dumps(plan), expires=kept)
 
     def _continuation(self, record: Record, queue: str, root: str | None) -> Message:
         if record.then:
@@ -214,7 +218,7 @@ class Workflows:
     def plans(self, record_ids: Sequence[str]) -> dict[str, Record]:
         """The records that exist and have not been used."""
         found = {}
-        for record_id, payload in self._records.group_plans(record_ids).items():
+        for record_id, payload in self._app.records.group_plans(record_ids).items():
             plan = self._codec.loads(payload)
             part = (plan["part"][0], plan["part"][1]) if plan["part"] is not None else None
             found[record_id] = Record(record_id, plan["size"], plan["start"], plan["then"], part)
@@ -223,7 +227,7 @@ class Workflows:
     def parts(self, group_id: str) -> list[ResultDoc]:
         """The ends of the members of a group, in its order."""
         accept = self._app.result_accept
-        return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
+        return [decode_result(payload, accept) for _, payload in self._app.records.group_parts(group_id)]
 
 
 def _flat(members: Iterable[Any]) -> Iterator[Any]:

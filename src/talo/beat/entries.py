@@ -126,6 +126,8 @@ class ScheduleEntry:
         return id(self) < id(other) if isinstance(other, ScheduleEntry) else NotImplemented
 
     def __repr__(self) -> str:
-        kwargs = self.kwargs if isinstance(self.kwargs, Mapping) else {}
-        shown = [saferepr(arg) for arg in self.args or ()] + [f"{key}={saferepr(kwargs[key])}" for key in kwargs]
+        args, kwargs = self.args or (), self.kwargs if isinstance(self.kwargs, Mapping) else {}
+        if self.app is not None:
+            args, kwargs = self.app.secrets.shown(self.task, args, kwargs)
+        shown = [saferepr(arg) for arg in args] + [f"{key}={saferepr(kwargs[key])}" for key in kwargs]
         return f"<ScheduleEntry: {self.name} {self.task}({', '.join(shown)}) {self.schedule}"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from talo.beat.jobs import Definition, Job
 from talo.schedules.base import BaseSchedule
+from talo.schedules.bounded import between, innermost
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
 from talo.stores.schedules import Plan, Run
@@ -90,6 +91,8 @@ def judge(job: Job, first: float, now: float, alive: int, deadline: float | None
     if not dues and decided >= horizon and definition.misfire != "all":
         dues, missed.count, missed.until = [decided], missed.count - 1, older[2]
     rest = [_single(missed)] if missed.count else []
+    if definition.one_off:
+        dues = dues[:1]
     limit = definition.limit
     if limit is not None:
         free = max(0, limit - alive)
@@ -102,7 +105,7 @@ def _horizon(job: Job, now: float, deadline: float | None) -> float:
     """Runs due before it are missed for good."""
     definition = job.definition
     reach = {"once": float("inf"), "skip": definition.grace, "all": definition.window}[definition.misfire]
-    if deadline is not None and isinstance(job.schedule, crontab):
+    if deadline is not None and isinstance(innermost(job.schedule), crontab):
         reach = min(reach, deadline)
     if definition.expires is not None:
         reach = min(reach, definition.expires)
@@ -138,11 +141,14 @@ def _after(rule: BaseSchedule, due: float, now: float) -> float | None:
 
 def _last(rule: BaseSchedule, first: float, until: float) -> tuple[float, int, float]:
     """(the last due time up to ``until``, how many there are from ``first`` on, the last but one)."""
-    if type(rule) is schedule and not rule.relative:
+    every = innermost(rule)
+    if type(every) is schedule and not every.relative:
+        if isinstance(rule, between) and rule.end is not None:
+            until = min(until, rule.end.timestamp())
         # The clock's last digits must not make one run of two.
-        steps = int((until - first) / rule.seconds + 1e-9)
-        last = first + steps * rule.seconds
-        return last, steps + 1, last - rule.seconds
+        steps = int((until - first) / every.seconds + 1e-9)
+        last = first + steps * every.seconds
+        return last, steps + 1, last - every.seconds
     dues = [first]
     while len(dues) <= COUNTED:
         due = rule.following(_time(dues[-1]))

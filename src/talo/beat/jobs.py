@@ -51,6 +51,8 @@ class Definition(msgspec.Struct, kw_only=True, omit_defaults=True):
     jitter: float = 0.0
     #: A run that has not started so long after its due time is dropped.
     expires: float | None = None
+    #: It is paused after its first run.
+    one_off: bool = False
     #: The schedule in words, for people and to tell custom schedules apart.
     shown: str = ""
     #: Something in it cannot be written as JSON: only a scheduler with this configuration can run it.
@@ -83,8 +85,8 @@ class Job:
         self.options: Any
         self.args, self.kwargs, self.options = call or (definition.args, definition.kwargs, definition.options)
         self.enabled = enabled
-        #: The definition as the store keeps it.
-        self.raw = msgspec.json.encode(definition, order="sorted")
+        #: The definition as the store keeps it; sealed arguments are texts.
+        self.raw = msgspec.json.encode(definition, order="sorted", enc_hook=str)
 
     def __repr__(self) -> str:
         return f"<Job {self.name}: {self.definition.task} {self.definition.shown}>"
@@ -93,9 +95,12 @@ class Job:
 _KEYS = frozenset(
     {"task", "schedule", "args", "kwargs", "options", "relative", "name", "enabled", "timezone", "last_run_at"}
     | {"total_run_count", "app", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"}
+    | {"one_off"}
 )
 #: Keys that only a scheduler with a ledger can follow.
-POLICIES = frozenset({"enabled", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires"})
+POLICIES = frozenset(
+    {"enabled", "misfire", "window", "grace", "overlap", "max_instances", "jitter", "expires", "one_off"}
+)
 _decode = msgspec.json.Decoder(Definition).decode
 
 
@@ -124,15 +129,18 @@ def job_of(app: Any, name: str, entry: Any) -> Job:
     if not isinstance(kwargs, Mapping):
         raise TypeError(f"its kwargs are a dict, not {kwargs!r}")
     data = to_data(schedule)
-    local = data is None or not _is_json((args, kwargs, options))
+    # What is secret stays in the configuration, unless it is sealed.
+    shown, named = app.secrets.shown(task, args, kwargs)
+    local = data is None or (shown, named) != (args, kwargs) or not _is_json((args, kwargs, options))
     definition = Definition(
         task=task,
         schedule=data,
-        args=[repr(args)] if local else list(args),
+        args=[repr(shown)] if local else list(args),
         kwargs={} if local else dict(kwargs),
-        options={"repr": repr(sorted({**kwargs, **options}.items(), key=repr))} if local else options,
+        options={"repr": repr(sorted({**named, **options}.items(), key=repr))} if local else options,
         shown=describe(schedule),
         local=local,
+        one_off=bool(entry.get("one_off")),
         **_policy(entry),
     )
     if definition.limit and app.result_store is None:

@@ -26,16 +26,23 @@ log = logging.getLogger("talo.beat")
 #: Seconds until the next try after something went wrong.
 _PAUSE = 1.0
 _GROUPS = ("talo.beat_schedulers", "celery.beat_schedulers")
+#: Schedulers of packages for Celery, one of which may run at a time, and what does their work for any number.
+_TAKEN_OVER = {
+    "django": "talo.django.schedulers.DatabaseScheduler",
+    "django_celery_beat.schedulers.DatabaseScheduler": "talo.django.schedulers.DatabaseScheduler",
+}
 
 
 def scheduler_class(app: Any, name: Any = None, group: str | None = None) -> Any:
     """The class that a name means: a class, a dotted path, or an alias of the entry points.
 
-    Talo's own scheduler needs a store that keeps schedules; without one it is the local file's.
+    Talo's own scheduler needs a store that keeps schedules; without one it is the local file's. With one, Talo's own
+    takes the place of django-celery-beat's.
     """
     chosen = name or app.conf.beat_scheduler
     if isinstance(chosen, str):
-        chosen = _found(chosen, group)
+        path = _path(chosen, group)
+        chosen = _loaded(chosen, path if app.schedules is None else _TAKEN_OVER.get(path, path))
     if chosen is StoreScheduler and app.schedules is None:
         log.warning(
             "%s keeps no schedules: last runs are kept in the file %s, and only one beat may run",
@@ -46,13 +53,18 @@ def scheduler_class(app: Any, name: Any = None, group: str | None = None) -> Any
     return chosen
 
 
-def _found(name: str, group: str | None) -> Any:
+def _path(name: str, group: str | None) -> str:
+    """The dotted path of what a name means."""
     for each in (group,) if group else _GROUPS:
         for point in entry_points(group=each):
             if point.name == name:
-                return point.load()
+                return point.value.replace(":", ".")
     # Celery's own schedulers are ours under its names.
     path = name.replace("celery.beat", "talo.beat", 1) if name.startswith("celery.beat") else name
+    return path.replace(":", ".")
+
+
+def _loaded(name: str, path: str) -> Any:
     try:
         found = import_path(path)
     except (ImportError, AttributeError) as error:

@@ -111,10 +111,10 @@ class StoreScheduler(Scheduler):
 
     def _brought(self, name: str, job: Job, now: float) -> Change | None:
         """The change that makes the plan of a name that of the configuration; None if it is."""
-        plan, configured = self._book.plans.get(name), digest(job.raw)
+        plan, configured = self._book.plans.get(name), self._mark(job)
         if plan is None:
             new = Plan(name=name, definition=job.raw, since=now, enabled=job.enabled, configured=configured)
-            return Change(name=name, version=0, plan=new)
+            return Change(name=name, version=0, plan=self._continued(new, job))
         if plan.configured == configured and plan.source == "config":
             return None
         changed = _replace(plan, definition=job.raw, source="config", configured=configured)
@@ -122,7 +122,23 @@ class StoreScheduler(Scheduler):
             log.warning("The periodic task %r was added at run time and is configured now: that counts", name)
         if _timing(plan.definition) != _timing(job.raw):
             changed = _replace(changed, since=now, last_due=None, enabled=job.enabled)
-        return Change(name=name, version=plan.version, plan=changed)
+        return Change(name=name, version=plan.version, plan=self._edited(plan, changed, job, now))
+
+    # -- what a scheduler that reads its configuration elsewhere says otherwise
+
+    def _mark(self, job: Job) -> str:
+        """What tells one state of the configuration from another."""
+        return digest(job.raw)
+
+    def _continued(self, new: Plan, job: Job) -> Plan:
+        """A plan that the store has not seen yet, with what is known of its runs elsewhere."""
+        del job
+        return new
+
+    def _edited(self, plan: Plan, changed: Plan, job: Job, now: float) -> Plan:
+        """What a plan becomes whose configuration was changed."""
+        del plan, job, now
+        return changed
 
     # -- one pass
 
@@ -227,7 +243,7 @@ class StoreScheduler(Scheduler):
             total=plan.total + len(sent_runs),
             running=[*alive, *((str(run.task_id), now) for run in sent_runs)] if job.definition.limit else [],
         )
-        if next_due(job, new, now) is None:
+        if next_due(job, new, now) is None or (job.definition.one_off and sent_runs):
             new.enabled = False
         runs.sort(key=_by_due)
         change = Change(name=name, version=plan.version, plan=new, not_before=first, runs=runs, messages=messages)

@@ -13,9 +13,13 @@ from uuid import uuid4
 
 from talo.canvas.algebra import members_of, normal
 from talo.canvas.members import Members, read
+from talo.canvas.place import Place
 from talo.canvas.signature import Signature, maybe_signature
 
-__all__ = ["chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+__all__ = ["BULK", "MAP", "chain", "chord", "chunks", "group", "xmap", "xstarmap"]
+
+#: The tasks that call another one for each of many arguments: one argument an item, or all arguments of one call.
+MAP, STARMAP, CHUNKS = BULK = ("celery.map", "celery.starmap", "celery.chunks")
 
 
 def _signatures(tasks: Iterable[Any], app: Any) -> list[Signature]:
@@ -122,27 +126,19 @@ class chain(_Composed):
                 task.link_error(errback)
         return tasks
 
-    def freeze(
-        self,
-        _id: str | None = None,
-        group_id: str | None = None,
-        chord: Any = None,
-        root_id: str | None = None,
-        parent_id: str | None = None,
-        group_index: int | None = None,
-    ) -> Any:
+    def _freeze_at(self, place: Place) -> Any:
         """Fix the ids of all its steps; return the handle of the last result, whose parents are the others."""
         previous = None
         if not self.tasks:
             return None
         *steps, last = self.tasks
         for step in steps:
-            previous = _after(previous, step.freeze(root_id=root_id))
-        own_id = _id or self.options.pop("task_id", None)
-        result = last.freeze(own_id, group_id, chord, root_id, parent_id if not steps else None, group_index)
-        return _after(previous, result)
-
-    _freeze = freeze
+            previous = _after(previous, step.freeze(root_id=place.root_id))
+        end = place._replace(
+            id=place.id or self.options.pop("task_id", None),
+            parent_id=place.parent_id if not steps else None,
+        )
+        return _after(previous, last._freeze_at(end))
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here and now; return the result of the last step."""
@@ -238,26 +234,15 @@ class group(_Composed):
             member.link_error(errback)
         return errback
 
-    def freeze(
-        self,
-        _id: str | None = None,
-        group_id: str | None = None,
-        chord: Any = None,
-        root_id: str | None = None,
-        parent_id: str | None = None,
-        group_index: int | None = None,
-    ) -> Any:
+    def _freeze_at(self, place: Place) -> Any:
         """Fix the ids of the group and of its members; return the handle of the group."""
-        del group_id, chord, group_index
-        gid = self.options.setdefault("task_id", _id or str(uuid4()))
+        gid = self.options.setdefault("task_id", place.id or str(uuid4()))
         members = self["kwargs"]["tasks"] = members_of(self)
         results = [
-            member.freeze(group_id=gid, root_id=root_id, parent_id=parent_id, group_index=index)
+            member.freeze(group_id=gid, root_id=place.root_id, parent_id=place.parent_id, group_index=index)
             for index, member in enumerate(members)
         ]
         return self.app.GroupResult(gid, results)
-
-    _freeze = freeze
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here and now, one member after the other; return the handle of the group."""
@@ -375,24 +360,13 @@ class chord(_Composed):
         self.body.link_error(errback)
         return errback
 
-    def freeze(
-        self,
-        _id: str | None = None,
-        group_id: str | None = None,
-        chord: Any = None,
-        root_id: str | None = None,
-        parent_id: str | None = None,
-        group_index: int | None = None,
-    ) -> Any:
+    def _freeze_at(self, place: Place) -> Any:
         """Fix all ids; return the handle of the body's result, whose parent is the header's."""
-        header = self.tasks.freeze(parent_id=parent_id, root_id=root_id)
-        own_id = _id or self.options.pop("task_id", None)
+        header = self.tasks.freeze(parent_id=place.parent_id, root_id=place.root_id)
+        own_id = place.id or self.options.pop("task_id", None)
         if own_id == header.id:  # so Celery names a chord; the body has its own id then
             own_id = None
-        result = self.body.freeze(own_id, group_id, chord, root_id, None, group_index)
-        return _after(header, result)
-
-    _freeze = freeze
+        return _after(header, self.body._freeze_at(place._replace(id=own_id, parent_id=None)))
 
     def set_immutable(self, immutable: bool) -> None:
         """Let the body ignore the results, or take them again."""
@@ -422,13 +396,13 @@ class _Bulk(Signature):
 class xmap(_Bulk):
     """One task that calls ``task`` with each item and returns the list of what came out."""
 
-    _name = "celery.map"
+    _name = MAP
 
 
 class xstarmap(_Bulk):
     """The same with each item as the arguments."""
 
-    _name = "celery.starmap"
+    _name = STARMAP
 
 
 class chunks(Signature):
@@ -436,7 +410,7 @@ class chunks(Signature):
 
     def __init__(self, task: Any, it: Iterable[Any] = (), n: int = 1, app: Any = None, **options: Any) -> None:
         kwargs = {"task": _signatures([task], app)[0], "it": list(it), "n": n}
-        super().__init__("celery.chunks", (), kwargs, options=options, immutable=True, app=app)
+        super().__init__(CHUNKS, (), kwargs, options=options, immutable=True, app=app)
 
     def group(self) -> group:
         """The group of starmaps that it stands for."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import uuid4
 
 from talo.canvas.algebra import join
+from talo.canvas.place import Place
 from talo.canvas.stamping import StampingVisitor, stamp, stamp_links
 from talo.errors import NotRegistered
 
@@ -31,6 +32,8 @@ class SignatureApp(Protocol):
     def tasks(self) -> Mapping[str, Any]: ...
     @property
     def thread_oid(self) -> str: ...
+    @property
+    def secrets(self) -> Any: ...
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any: ...
     def AsyncResult(self, id: str) -> Any: ...
     def GroupResult(self, id: str, results: Any) -> Any: ...
@@ -296,22 +299,18 @@ class Signature(dict[str, Any]):
         group_index: int | None = None,
     ) -> Any:
         """Fix the task id (and the place in a workflow) before sending; return the result handle of that id."""
-        options = self["options"]
-        tid = options.setdefault("task_id", _id or str(uuid4()))
-        options.setdefault("reply_to", self.app.thread_oid)
-        if root_id:
-            options["root_id"] = root_id
-        if parent_id:
-            options["parent_id"] = parent_id
-        if group_id:
-            options.setdefault("group_id", group_id)
-        if chord:
-            options["chord"] = chord
-        if group_index is not None:
-            options["group_index"] = group_index
-        return self.app.AsyncResult(tid)
+        return self._freeze_at(Place(_id, group_id, chord, root_id, parent_id, group_index))
 
     _freeze = freeze
+
+    def _freeze_at(self, place: Place) -> Any:
+        options = self["options"]
+        tid = options.setdefault("task_id", place.id or str(uuid4()))
+        options.setdefault("reply_to", self.app.thread_oid)
+        options.update(place.options())
+        if place.group_id:
+            options.setdefault("group_id", place.group_id)
+        return self.app.AsyncResult(tid)
 
     # -- callbacks
 
@@ -416,6 +415,7 @@ class Signature(dict[str, Any]):
     def reprcall(self, *args: Any, **kwargs: Any) -> str:
         """The call as Python text, with these further arguments."""
         all_args, all_kwargs, _ = self._merge(args, kwargs, None)
+        all_args, all_kwargs = self.app.secrets.shown(self["task"], all_args, all_kwargs, partial=not self.immutable)
         inner = [repr(a) for a in all_args] + [f"{k}={v!r}" for k, v in all_kwargs.items()]
         return f"{self['task']}({', '.join(inner)})"
 

@@ -42,11 +42,9 @@ def status(session: Session, as_json: bool) -> int:
     rows = []
     with session.opened() as app:
         for database in _databases(app):
-            at = database.schema()
-            if at > database.dialect.migrations[-1].number:
-                raise database.newer(at)
+            pending = database.pending(database.schema())
             for step in database.dialect.migrations:
-                state = "applied" if step.number <= at else "pending"
+                state = "pending" if step in pending else "applied"
                 rows.append((database.name, f"{step.number:04}", step.name, state))
     if as_json:
         print_json([dict(zip(("database", "number", "name", "state"), row, strict=True)) for row in rows])

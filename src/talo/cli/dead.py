@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from talo.app.app import Talo
 from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
 from talo.cli._output import print_json, print_table
@@ -21,7 +20,6 @@ from talo.cli._session import Session
 from talo.control.dead import DeadLetters
 from talo.stores.base import DeadLetter
 from talo.util.text import count, shorten
-from talo.wire import serializers
 
 __all__ = ["dead"]
 
@@ -165,11 +163,7 @@ def drop(session: Session, ids: tuple[str, ...], every: bool, task: str | None, 
 @contextlib.contextmanager
 def _letters(session: Session) -> Iterator[DeadLetters]:
     with session.opened() as app:
-        yield DeadLetters(app.store.broker, _accept(app))
-
-
-def _accept(app: Talo) -> frozenset[str]:
-    return serializers.accept(app.conf.accept_content)
+        yield DeadLetters.of(app)
 
 
 def _chosen(

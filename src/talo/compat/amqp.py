@@ -5,16 +5,28 @@ Owns nothing: it shows the app's router and sender under Celery's names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from talo.app import routes
 from talo.app.routes import Router
 from talo.compat.messaging import Consumer
 from talo.compat.pools import ProducerPool
+from talo.wire import serializers
 from talo.wire.queues import Exchange, Queue
+from talo.wire.repr import saferepr
 
-__all__ = ["AMQP"]
+__all__ = ["AMQP", "TaskMessage"]
+
+
+class TaskMessage(NamedTuple):
+    """A message before it is written: its body is still data."""
+
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    body: Any
+    sent_event: dict[str, Any]
 
 
 class AMQP:
@@ -64,6 +76,30 @@ class AMQP:
         """Producers to acquire."""
         pool: ProducerPool = self.app.producer_pool
         return pool
+
+    @property
+    def task_protocols(self) -> dict[int, Callable[..., TaskMessage]]:
+        """What makes the message of a call, by the number of the protocol."""
+        return {number: functools.partial(self._message, number) for number in (1, 2)}
+
+    @property
+    def create_task_message(self) -> Callable[..., TaskMessage]:
+        """What makes the message of a call in the protocol of the settings."""
+        return self.task_protocols[self.app.conf.task_protocol]
+
+    def _message(
+        self, protocol: int, task_id: str, name: str, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> TaskMessage:
+        """Nothing is written, so the arguments may be such as no serializer takes."""
+        args, kwargs = args or (), kwargs or {}
+        shown = {"argsrepr": saferepr(args), "kwargsrepr": saferepr(kwargs)}
+        shown |= {key: text for key in shown if (text := options.pop(key, None)) is not None}
+        with self.app.conf.overridden(task_protocol=protocol):
+            made = self.app.prepare(name, (), {}, {"task_id": task_id, **options})
+        body = serializers.get(self.app.conf.task_serializer).loads(made.body)
+        if protocol == 1:
+            return TaskMessage({}, made.properties, {**body, "args": args, "kwargs": kwargs}, {})
+        return TaskMessage({**made.headers, **shown}, made.properties, (args, kwargs, body[2]), {})
 
     def send_task_message(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
         """Send a call by name; ``message`` holds its body as protocol 2 has it."""

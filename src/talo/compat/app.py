@@ -17,7 +17,6 @@ from talo.app.app import Talo
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.result import AsyncResult
 from talo.compat import strategy, trace
-from talo.compat.absent import refuse
 from talo.compat.amqp import AMQP
 from talo.compat.loaders import AppLoader
 from talo.compat.log import Logging
@@ -58,10 +57,6 @@ class Celery(Talo):
     def config_from_object(self, obj: Any, silent: bool = False, force: bool = False, namespace: Any = None) -> None:
         self.namespace = namespace or self.namespace
         super().config_from_object(obj, silent=silent, force=force, namespace=namespace)
-
-    def setup_security(self, *args: Any, **kwargs: Any) -> None:
-        """Signed messages are not there under the alias."""
-        refuse("app.setup_security", "Talo has no `auth` serializer; restrict who reaches the broker instead")
 
     # -- what hangs on it
 

@@ -238,6 +238,25 @@ class Backend:
         """Forget a kept group."""
         self._delete_group(group_id)
 
+    def store_group(self, group_id: str, payload: bytes, expires: Any = None) -> None:
+        """Talo's verb for ``save_group``."""
+        del expires
+        document = serializers.get(self.app.conf.result_serializer).loads(payload)
+        self.save_group(group_id, result_from_tuple(document["result"], self.app))
+
+    def get_group(self, group_id: str) -> bytes | None:
+        """Talo's verb for ``restore_group``."""
+        group = self.restore_group(group_id)
+        if group is None:
+            return None
+        codec = serializers.get(self.app.conf.result_serializer)
+        written: bytes = codec.dumps({"result": group.as_tuple()})
+        return written
+
+    def forget_group(self, group_id: str) -> None:
+        """Talo's verb for ``delete_group``."""
+        self.delete_group(group_id)
+
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
         """Chords are counted by Talo; nothing to do."""
 

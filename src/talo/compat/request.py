@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -50,9 +51,9 @@ class Request:
         del connection_errors, decoded
         self.message = message
         self._app = app
-        self.hostname = hostname
+        self.hostname = hostname or socket.gethostname()
         self.eventer = eventer
-        self.request_dict: dict[str, Any] = dict(headers or request_dict or {})
+        self.request_dict: dict[str, Any] = dict(headers or request_dict or _headers_of(message))
         self.headers = self.request_dict
         self.body = body
         self.utc = utc
@@ -79,12 +80,13 @@ class Request:
             raw = getattr(self.message, "talo", None)
             if raw is not None:
                 call = decode(raw, self.app.env.accept, self.app.env.timezone)
+                self.app.env.secrets.arrive(call, self.app.env.repr_levels)
                 embed = {
                     "callbacks": call.callbacks, "errbacks": call.errbacks, "chain": call.chain, "chord": call.chord,
                 }  # fmt: skip
                 self._loaded = (call.args, call.kwargs, embed)
             else:
-                self._loaded = self.message.payload
+                self._loaded = self.message.payload if hasattr(self.message, "payload") else self.message.body
         return self._loaded
 
     @property
@@ -178,6 +180,11 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self!s}>"
+
+
+def _headers_of(message: Any) -> dict[str, Any]:
+    """All headers; a context shows but the sender's own under their name."""
+    return getattr(message, "message_headers", None) or getattr(message, "headers", None) or {}
 
 
 def create_request_cls(

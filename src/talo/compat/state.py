@@ -14,7 +14,6 @@ from typing import Any
 from talo.app import current
 from talo.app.task import Task
 from talo.canvas.signature import Signature
-from talo.compat.absent import refuse
 from talo.compat.version import SOFTWARE_INFO
 from talo.execution.request import Context, current_frame, enter, leave
 
@@ -140,9 +139,9 @@ def setup_logging_subsystem(*args: Any, **kwargs: Any) -> Any:
     return current.get_current_app().log.setup_logging_subsystem(*args, **kwargs)
 
 
-def setup_security(*_args: Any, **_kwargs: Any) -> None:
-    """Refused."""
-    refuse("celery.security", "Talo has no `auth` serializer; restrict who reaches the broker instead")
+def setup_security(*args: Any, app: Any = None, **kwargs: Any) -> None:
+    """``app.setup_security``, of the current app."""
+    (app or current.get_current_app()).setup_security(*args, **kwargs)
 
 
 def maybe_declare(*_args: Any, **_kwargs: Any) -> bool:

@@ -26,6 +26,8 @@ from talo.wire.results import decode_result, encode_result
 __all__ = ["CompatStores", "PluginResults", "PluginStore"]
 
 _GROUP = "celery.result_backends"
+#: What a plug-in may tell of a call beside its result.
+_EXTENDED = ("name", "args", "kwargs", "worker", "retries", "queue")
 
 
 class CompatStores(AppStores):
@@ -160,6 +162,7 @@ class PluginResults(ResultBackend):
             meta.get("result"),
             traceback=meta.get("traceback"),
             children=children if isinstance(children, list) else [],
+            extended={name: meta[name] for name in _EXTENDED if meta.get(name) is not None},
             codec=self._app.conf.result_serializer,
         )
         return state, payload

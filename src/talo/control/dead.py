@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from talo.errors import MalformedMessage
+from talo.execution.secrets import Secrets
 from talo.stores.base import Broker, DeadLetter
 from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire.message import Message
 from talo.wire.protocol import Call, decode, encode_body, make_message
 from talo.wire.repr import saferepr
+from talo.wire.sealed import masked, unmasked
 from talo.wire.sent import SENT
 
 __all__ = ["DeadLetters", "Replayed", "edited", "new_run"]
@@ -43,12 +45,18 @@ class DeadLetters:
     """The dead letters of one broker.
 
     ``accept`` holds the content types that may be read (``serializers.accept``): a letter in any other is never
-    decoded, whoever asks for its replay.
+    decoded, whoever asks for its replay. ``secrets`` seals what an edit puts in the place of a secret argument.
     """
 
-    def __init__(self, broker: Broker, accept: frozenset[str]) -> None:
+    def __init__(self, broker: Broker, accept: frozenset[str], secrets: Secrets) -> None:
         self._broker = broker
         self._accept = accept
+        self._secrets = secrets
+
+    @classmethod
+    def of(cls, app: Any) -> DeadLetters:
+        """The dead letters of an app."""
+        return cls(app.store.broker, serializers.accept(app.conf.accept_content), app.secrets)
 
     def list(
         self, *, task: str | None = None, queue: str | None = None, limit: int = 50, offset: int = 0
@@ -93,26 +101,58 @@ class DeadLetters:
         kwargs: Mapping[str, Any] | None = None,
         queue: str | None = None,
     ) -> Replayed:
-        """Send one letter again with other arguments, or to another queue; what is None stays as it was.
+        """Send one letter again with other arguments, or to another queue; what is None stays as it was, and so does
+        a secret argument where the mask that was shown for it is left standing.
 
         ``EncodeError`` for arguments that the letter's serializer cannot write.
         """
         for letter in self.get([id])[:1]:
             try:
-                message = edited(new_run(letter, self._accept), self._accept, args=args, kwargs=kwargs, queue=queue)
+                message = self._edited(new_run(letter, self._accept), args, kwargs, queue)
             except MalformedMessage as error:
                 return Replayed(letter=letter.id, replay_of=letter.death.task_id, fault=str(error))
             return self._told(letter, message, bool(self._broker.dead_replace([letter.id], [message])))
         return Replayed(letter=id, replay_of=None, fault="there is no such dead letter")
 
+    def _edited(self, message: Message, args: Any, kwargs: Any, queue: str | None) -> Message:
+        if args is not None or kwargs is not None:
+            call = decode(message, self._accept)
+            args = call.args if args is None else unmasked(args, call.args)
+            kwargs = call.kwargs if kwargs is None else unmasked(kwargs, call.kwargs)
+            args, kwargs = self._secrets.call(call.task, args, kwargs)
+        return edited(message, self._accept, args=args, kwargs=kwargs, queue=queue)
+
     def call(self, letter: DeadLetter) -> Call | None:
-        """The call of a letter, decoded; None if it makes none."""
+        """The call of a letter, decoded, its secret arguments sealed; None if it makes none."""
         if letter.message is None:
             return None
         try:
-            return decode(letter.message, self._accept)
+            call = decode(letter.message, self._accept)
         except MalformedMessage:
             return None
+        call.args, kwargs = self._secrets.call(call.task, call.args, call.kwargs)
+        call.kwargs = dict(kwargs)
+        return call
+
+    def editable(self, letter: DeadLetter) -> dict[str, Any] | None:
+        """Its queue, and its arguments as JSON texts, to be edited, secret ones masked: None where their sender
+        hid them, or they are no JSON. None at all if it makes no task."""
+        call = self.call(letter)
+        if call is None:
+            return None
+        headers = letter.message.headers if letter.message is not None else {}
+        told: dict[str, Any] = {"queue": letter.queue, "args": None, "kwargs": None}
+        for name, value, written in (
+            ("args", tuple(call.args), "argsrepr"),
+            ("kwargs", dict(call.kwargs), "kwargsrepr"),
+        ):
+            # A sender that shows something else than the arguments hides something.
+            if headers.get(written) in (None, saferepr(value), saferepr(list(value) if name == "args" else value)):
+                try:
+                    told[name] = msgspec.json.encode(masked(value)).decode()
+                except (TypeError, ValueError):
+                    told[name] = None
+        return told
 
     def drop(self, ids: Sequence[str]) -> int:
         """Delete these letters for good; return how many there were."""

@@ -18,6 +18,7 @@ from talo.errors import NotSupported, TaloError
 from talo.schedules._cron import ParseException
 from talo.stores.schedules import Change, Plan, Run, Schedules
 from talo.wire import new_id
+from talo.wire.sealed import masked, unmasked
 
 __all__ = ["Periodic", "ScheduleControl", "ScheduleError"]
 
@@ -115,6 +116,8 @@ class ScheduleControl:
             if old.local:
                 raise ScheduleError(f"{name} holds objects that only its configuration has: edit it there")
             entry = {**_entry(old, self._job(plan)), **fields}
+            entry["args"] = unmasked(entry["args"], old.args)
+            entry["kwargs"] = unmasked(entry["kwargs"], old.kwargs)
             zone = (old.schedule or {}).get("tz")
             if "schedule" in fields and "timezone" not in fields and zone:
                 entry["timezone"] = zone
@@ -189,6 +192,8 @@ class ScheduleControl:
         if queue is not None:
             entry["options"] = {**(entry.get("options") or {}), "queue": queue}
         try:
+            given = entry.get("args") or (), entry.get("kwargs") or {}
+            entry["args"], entry["kwargs"] = self._app.secrets.call(str(entry.get("task")), *given)
             job = job_of(self._app, name, entry)
         except (TypeError, ValueError, KeyError, ParseException) as error:
             raise ScheduleError(f"{name}: {error}") from error
@@ -215,9 +220,10 @@ class ScheduleControl:
             except TaloError:
                 # One that cannot be read here is listed all the same, without a next run.
                 due = None
+        definition = _decode(plan.definition)
         return Periodic(
             name=plan.name,
-            definition=_decode(plan.definition),
+            definition=_replace(definition, args=masked(definition.args), kwargs=masked(definition.kwargs)),
             source=plan.source,
             enabled=plan.enabled,
             last_run=plan.last_run,
@@ -239,6 +245,7 @@ def _entry(definition: Definition, job: Job) -> dict[str, Any]:
         "grace": definition.grace,
         "overlap": definition.overlap,
         "jitter": definition.jitter,
+        "one_off": definition.one_off,
     }
     if definition.max_instances is not None:
         entry["max_instances"] = definition.max_instances

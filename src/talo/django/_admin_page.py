@@ -1,6 +1,6 @@
-"""A page of the admin over what is no table: rows, a search, and actions on the rows that are chosen.
+"""A page of the admin over what is no table: rows, a search, actions on the rows that are chosen, and forms.
 
-Owns the way of a request: permissions, the action, the list. Its subclasses in ``admin`` say what is shown.
+Owns the way of a request: permissions, the action or the form, the list. Its subclasses in ``admin`` say what is shown.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import formats, timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from talo.app.app import Talo
 from talo.errors import TaloError
 
-__all__ = ["Action", "Page", "Row", "moment", "seconds"]
+__all__ = ["Action", "Form", "Page", "Row", "moment", "seconds"]
 
 log = logging.getLogger("talo.django")
 
@@ -43,6 +45,21 @@ class Action(NamedTuple):
     run: Callable[[Talo, Sequence[str]], str]
 
 
+class Form(NamedTuple):
+    """Something that is asked about before it is done, by who has the permission; ``run`` gets the row's key and what
+    was filled in, and returns what to tell."""
+
+    name: str
+    label: Any
+    permission: str
+    fields: type[forms.Form]
+    run: Callable[[Talo, str, dict[str, Any]], str]
+    #: What stands in it at first.
+    initial: Callable[[Talo, str], dict[str, Any]] | None = None
+    #: It is about one row, else about the page; its key is empty then.
+    of_row: bool = True
+
+
 def moment(at: float | None) -> str:
     """Epoch seconds as the admin writes times; empty for None."""
     if at is None:
@@ -58,7 +75,7 @@ def seconds(span: float | None) -> str:
 
 
 class Page(admin.ModelAdmin):
-    """One list. Nothing is added, and no row has a page of its own."""
+    """One list, with its forms. Rows are no objects of Django's: it adds and shows none."""
 
     columns: ClassVar[Sequence[Any]] = ()
     search: ClassVar[bool] = False
@@ -72,6 +89,10 @@ class Page(admin.ModelAdmin):
         """What may be done here."""
         return ()
 
+    def forms_of(self) -> Sequence[Form]:
+        """What may be filled in here."""
+        return ()
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Never."""
         del request
@@ -79,8 +100,11 @@ class Page(admin.ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """The list, under the name by which the admin finds it."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
-        return [path("", self.admin_site.admin_view(self.changelist_view), name=name)]
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("", self.admin_site.admin_view(self.changelist_view), name=f"{name}_changelist"),
+            path("form/<slug:name>/", self.admin_site.admin_view(self.form_view), name=f"{name}_form"),
+        ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, or do an action and come back."""
@@ -96,20 +120,67 @@ class Page(admin.ModelAdmin):
             found = list(self.rows(app, words))
         except TaloError as exc:
             messages.error(request, str(exc))
+        may = [each for each in self.forms_of() if self._allowed(request, each)]
         context = {
-            **self.admin_site.each_context(request),
-            "title": str(self.opts.verbose_name_plural).capitalize(),
-            "opts": self.opts,
+            **self._context(request),
             "columns": self.columns,
             "rows": found,
             "search": self.search,
             "words": words,
             "actions": [each for each in self.actions_of() if self._allowed(request, each)],
+            "row_forms": [each for each in may if each.of_row],
+            "page_forms": [each for each in may if not each.of_row],
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/talo_django/page.html", context)
 
-    def _allowed(self, request: HttpRequest, action: Action) -> bool:
+    def form_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Ask, or do what was filled in and go back to the list."""
+        form = next((each for each in self.forms_of() if each.name == name), None)
+        if form is None:
+            raise Http404
+        if not self.has_view_or_change_permission(request) or not self._allowed(request, form):
+            raise PermissionDenied
+        app: Talo = apps.get_app_config("talo_django").app
+        key = request.GET.get("key", "")
+        if form.of_row and not key:
+            raise Http404
+        if request.method == "POST":
+            filled = form.fields(request.POST)
+            if filled.is_valid() and self._filled(request, app, form, key, filled):
+                return HttpResponseRedirect(self._list())
+        else:
+            try:
+                filled = form.fields(initial=form.initial(app, key) if form.initial is not None else {})
+            except TaloError as exc:
+                messages.error(request, str(exc))
+                return HttpResponseRedirect(self._list())
+        context = {**self._context(request), "form": filled, "key": key, "label": form.label}
+        return TemplateResponse(request, "admin/talo_django/form.html", context)
+
+    def _filled(self, request: HttpRequest, app: Talo, form: Form, key: str, filled: forms.Form) -> bool:
+        try:
+            told = form.run(app, key, filled.cleaned_data)
+        except (TaloError, ValueError, TypeError) as exc:
+            filled.add_error(None, str(exc))
+            return False
+        self._told(request, form.name, told, [key] if key else [])
+        return True
+
+    def _list(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
+    def _context(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "title": capfirst(self.opts.verbose_name_plural),
+            "opts": self.opts,
+        }
+
+    def _allowed(self, request: HttpRequest, action: Action | Form) -> bool:
+        if action.permission == "add":
+            # Of the model: ``has_add_permission`` speaks of Django's own form.
+            return bool(request.user.has_perm(f"{self.opts.app_label}.add_{self.opts.model_name}"))
         return bool(getattr(self, f"has_{action.permission}_permission")(request))
 
     def _act(self, request: HttpRequest, app: Talo) -> None:
@@ -128,6 +199,9 @@ class Page(admin.ModelAdmin):
         except TaloError as exc:
             messages.error(request, str(exc))
             return
-        fields = {"action": f"admin {action.name}", "user": request.user.get_username(), "keys": keys}
+        self._told(request, action.name, told, keys)
+
+    def _told(self, request: HttpRequest, name: str, told: str, keys: Sequence[str]) -> None:
+        fields = {"action": f"admin {name}", "user": request.user.get_username(), "keys": keys}
         log.info("%s: %s (%s)", request.user.get_username(), told, self.opts.model_name, extra=fields)
         messages.success(request, told)

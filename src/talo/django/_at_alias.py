@@ -81,8 +81,7 @@ class AtAlias(Database):
             if "talo_migration" in connection.introspection.table_names(cursor):
                 cursor.execute("SELECT max(number) FROM talo_migration")
                 at = cursor.fetchone()[0] or 0
-        if at < self.dialect.migrations[-1].number:
-            raise self.outdated()
+        self.is_behind(at, unasked=False)
         self._tables_seen = True
 
     def migrate(self) -> list[Migration]:

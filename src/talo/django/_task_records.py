@@ -19,8 +19,9 @@ from talo.django._framework import DoesNotExist, Task, TaskError, TaskResult, Ta
 from talo.stores.base import ResultMeta
 from talo.util.names import import_path
 from talo.wire.results import decode_result, encode_result
+from talo.wire.sealed import masked
 
-__all__ = ["HEADER", "TaskRecord", "keep", "read", "result_of", "task_of"]
+__all__ = ["HEADER", "TaskRecord", "as_header", "keep", "read", "result_of", "task_of"]
 
 #: The message header that carries the record to the worker.
 HEADER = "django_task"
@@ -44,12 +45,17 @@ class TaskRecord(msgspec.Struct, kw_only=True):
     worker_ids: list[str] = []
 
 
+def as_header(record: TaskRecord) -> Any:
+    """Return the record as a message carries it."""
+    return msgspec.to_builtins(record, enc_hook=str)  # sealed arguments are texts
+
+
 def keep(app: Talo, task_id: str, record: TaskRecord) -> None:
     """Store the record, for as long as results are kept. Nothing is kept where results are disabled."""
     if app.result_store is None:
         return
     name = _name(task_id)
-    payload = encode_result(name, states.STARTED, msgspec.to_builtins(record))
+    payload = encode_result(name, states.STARTED, as_header(record))
     kept = ResultMeta(task_id=name, status=states.STARTED, payload=payload, expires=_seconds(app.conf.result_expires))
     app.backend.store([kept])
 
@@ -85,8 +91,8 @@ def result_of(app: Talo, task_id: str, record: TaskRecord) -> Any:
         started_at=record.started_at,
         finished_at=done if status in (TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED) else None,
         last_attempted_at=record.last_attempted_at,
-        args=record.args,
-        kwargs=record.kwargs,
+        args=masked(record.args),
+        kwargs=masked(record.kwargs),
         backend=record.backend,
         errors=errors,
         worker_ids=record.worker_ids,

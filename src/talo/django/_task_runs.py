@@ -7,6 +7,7 @@ Called by the worker; made by ``backend``.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import traceback
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from talo.django._framework import (
     task_started,
 )
 from talo.django._task_records import HEADER, TaskRecord, keep, read, result_of, task_of
+from talo.errors import ImproperlyConfigured
+from talo.execution.secrets import marks_of
 
 __all__ = ["RUN", "name_for"]
 
@@ -40,12 +43,38 @@ def name_for(task: Any) -> str:
     """Return the name of Talo's task that runs a task of the framework's; it exists from now on."""
     path: str = task.module_path
     package, _, module = task.func.__module__.rpartition(".")
+    secret = marks_of(task.func, path) is not None
     if module != "tasks" or not any(config.name == package for config in apps.get_app_configs()):
+        if secret:
+            raise ImproperlyConfigured(
+                f"{path} takes secret arguments: define it in the module tasks of an installed app, so that workers "
+                f"know it by its own name"
+            )
         return RUN
     if path not in _made:
         _made.add(path)
-        shared_task(name=path, bind=True, ignore_result=False)(_body(task.func))
+        body = _like(task, _body(task.func)) if secret else _body(task.func)
+        shared_task(name=path, bind=True, ignore_result=False, typing=not secret)(body)
     return path
+
+
+def _like(task: Any, body: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a body whose parameters are those of the function, so that it is known which of them are secret."""
+    run: Any
+    if inspect.iscoroutinefunction(body):
+
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            return await body(*args, **kwargs)
+    else:
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return body(*args, **kwargs)
+
+    functools.update_wrapper(run, task.func)
+    parameters = list(inspect.signature(task.func).parameters.values())[1 if task.takes_context else 0 :]
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    run.__signature__ = inspect.Signature([own, *parameters])
+    return run
 
 
 def _body(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Pages of Django's admin: runs, tasks that wait, periodic tasks, dead letters, queues, workers.
+"""Pages of Django's admin: runs, tasks that wait, tasks, periodic tasks, dead letters, queues, workers.
 
 Owns what each page shows and what may be done there, and with which permission (``view``; ``change``; ``delete``
 for what cannot be undone). What it shows comes from the project's app, whatever store it has; how a page works is
@@ -7,22 +7,24 @@ for what cannot be undone). What it shows comes from the project's app, whatever
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from talo.app.app import Talo
 from talo.control.dead import DeadLetters
 from talo.control.history import history_of
 from talo.control.schedules import ScheduleControl
-from talo.django._admin_page import Action, Page, Row, moment, seconds
-from talo.django.models import DeadLetter, PeriodicTask, QueuePage, RunPage, WaitingTask, WorkerPage
-from talo.schedules.text import describe, from_data
+from talo.django._admin_forms import AddForm, CallForm, EditForm, RateForm, ReplayForm, SizeForm
+from talo.django._admin_page import Action, Form, Page, Row, moment, seconds
+from talo.django.models import DeadLetter, PeriodicTask, QueuePage, RunPage, TaskType, WaitingTask, WorkerPage
+from talo.errors import NotSupported, TaloError
+from talo.schedules.text import describe, from_data, to_text
 from talo.stores.history import RunQuery
-from talo.wire import serializers
 
 __all__: list[str] = []
 
@@ -55,7 +57,10 @@ class WaitingTaskAdmin(Page):
     columns = (_("task"), _("id"), _("queue"), _("where"), _("due"), _("arguments"))
 
     def actions_of(self) -> Sequence[Action]:
-        return (Action("revoke", _("Revoke"), "change", self._revoke),)
+        return (
+            Action("revoke", _("Revoke"), "change", self._revoke),
+            Action("stop", _("Revoke, and stop what runs"), "change", self._stop),
+        )
 
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
         del words
@@ -78,9 +83,63 @@ class WaitingTaskAdmin(Page):
         return Row(message.id or "", cells)
 
     @staticmethod
-    def _revoke(app: Talo, ids: Sequence[str]) -> str:
-        app.control.revoke(list(ids))
+    def _revoke(app: Talo, ids: Sequence[str], terminate: bool = False) -> str:
+        app.control.revoke(list(ids), terminate=terminate)
         return ngettext("%d task revoked", "%d tasks revoked", len(ids)) % len(ids)
+
+    def _stop(self, app: Talo, ids: Sequence[str]) -> str:
+        return self._revoke(app, ids, terminate=True)
+
+
+@admin.register(TaskType)
+class TaskTypeAdmin(Page):
+    """The tasks of the project."""
+
+    columns = (_("task"), _("paused"), _("rate limit"))
+
+    def actions_of(self) -> Sequence[Action]:
+        return (
+            Action("pause", _("Pause"), "change", lambda app, names: self._steer(app, names, "pause")),
+            Action("resume", _("Resume"), "change", lambda app, names: self._steer(app, names, "resume")),
+        )
+
+    def forms_of(self) -> Sequence[Form]:
+        return (
+            Form("run", _("Run now"), "change", CallForm, self._run),
+            Form("limit", _("Limit the rate"), "change", RateForm, self._limit, self._rate),
+        )
+
+    def rows(self, app: Talo, words: str) -> Iterator[Row]:
+        del words
+        app.import_default_modules()
+        paused = _paused(app)[1]
+        own = {name for name in app.tasks if not name.startswith(("celery.", "talo."))}
+        for name in sorted(own | set(paused)):
+            limit = getattr(app.tasks.get(name), "rate_limit", None)
+            yield Row(name, (name, _("yes") if name in paused else _("no"), limit))
+
+    @staticmethod
+    def _steer(app: Talo, names: Sequence[str], verb: str) -> str:
+        getattr(app.control, verb)(tasks=list(names))
+        return ngettext("%d task changed", "%d tasks changed", len(names)) % len(names)
+
+    @staticmethod
+    def _run(app: Talo, name: str, given: dict[str, Any]) -> str:
+        app.import_default_modules()
+        options = {each: given[each] for each in ("queue", "countdown") if given[each] not in (None, "")}
+        task = app.tasks.get(name)
+        if task is None:
+            raise TaloError(gettext("The project has no task %s") % name)
+        # With the task's own checks of its arguments.
+        return gettext("Sent as %s") % task.apply_async(given["args"] or (), given["kwargs"] or {}, **options).id
+
+    @staticmethod
+    def _rate(app: Talo, name: str) -> dict[str, Any]:
+        return {"rate": getattr(app.tasks.get(name), "rate_limit", None) or ""}
+
+    @staticmethod
+    def _limit(app: Talo, name: str, given: dict[str, Any]) -> str:
+        return _answered(app.control.rate_limit(name, given["rate"], reply=True))
 
 
 @admin.register(PeriodicTask)
@@ -95,6 +154,12 @@ class PeriodicTaskAdmin(Page):
             Action("pause", _("Pause"), "change", lambda app, ids: self._each(app, ids, "pause")),
             Action("resume", _("Resume"), "change", lambda app, ids: self._each(app, ids, "resume")),
             Action("remove", _("Remove"), "delete", lambda app, ids: self._each(app, ids, "remove")),
+        )
+
+    def forms_of(self) -> Sequence[Form]:
+        return (
+            Form("add", _("Add periodic task"), "add", AddForm, self._add, of_row=False),
+            Form("edit", _("Edit"), "change", EditForm, self._edit, self._editable),
         )
 
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
@@ -112,6 +177,28 @@ class PeriodicTaskAdmin(Page):
             getattr(schedules, verb)(name)
         return ngettext("%d periodic task changed", "%d periodic tasks changed", len(names)) % len(names)
 
+    @staticmethod
+    def _add(app: Talo, _key: str, given: dict[str, Any]) -> str:
+        name, task, line = (given.pop(each) for each in ("name", "task", "schedule"))
+        ScheduleControl(app).add(name, task, line, **_filled(given))
+        return gettext("%s is added") % name
+
+    @staticmethod
+    def _editable(app: Talo, name: str) -> dict[str, Any]:
+        found = ScheduleControl(app).get(name).definition
+        return {
+            "schedule": to_text(found.schedule),
+            "timezone": (found.schedule or {}).get("tz", ""),
+            "args": found.args,
+            "kwargs": found.kwargs,
+            "queue": found.options.get("queue", ""),
+        }
+
+    @staticmethod
+    def _edit(app: Talo, name: str, given: dict[str, Any]) -> str:
+        ScheduleControl(app).edit(name, **_filled(given))
+        return gettext("%s is changed") % name
+
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(Page):
@@ -126,6 +213,9 @@ class DeadLetterAdmin(Page):
             Action("drop", _("Delete"), "delete", self._drop),
         )
 
+    def forms_of(self) -> Sequence[Form]:
+        return (Form("edit", _("Edit and replay"), "change", ReplayForm, self._replay_edited, self._editable),)
+
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
         for letter in _letters(app).list(task=words or None, limit=_ROWS):
             death = letter.death
@@ -139,6 +229,23 @@ class DeadLetterAdmin(Page):
         faults = "; ".join(f"{each.letter}: {each.fault}" for each in found if each.fault is not None)
         text = ngettext("%d dead letter replayed", "%d dead letters replayed", done) % done
         return f"{text}; {faults}" if faults else text
+
+    @staticmethod
+    def _editable(app: Talo, key: str) -> dict[str, Any]:
+        letters = _letters(app)
+        found = [letters.editable(letter) for letter in letters.get([key])]
+        if not found or found[0] is None:
+            raise TaloError(gettext("This dead letter is gone, or makes no task"))
+        # The fields show JSON of what they are given.
+        texts = {name: text for name in ("args", "kwargs") if (text := found[0][name]) is not None}
+        return {"queue": found[0]["queue"], **{name: json.loads(text) for name, text in texts.items()}}
+
+    @staticmethod
+    def _replay_edited(app: Talo, key: str, given: dict[str, Any]) -> str:
+        done = _letters(app).replay_edited(key, **_filled(given))
+        if done.fault is not None:
+            raise TaloError(done.fault)
+        return gettext("Replayed as %s") % done.task_id
 
     @staticmethod
     def _drop(app: Talo, ids: Sequence[str]) -> str:
@@ -161,7 +268,7 @@ class QueueAdmin(Page):
 
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
         del words
-        paused = app.control.paused()[0] if app.state_store is not None else []
+        paused = _paused(app)[0]
         for each in app.store.broker.stats():
             shown = _("yes") if each.name in paused else _("no")
             cells = (each.name, each.ready, each.delayed, each.leased, seconds(each.oldest), shown)
@@ -184,6 +291,15 @@ class WorkerAdmin(Page):
 
     columns = (_("worker"), _("tasks at a time"), _("tasks it holds"), _("lease ends in (s)"))
 
+    def actions_of(self) -> Sequence[Action]:
+        return (
+            Action("quiet", _("Fetch nothing more"), "change", self._quiet),
+            Action("stop", _("Stop, after what runs"), "delete", self._stop),
+        )
+
+    def forms_of(self) -> Sequence[Form]:
+        return (Form("size", _("Resize"), "change", SizeForm, self._resize),)
+
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
         del words
         workers: dict[str, list[Any]] = {}
@@ -195,6 +311,46 @@ class WorkerAdmin(Page):
         for name, (slots, held, remaining) in sorted(workers.items()):
             yield Row(name, (name, slots, held, seconds(remaining)))
 
+    @staticmethod
+    def _quiet(app: Talo, names: Sequence[str]) -> str:
+        queues = app.control.inspect(destination=list(names)).active_queues() or {}
+        for name, found in queues.items():
+            for each in found:
+                app.control.cancel_consumer(each["name"], destination=[name])
+        return ngettext("%d worker told", "%d workers told", len(queues)) % len(queues)
+
+    @staticmethod
+    def _stop(app: Talo, names: Sequence[str]) -> str:
+        app.control.shutdown(destination=list(names))
+        return ngettext("%d worker told", "%d workers told", len(names)) % len(names)
+
+    @staticmethod
+    def _resize(app: Talo, name: str, given: dict[str, Any]) -> str:
+        change = app.control.pool_grow if given["by"] > 0 else app.control.pool_shrink
+        return _answered(change(abs(given["by"]), destination=[name], reply=True))
+
+
+def _paused(app: Talo) -> tuple[Sequence[str], Sequence[str]]:
+    """The queues and the tasks that are paused."""
+    return app.control.paused() if app.state_store is not None else ((), ())
+
+
+def _filled(given: dict[str, Any]) -> dict[str, Any]:
+    """What was filled in; an empty list or object is something."""
+    return {name: value for name, value in given.items() if value not in (None, "")}
+
+
+def _answered(replies: Any) -> str:
+    """What workers said. ``NotSupported`` if none did, ``TaloError`` with the fault if all of them refuse."""
+    answers = [answer for reply in replies or () for answer in reply.values()]
+    faults = [answer["error"] for answer in answers if answer.get("error")]
+    if not answers:
+        raise NotSupported(gettext("No worker answers"))
+    if len(faults) == len(answers):
+        raise TaloError(faults[0])
+    done = len(answers) - len(faults)
+    return ngettext("%d worker told", "%d workers told", done) % done
+
 
 def _letters(app: Talo) -> DeadLetters:
-    return DeadLetters(app.store.broker, serializers.accept(app.conf.accept_content))
+    return DeadLetters.of(app)

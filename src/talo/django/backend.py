@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from django.apps import apps
 from django.core.checks import Error
 from django.utils import timezone
 
 from talo.app.app import Talo
 from talo.django._framework import DEFAULT_QUEUE, BaseTaskBackend, TaskResult, TaskResultStatus, task_enqueued
-from talo.django._task_records import HEADER, TaskRecord, keep, read, result_of
+from talo.django._task_records import HEADER, TaskRecord, as_header, keep, read, result_of
 from talo.django._task_runs import name_for
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.wire import new_id
+from talo.wire.sealed import masked
 
 __all__ = ["TaloBackend"]
 
@@ -46,6 +46,8 @@ class TaloBackend(BaseTaskBackend):
         ``Task.apply_async``."""
         self.validate_task(task)
         app = self._app()
+        sent = app.tasks[name_for(task)]
+        args, kwargs = app.secrets.call(sent.name, args, kwargs)
         result = TaskResult(
             task=task,
             id=new_id(),
@@ -54,8 +56,8 @@ class TaloBackend(BaseTaskBackend):
             started_at=None,
             finished_at=None,
             last_attempted_at=None,
-            args=args,
-            kwargs=kwargs,
+            args=masked(args),
+            kwargs=masked(kwargs),
             backend=self.alias,
             errors=[],
             worker_ids=[],
@@ -68,18 +70,18 @@ class TaloBackend(BaseTaskBackend):
             enqueued_at=result.enqueued_at,
             run_after=task.run_after,
             takes_context=task.takes_context,
-            args=result.args,
-            kwargs=result.kwargs,
+            args=args,
+            kwargs=kwargs,
         )
         keep(app, result.id, record)
-        app.tasks[name_for(task)].apply_async(
-            result.args,
-            result.kwargs,
+        sent.apply_async(
+            args,
+            kwargs,
             task_id=result.id,
             eta=task.run_after,
             queue=None if task.queue_name == DEFAULT_QUEUE else task.queue_name,
             priority=_priority(app, task.priority),
-            headers={HEADER: msgspec.to_builtins(record)},
+            headers={HEADER: as_header(record)},
         )
         task_enqueued.send(type(self), task_result=result)
         return result

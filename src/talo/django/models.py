@@ -10,7 +10,16 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["DeadLetter", "OutboxMessage", "PeriodicTask", "QueuePage", "RunPage", "WaitingTask", "WorkerPage"]
+__all__ = [
+    "DeadLetter",
+    "OutboxMessage",
+    "PeriodicTask",
+    "QueuePage",
+    "RunPage",
+    "TaskType",
+    "WaitingTask",
+    "WorkerPage",
+]
 
 
 class OutboxMessage(models.Model):
@@ -37,61 +46,70 @@ class OutboxMessage(models.Model):
         return f"{self.task}[{self.task_id}]"
 
 
-class RunPage(models.Model):
-    """What became of tasks."""
+class _Page(models.Model):
+    """A name of a page, without a table."""
 
     class Meta:
+        abstract = True
         managed = False
+        default_permissions: tuple[str, ...] = ("view", "change", "delete")
+
+
+class RunPage(_Page):
+    """What became of tasks."""
+
+    class Meta(_Page.Meta):
         default_permissions = ("view",)
         verbose_name = _("run")
         verbose_name_plural = _("runs")
 
 
-class WaitingTask(models.Model):
+class WaitingTask(_Page):
     """Tasks that wait or run."""
 
-    class Meta:
-        managed = False
+    class Meta(_Page.Meta):
         default_permissions = ("view", "change")
         verbose_name = _("waiting or running task")
         verbose_name_plural = _("waiting and running tasks")
 
 
-class PeriodicTask(models.Model):
+class TaskType(_Page):
+    """The tasks that the project has."""
+
+    class Meta(_Page.Meta):
+        default_permissions = ("view", "change")
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+
+
+class PeriodicTask(_Page):
     """Schedules."""
 
-    class Meta:
-        managed = False
-        default_permissions = ("view", "change", "delete")
+    class Meta(_Page.Meta):
+        default_permissions = ("view", "add", "change", "delete")
         verbose_name = _("periodic task")
         verbose_name_plural = _("periodic tasks")
 
 
-class DeadLetter(models.Model):
+class DeadLetter(_Page):
     """Tasks that will not run again unless somebody replays them."""
 
-    class Meta:
-        managed = False
-        default_permissions = ("view", "change", "delete")
+    class Meta(_Page.Meta):
         verbose_name = _("dead letter")
         verbose_name_plural = _("dead letters")
 
 
-class QueuePage(models.Model):
+class QueuePage(_Page):
     """Queues."""
 
-    class Meta:
-        managed = False
-        default_permissions = ("view", "change", "delete")
+    class Meta(_Page.Meta):
         verbose_name = _("queue")
         verbose_name_plural = _("queues")
 
 
-class WorkerPage(models.Model):
+class WorkerPage(_Page):
     """Workers."""
 
-    class Meta:
-        managed = False
-        default_permissions = ("view",)
+    class Meta(_Page.Meta):
         verbose_name = _("worker")
         verbose_name_plural = _("workers")

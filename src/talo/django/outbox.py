@@ -19,7 +19,6 @@ from django.db import Error, connections, router, transaction
 from talo.django.models import OutboxMessage
 from talo.errors import ImproperlyConfigured, OperationalError, TaloError
 from talo.wire.message import Message
-from talo.worker.intake import COPY
 
 __all__ = ["aliases", "allowed", "keep", "missing_table", "publish_free"]
 
@@ -85,7 +84,7 @@ def keep(app: Any, alias: str, messages: list[Message], publish: Callable[[], No
 
 def _copy(message: Message) -> Message:
     """The message under a copy id of its own, so that of several copies one runs."""
-    return message.anew({**message.headers, COPY: uuid.uuid4().hex}, message.body, message.due)
+    return message.anew(message.headers, message.body, message.due).copied()
 
 
 def _publish_own(app: Any, alias: str, claim: str, until: float, publish: Callable[[], None]) -> None:

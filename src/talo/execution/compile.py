@@ -27,6 +27,7 @@ class Plan:
         "around",
         "before",
         "env",
+        "frames",
         "function",
         "ignore_result",
         "is_async",
@@ -47,6 +48,8 @@ class Plan:
         self.around = env.around(task)
         self.takes = env.takes(task)
         self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
+        #: Frames of ours above the function's first one.
+        self.frames = 2 if hasattr(self.function, "opens") else 1
         #: What holds where the message does not say otherwise; read once, since a worker's settings do not change.
         self.limits = Limits(task.time_limit or None, task.soft_time_limit or None)
         self.ignore_result = task.ignore_result

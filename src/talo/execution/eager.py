@@ -112,6 +112,7 @@ def _run_until_it_ends(task: TaskLike, call: Call, env: Env) -> Run:
 
 
 def _context_of(call: Call, task: TaskLike, env: Env) -> Context:
+    env.secrets.arrive(call, env.repr_levels)
     ignore = call.headers.get("ignore_result")
     return Context.of(
         {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from types import TracebackType
+from typing import Any
 
 __all__ = ["ExceptionInfo"]
 
@@ -14,7 +16,10 @@ class ExceptionInfo:
 
     __slots__ = ("exception", "internal", "tb", "traceback", "type")
 
-    def __init__(self, exception: BaseException, *, skip: int = 0, internal: bool = False) -> None:
+    def __init__(self, exception: Any = None, *, skip: int = 0, internal: bool = False) -> None:
+        """``exception`` may also be what ``sys.exc_info()`` returns; left out, it is the one that is being handled."""
+        if not isinstance(exception, BaseException):
+            exception = (exception or sys.exc_info())[1]
         self.exception = exception
         self.type = type(exception)
         self.internal = internal

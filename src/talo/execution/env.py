@@ -22,6 +22,7 @@ from talo.wire.message import Message
 
 if TYPE_CHECKING:
     from talo.execution.history import Keeper
+    from talo.execution.secrets import Secrets
 
 __all__ = ["Env", "TaskLike"]
 
@@ -77,6 +78,8 @@ class Env(Protocol):
     hostname: str
     #: Tasks by name.
     tasks: Mapping[str, TaskLike]
+    #: Which arguments are secret, and the keys to seal them with.
+    secrets: Secrets
     #: Content types that may be decoded.
     accept: frozenset[str]
     #: The zone in which naive times of messages are read.
@@ -96,11 +99,14 @@ class Env(Protocol):
     repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
-    #: Whether failed tasks become dead letters, and for how many seconds.
+    #: Whether failed tasks become dead letters.
     dead_letters: bool
-    dead_letter_expires: float | None
     #: Which runs are kept in history; None: nothing is counted or kept.
     history: Keeper | None
+
+    def dead_letter_expires(self, queue: str) -> float | None:
+        """For how many seconds a dead letter of this queue is kept; None: for ever."""
+        ...
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> Message:
         """Build and route a message as ``apply_async`` with these options would, without sending it.

@@ -16,6 +16,7 @@ from talo.execution.request import Context
 from talo.stores.base import ResultMeta
 from talo.wire.repr import saferepr
 from talo.wire.results import encode_result
+from talo.wire.sealed import masked
 from talo.wire.serializers import get as get_codec
 
 __all__ = ["kept", "meta_of", "payload_of"]
@@ -66,7 +67,10 @@ def payload_of(env: Env, request: Context, state: str, value: Any, traceback: st
 
 
 def _writable(arguments: Any, env: Env) -> Any:
-    """Return arguments as a result can carry them: those that came in a richer format than results have, as text."""
+    """Return arguments as a result can carry them: those that came in a richer format than results have, as text, and
+    in place of secret ones the mask."""
+    if env.secrets.marks:
+        arguments = masked(arguments)
     try:
         get_codec(env.result_serializer).dumps(arguments)
     except EncodeError:

@@ -109,7 +109,7 @@ class Context:
     message_headers: dict[str, Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.__dict__.update(*args, **kwargs)
+        self.update(*args, **kwargs)
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Context:
@@ -141,7 +141,10 @@ class Context:
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set fields."""
-        self.__dict__.update(*args, **kwargs)
+        fields = dict(*args, **kwargs)
+        if "headers" in fields:
+            fields["message_headers"] = fields.pop("headers")
+        self.__dict__.update(fields)
 
     def clear(self) -> None:
         """Forget every field."""

@@ -186,7 +186,7 @@ def _call(run: Run) -> None:
             run.begin()
             retval = plan.function(*run.call.args, **run.call.kwargs)
         except BaseException as exc:  # noqa: BLE001  whatever a task raises is the task's outcome
-            run.fail(exc)
+            run.fail(exc, skip=plan.frames)
         else:
             run.succeed(retval)
     except BaseException as exc:  # noqa: BLE001  a hook of the user's raised, or an interruption came late
@@ -203,7 +203,7 @@ async def call_async(run: Run) -> None:
             run.begin()
             retval = await plan.function(*run.call.args, **run.call.kwargs)
         except BaseException as exc:  # noqa: BLE001  as above
-            run.fail(exc)
+            run.fail(exc, skip=plan.frames)
         else:
             run.succeed(retval)
     except BaseException as exc:  # noqa: BLE001  as above

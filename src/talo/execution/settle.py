@@ -293,7 +293,7 @@ def settlement_of_malformed(
             detail={"worker": env.hostname},
             task_id=storable(message.id, 2000) or None if message else None,
             task=storable(message.task, 2000) or None if message else None,
-            expires=env.dead_letter_expires,
+            expires=env.dead_letter_expires(delivery.queue),
         ),
     )
     request = Context(message.headers if message is not None and type(message.headers) is dict else {})
@@ -393,7 +393,7 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
         detail=facts,
         task_id=request.id,
         task=run.plan.task.name,
-        expires=run.plan.env.dead_letter_expires,
+        expires=run.plan.env.dead_letter_expires(run.delivery.queue if run.delivery is not None else ""),
     )
 
 
@@ -454,9 +454,14 @@ def _next_attempt(run: Run, again: Again) -> Message:
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:
-        body, extra = encode_body(
+        args, kwargs = run.plan.env.secrets.call(
+            call.task,
             call.args if again.args is None else list(again.args),
             call.kwargs if again.kwargs is None else dict(again.kwargs),
+        )
+        body, extra = encode_body(
+            args,
+            kwargs,
             callbacks=call.callbacks,
             errbacks=call.errbacks,
             chain=call.chain,

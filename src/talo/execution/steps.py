@@ -167,6 +167,7 @@ def takes_failure(task: TaskLike) -> bool:
 def positional_parameters(function: Any) -> int:
     """Return how many positional arguments a function takes at most; ``*args`` counts as many. ``self`` of a method
     does not count."""
+    function = getattr(function, "opens", function)
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None:
         return 0

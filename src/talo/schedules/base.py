@@ -28,6 +28,8 @@ class BaseSchedule:
 
     #: Finds the app of a schedule that was given none; set by the app's floor.
     _current_app: ClassVar[Callable[[], Any] | None] = None
+    #: Where the app is kept; of the class, since subclasses may not call ``__init__``.
+    _app: Any = None
 
     def __init__(self, nowfun: Callable[[], dt.datetime] | None = None, app: Any = None, tz: Any = None) -> None:
         self.nowfun = nowfun

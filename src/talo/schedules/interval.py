@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from talo.schedules._zones import UTC, aware, instant
-from talo.schedules.base import BaseSchedule
+from talo.schedules.base import BaseSchedule, schedstate
 
 __all__ = ["maybe_schedule", "schedule"]
 
@@ -21,6 +21,8 @@ _UNITS = (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0))
 class schedule(BaseSchedule):
     """Runs every ``run_every`` seconds. ``relative``: at whole days, hours, minutes or seconds, by the largest unit
     that the interval reaches."""
+
+    relative = False
 
     def __init__(
         self,
@@ -64,6 +66,11 @@ class schedule(BaseSchedule):
         except OverflowError:
             return None
         return max(self._rounded(due), after + dt.timedelta(seconds=1)) if self.relative else due
+
+    def is_due(self, last_run_at: dt.datetime) -> schedstate:
+        """Whether the run after ``last_run_at`` is due, and seconds until the next look: after a run, the interval."""
+        due, rest = super().is_due(last_run_at)
+        return schedstate(due, self.seconds if due and not self.relative else rest)
 
     def _rounded(self, due: dt.datetime) -> dt.datetime:
         local = due.astimezone(self.tz).replace(tzinfo=None, fold=0, microsecond=0)

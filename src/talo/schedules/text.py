@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from talo.schedules.base import BaseSchedule
+from talo.schedules.bounded import between
 from talo.schedules.clocked import clocked
 from talo.schedules.crontab import crontab
 from talo.schedules.interval import schedule
 from talo.schedules.recurrence import rrule
 from talo.schedules.solar import _EVENTS, solar
 
-__all__ = ["describe", "from_data", "from_text", "to_data"]
+__all__ = ["describe", "from_data", "from_text", "to_data", "to_text"]
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?)?\Z")
 _SIZES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -45,6 +46,11 @@ def to_data(given: BaseSchedule) -> dict[str, Any] | None:
     elif kind is rrule:
         assert isinstance(given, rrule)
         data = {"rrule": given.rule, **({"start": given.start.isoformat()} if given.start else {})}
+    elif kind is between:
+        assert isinstance(given, between)
+        inner = to_data(given.inner)
+        bounds = (("from", given.start), ("until", given.end))
+        return None if inner is None else inner | {name: at.isoformat() for name, at in bounds if at is not None}
     else:
         return None
     if given._tz is not None:
@@ -56,6 +62,10 @@ def to_data(given: BaseSchedule) -> dict[str, Any] | None:
 def from_data(data: Mapping[str, Any], app: Any = None) -> BaseSchedule:
     """The schedule that ``to_data`` described. ``ValueError`` for what is none."""
     tz = data.get("tz")
+    if "from" in data or "until" in data:
+        inner = {name: value for name, value in data.items() if name not in ("from", "until")}
+        start, end = (dt.datetime.fromisoformat(data[name]) if name in data else None for name in ("from", "until"))
+        return between(from_data(inner, app), start, end, app=app)
     if "cron" in data:
         return crontab.from_string(data["cron"], app=app, tz=tz)
     if "every" in data:
@@ -91,6 +101,22 @@ def from_text(text: str, app: Any = None, tz: Any = None) -> BaseSchedule:
     return crontab.from_string(text, app=app, tz=tz)
 
 
+def to_text(data: Mapping[str, Any] | None) -> str:
+    """The line that means a schedule, from its data; empty where no line does."""
+    data = data or {}
+    if "from" in data or "until" in data:
+        return ""
+    if "cron" in data:
+        return str(data["cron"])
+    if "every" in data:
+        return f"every {data['every']:g}s"
+    if "at" in data:
+        return f"at {data['at']}"
+    if "solar" in data:
+        return f"{data['solar']} {data['lat']} {data['lon']}"
+    return f"rrule {data['rrule']}" if "rrule" in data else ""
+
+
 def describe(given: Any) -> str:
     """A schedule in a few words, for tables and logs."""
     if isinstance(given, crontab):
@@ -98,6 +124,9 @@ def describe(given: Any) -> str:
         return f"{line} ({given._tz})" if given._tz is not None else line
     if isinstance(given, schedule):
         return f"every {given.human_seconds}"
+    if isinstance(given, between):
+        bounds = ((" from", given.start), (" until", given.end))
+        return describe(given.inner) + "".join(f"{word} {at:%Y-%m-%d %H:%M}" for word, at in bounds if at is not None)
     return str(given).strip("<>")
 
 

@@ -35,6 +35,14 @@ _DJANGO = (
         "What its sender has not published from the outbox after so many seconds a worker publishes.",
         own=True,
     ),
+    Option(
+        "django_result_tables",
+        BOOL,
+        False,
+        (),
+        "Results that the result store has not are looked for in the tables of django-celery-results.",
+        own=True,
+    ),
 )
 
 GROUPS = (Group("Django", _DJANGO),)

@@ -49,6 +49,7 @@ class Fields:
     task_unknown_patience: float
     task_dead_letters: bool
     dead_letter_expires: float | None
+    dead_letter_queue_expires: dict[str, float | None]
     task_queues: Any
     task_routes: Any
     task_cutover: Sequence[str]
@@ -223,6 +224,7 @@ class Fields:
     history_failure_expires: float
     history_max_runs: int | None
     tracing: bool
+    secret_keys: Sequence[str]
     security_key: str | None
     security_key_password: str | None
     security_certificate: str | None
@@ -231,6 +233,7 @@ class Fields:
     django_on_commit: bool | Sequence[str]
     outbox: bool
     outbox_lease: float
+    django_result_tables: bool
     mongodb_backend_settings: Any
     cassandra_servers: Any
     cassandra_secure_bundle_path: Any

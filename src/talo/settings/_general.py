@@ -10,7 +10,6 @@ __all__ = ["GROUPS"]
 _LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_SIGNING = "signed messages (the 'auth' serializer) are not there yet"
 _EVENTS_COME = "waits for RabbitMQ, whose event queues keep messages"
 _CONTROL_COMES = "waits for RabbitMQ, whose control queues keep messages"
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
@@ -344,13 +343,22 @@ _CONTROL = (
 
 _SECURITY = (
     Option(
+        "secret_keys",
+        STRS,
+        (),
+        (),
+        "Random texts of 16 characters or more, shared by senders and workers, with which secret arguments are sealed: "
+        "the first one seals, all of them open. In a Django project its SECRET_KEY and SECRET_KEY_FALLBACKS, unless "
+        "set.",
+        secret=True,
+        own=True,
+    ),
+    Option(
         "security_key",
         maybe(STR),
         None,
         ("CELERY_SECURITY_KEY",),
         "The file of the private key that signs messages.",
-        Status.COMING,
-        _SIGNING,
     ),
     Option(
         "security_key_password",
@@ -358,8 +366,6 @@ _SECURITY = (
         None,
         ("CELERY_SECURITY_KEY_PASSWORD",),
         "The password of that key.",
-        Status.COMING,
-        _SIGNING,
         secret=True,
     ),
     Option(
@@ -368,8 +374,6 @@ _SECURITY = (
         None,
         ("CELERY_SECURITY_CERTIFICATE",),
         "The file of the certificate that goes with the key.",
-        Status.COMING,
-        _SIGNING,
     ),
     Option(
         "security_cert_store",
@@ -377,8 +381,6 @@ _SECURITY = (
         None,
         ("CELERY_SECURITY_CERT_STORE",),
         "The folder (or glob) of the certificates that are trusted.",
-        Status.COMING,
-        _SIGNING,
     ),
     Option(
         "security_digest",
@@ -386,8 +388,6 @@ _SECURITY = (
         "sha256",
         ("CELERY_SECURITY_DIGEST",),
         "The digest of signatures.",
-        Status.COMING,
-        _SIGNING,
     ),
 )
 

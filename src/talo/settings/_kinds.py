@@ -123,6 +123,11 @@ def _dict(value: Any) -> Any:
     return value
 
 
+def _seconds_by_name(value: Any) -> dict[str, float | None]:
+    """Seconds for each of several names; None: for ever."""
+    return {_str(name): None if seconds is None else _seconds(seconds) for name, seconds in _dict(value).items()}
+
+
 def _zone(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -182,6 +187,7 @@ SECONDS = Kind("seconds (a number, a timedelta, or text like '90s', '5m', '1h', 
 STR = Kind("text", "str", _str)
 STRS = Kind("a list of texts", "Sequence[str]", _strs)
 DICT = Kind("a dictionary", "dict[str, Any]", _dict)
+SECONDS_BY_NAME = Kind("a dictionary of seconds", "dict[str, float | None]", _seconds_by_name)
 URL = Kind("a URL", "str", _url)
 PATH = Kind("a callable or the dotted path of one", "Any", _path)
 QUEUES = Kind("a list of queues (Queue objects or names) or a dictionary of them", "Any", _queues)

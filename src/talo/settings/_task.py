@@ -10,6 +10,7 @@ from talo.settings._kinds import (
     QUEUES,
     RULES,
     SECONDS,
+    SECONDS_BY_NAME,
     STR,
     STRS,
     choice,
@@ -247,6 +248,14 @@ _EXECUTION = (
         30 * 86_400.0,
         (),
         "Seconds that a dead letter is kept; None: for ever.",
+        own=True,
+    ),
+    Option(
+        "dead_letter_queue_expires",
+        SECONDS_BY_NAME,
+        {},
+        (),
+        "The same for the dead letters of some queues, by the name of the queue.",
         own=True,
     ),
 )

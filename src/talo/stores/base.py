@@ -36,6 +36,7 @@ from talo.stores.records import (
     OwnerInfo,
     Post,
     QueueStats,
+    Renewal,
     ResultMeta,
     Settlement,
     Turn,
@@ -59,6 +60,7 @@ __all__ = [
     "OwnerInfo",
     "Post",
     "QueueStats",
+    "Renewal",
     "ResultBackend",
     "ResultMeta",
     "Settlement",
@@ -122,9 +124,10 @@ class Broker(ABC):
         """Make ``owner`` known, with a lease of ``lease`` seconds from now. Opening an open owner renews it."""
 
     @abstractmethod
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        """Set the leases to ``lease`` seconds from now; return the owners that are not open any more. A lease that is
-        over but not taken over yet lives on."""
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
+        """Set the leases to ``lease`` seconds from now; say which of the owners are not open any more, and when the
+        first lease of anybody ends: who renews need not ask for the dead before. A lease that is over but not taken
+        over yet lives on."""
 
     @abstractmethod
     def owners(self) -> list[OwnerInfo]:
@@ -311,7 +314,8 @@ class Subscription(ABC):
 class Bus(ABC):
     """Tells everyone who listens now; keeps nothing for those who do not."""
 
-    #: A post that nobody hears writes nothing. Where it does (a table), workers tell of themselves only on request.
+    #: A post that nobody hears writes nothing. Where it does (a table), workers tell of themselves only on request;
+    #: where not, they tell less often while nobody hears.
     unheard_is_free: bool = False
 
     @abstractmethod
@@ -324,13 +328,14 @@ class Bus(ABC):
 
     # What events and remote control speak over, in the exchanges that Celery names.
 
-    def post(self, posts: Sequence[Post]) -> None:
-        """Send to whoever hears these exchanges; what nobody hears is gone.
+    def post(self, posts: Sequence[Post]) -> bool:
+        """Send to whoever hears these exchanges; what nobody hears is gone. False if the store knows that nobody did.
 
         On stores that Celery speaks too (Redis, RabbitMQ) they are what its own clients and workers read.
         """
         for each in posts:
             self.publish(f"exchange:{each.exchange}", msgspec.msgpack.encode(each))
+        return True
 
     def hear(self, exchange: str, kind: str, keys: Sequence[str], *, queue: str, expires: float = 60.0) -> Ear:
         """Listen to an exchange from now on, to the keys (patterns where ``kind`` is ``topic``, ignored where it is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ __all__ = [
     "OwnerInfo",
     "Post",
     "QueueStats",
+    "Renewal",
     "ResultMeta",
     "Settlement",
     "Turn",
@@ -187,6 +188,16 @@ class OwnerInfo(msgspec.Struct, kw_only=True):
     held: int
 
 
+class Renewal(NamedTuple):
+    """What a store says to whoever renews leases."""
+
+    #: Those of the owners that are not open any more.
+    gone: list[str]
+    #: Seconds until the earliest lease of any owner ends, whosever it is; negative if it is over. None: there is none,
+    #: or leases end by themselves here.
+    first_end: float | None = None
+
+
 class QueueStats(msgspec.Struct, kw_only=True):
     """One queue's numbers at the moment of asking."""
 
@@ -263,5 +274,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     hands_over: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
+    #: It routes through exchanges by itself, so that a message reaches queues of which its sender does not know.
+    exchanges: bool = False
     #: Longest time in seconds that it lets a delivery be held, unless its operator has changed that.
     max_hold: float = float("inf")

@@ -1,25 +1,25 @@
 """Schedules beside a broker that keeps none: another store's, and the way of what they send to the broker.
 
 A tick is claimed in one step of the keeping store, which also puts its messages into a queue there, the relay; from
-there they are sent to the broker at once by whoever claimed it, and by any other reader if that one dies. Owns the
-relay; its design is in ``docs/internals/beat.md``. Called by ``app.stores``; used by ``beat`` and ``control``.
+there they are carried to the broker at once by whoever claimed it, and by any other reader if that one dies. Owns what
+stands in the relay; carrying is ``carrier``'s. Its design is in ``docs/internals/beat.md``. Called by ``app.stores``;
+used by ``beat`` and ``control``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from talo.errors import LeaseLost, OperationalError, StoreError, TaloError
+from talo.errors import OperationalError, StoreError, TaloError
 from talo.stores.base import Death, Delivery, Settlement, Store, Verdict
+from talo.stores.carrier import Carrier
 from talo.stores.schedules import Change, Plans, Run, Schedules
 from talo.wire.message import Message
 
@@ -30,16 +30,15 @@ log = logging.getLogger(__name__)
 _QUEUE = "talo.relay/"
 #: The header that keeps queue, exchange, routing key, priority and due time meanwhile.
 _WAY = "talo-relay"
-#: Seconds between two looks of who reads again and again, and for those who died; the lease of one.
-_LOOK, _REAP, _LEASE = 5.0, 30.0, 60.0
-#: Messages of one step.
-_STEP = 100
+#: Seconds between two looks of who reads again and again.
+_LOOK = 1.0
 
 
 class RelayedSchedules(Schedules):
     """The schedules of ``keeper``, whose messages go to the broker at ``url`` by ``send``.
 
-    What ``send`` confirmed may be sent again if this process dies in that moment; nothing that was claimed is lost.
+    What ``send`` confirmed may be sent again if this process dies in that moment. Each sending is a copy of its own, of
+    which workers start the first; nothing that was claimed is lost.
     """
 
     def __init__(self, keeper: Store, url: str, send: Callable[[Sequence[Message]], object]) -> None:
@@ -49,12 +48,10 @@ class RelayedSchedules(Schedules):
         self._send = send
         # Several brokers may have one store beside them. The URL holds no password.
         self._queue = _QUEUE + hashlib.sha256(url.encode()).hexdigest()[:12]
-        self._owner = f"{self._queue}/{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._carrier = Carrier(keeper, f"{self._queue}/", self._pass_on)
         self._lock = threading.Lock()
-        #: Monotonic: when the owner was opened, when to look again, when to look for the dead.
-        self._opened = -_LEASE
+        #: Monotonic.
         self._next_look = 0.0
-        self._next_reap = 0.0
 
     def read(self, space: str, since: int = 0) -> Plans:
         """As of the keeper. Who reads on, a beat, also carries what others left behind."""
@@ -89,37 +86,11 @@ class RelayedSchedules(Schedules):
     def _carry(self) -> None:
         with self._lock:
             self._next_look = 0.0  # until it has succeeded
-            try:
-                self._open()
-                self._reap()
-                # What an earlier attempt, or a turn whose answer was lost, left with this one.
-                self._pass_on(self._keeper.broker.held(self._owner))
-                while found := self._keeper.broker.turn([], self._owner, [self._queue], _STEP).deliveries:
-                    self._pass_on(found)
-            except LeaseLost:
-                self._opened = -_LEASE
-                return
-            self._next_look = monotonic() + _LOOK
-
-    def _open(self) -> None:
-        if monotonic() - self._opened > _LEASE / 3:
-            self._keeper.broker.open(self._owner, worker=_QUEUE, slots=0, lease=_LEASE)
-            self._opened = monotonic()
-
-    def _reap(self) -> None:
-        if monotonic() < self._next_reap:
-            return
-        broker = self._keeper.broker
-        for info in broker.owners():
-            if info.remaining < 0 and info.owner.startswith(f"{self._queue}/") and info.owner != self._owner:
-                while broker.take_over(info.owner, self._owner, _STEP, expired=True):
-                    continue
-        self._next_reap = monotonic() + _REAP
+            if self._carrier.carry([self._queue]) is None:
+                self._next_look = monotonic() + _LOOK
 
     def _pass_on(self, deliveries: Sequence[Delivery]) -> None:
         """Send first, then end: a crash between the two sends twice."""
-        if not deliveries:
-            return
         messages = [message for each in deliveries if (message := _restored(each)) is not None]
         try:
             self._send(messages)
@@ -138,12 +109,13 @@ class RelayedSchedules(Schedules):
 
 
 def _restored(delivery: Delivery) -> Message | None:
-    """The message as it was; None for bytes that are none of ours."""
+    """The message as it was, a copy of its own; None for bytes that are none of ours."""
     message = delivery.message
     if message is None or _WAY not in message.headers:
         return None
     headers: dict[str, Any] = dict(message.headers)
     queue, exchange, key, priority, due = headers.pop(_WAY)
-    return msgspec.structs.replace(
+    restored = msgspec.structs.replace(
         message, queue=queue, exchange=exchange, routing_key=key, priority=priority, due=due, headers=headers
     )
+    return restored.copied()

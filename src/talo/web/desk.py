@@ -15,7 +15,6 @@ from talo.stores.history import Count, History
 from talo.web.answers import Answers
 from talo.web.audit import Audit
 from talo.web.known import Counters, StateCounts
-from talo.wire import serializers
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -51,7 +50,7 @@ class Desk:
     @property
     def letters(self) -> DeadLetters:
         """The dead letters."""
-        return DeadLetters(self.broker, serializers.accept(self.app.conf.accept_content))
+        return DeadLetters.of(self.app)
 
     @property
     def schedules(self) -> ScheduleControl:

@@ -5,11 +5,16 @@ Owns the struct; reading and writing its body is ``wire.protocol``, putting it o
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import msgspec
 
-__all__ = ["Message"]
+__all__ = ["COPY", "Message"]
+
+#: Header of a message that its sender may have published twice: which of the copies this one is. Of several a worker
+#: starts the one that comes first.
+COPY = "talo-copy"
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -59,3 +64,7 @@ class Message(msgspec.Struct, kw_only=True):
             routing_key=self.routing_key,
             due=due,
         )
+
+    def copied(self) -> Message:
+        """Return the same message as a copy of its own."""
+        return msgspec.structs.replace(self, headers={**self.headers, COPY: uuid.uuid4().hex})

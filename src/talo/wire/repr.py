@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from talo.wire.sealed import Sealed
+
 __all__ = ["saferepr"]
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
@@ -70,7 +72,7 @@ class _Writer:
             self._between("(", ",)" if len(value) == 1 else ")", value, level)
         elif (kind is set or kind is frozenset) and value:
             self._between("{" if kind is set else "frozenset({", "}" if kind is set else "})", value, level)
-        elif isinstance(value, str | bytes | bytearray) and len(value) > self.room:
+        elif isinstance(value, str | bytes | bytearray) and len(value) > self.room and kind is not Sealed:
             # Cut before quoting: a megabyte of text costs no more than what is shown of it.
             self.put(repr(value[: max(self.room, 0) + 1]))
         elif kind is int and value.bit_length() > 8192:

@@ -133,6 +133,8 @@ def decode_result(payload: bytes, accept: frozenset[str], codec: Codec | str | N
         document["extra"] = extra
     if isinstance(document.get("date_done"), dt.datetime):  # So written by older versions, where the codec could.
         document["date_done"] = document["date_done"].isoformat()
+    if not isinstance(document.get("traceback"), str):  # Workers of other languages put the error or the value there.
+        document["traceback"] = None
     try:
         return msgspec.convert(document, ResultDoc)
     except msgspec.ValidationError as exc:

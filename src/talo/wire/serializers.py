@@ -17,7 +17,7 @@ from talo.wire import _json
 from talo.wire._json import register_type
 from talo.wire._optional_codecs import pickle_dumps, pickle_loads, yaml_dumps, yaml_loads
 
-__all__ = ["JSON", "Codec", "accept", "get", "register", "register_type", "unregister"]
+__all__ = ["JSON", "SIGNED", "Codec", "accept", "get", "register", "register_type", "unregister"]
 
 
 class Codec(msgspec.Struct, frozen=True):
@@ -29,6 +29,9 @@ class Codec(msgspec.Struct, frozen=True):
     dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
 
+
+#: The content type of what ``signing`` adds to the registry.
+SIGNED = "application/data"
 
 _by_name: dict[str, Codec] = {}
 _by_type: dict[str, Codec] = {}

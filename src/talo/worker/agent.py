@@ -43,6 +43,8 @@ TICK = 0.1
 IDLE_TICK = 0.4
 #: A task that has run for so long holds up what was fetched behind it.
 LONG = 0.15
+#: Leases after which the dead are looked for although no lease is said to be over.
+REAP_EVERY = 2
 #: Seconds that the pass of a beat may take at the end; what it has claimed is sent in any case.
 BEAT_GRACE = 2.0
 
@@ -74,7 +76,10 @@ class Agent:
         self._revoked = threading.Event()
         #: What each share's relief was for: the token that held it up.
         self._relieved: dict[int, int] = {}
+        #: When the next lease of anybody may end, and when to look for the dead whatever the store said (monotonic).
+        self._next_end = 0.0
         self._next_reap = 0.0
+        self._next_watch = 0.0
         #: Nobody is judged dead before (monotonic).
         self._unsure_until = 0.0
         self._last_look = time.time()
@@ -194,13 +199,20 @@ class Agent:
             # This process, or the whole machine, stood still.
             self._be_unsure()
         self._last_look = time.time()
-        if now >= max(self._next_reap, self._unsure_until):
-            # With jitter, so that a fleet's agents do not look at the same moments.
-            self._next_reap = now + self._options.lease / 3 * random.uniform(0.8, 1.2)
-            self._undertaker.reap(spare={share.board.owner for share in self._shares})
+        if now >= max(min(self._next_end, self._next_reap), self._unsure_until):
+            self._next_reap = now + REAP_EVERY * self._options.lease * random.uniform(0.8, 1.2)
+            self._note_end(self._undertaker.reap(spare={share.board.owner for share in self._shares}))
+        if now >= self._next_watch:
+            self._next_watch = now + self._options.lease / 3 * random.uniform(0.8, 1.2)
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
         self._janitor.sweep(now)
+
+    def _note_end(self, first_end: float | None) -> None:
+        """The first lease of anybody ends in so many seconds: look for the dead then, with jitter, so that a fleet's
+        agents do not all look at one moment. Whoever lives renews before, and the next answer says so."""
+        jitter = random.uniform(0.05, 0.4)
+        self._next_end = float("inf") if first_end is None else time.monotonic() + max(0.0, first_end) + jitter
 
     def _be_unsure(self) -> None:
         """While the store was away nobody could renew: whoever lives does so within one operation's time and its
@@ -304,9 +316,13 @@ class Agent:
                 if not opened:
                     self._broker.open(self._owner, worker=self._options.hostname, slots=0, lease=lease)
                     opened = True
-                owners = [self._owner, *(owner for share in self._shares if (owner := share.board.owner))]
-                lost = self._broker.renew(owners, lease)
-                opened = self._owner not in lost
+                owners = [self._owner]
+                if self._app.store.features.hands_over:
+                    # Elsewhere a lease lives as long as its connection.
+                    owners += [owner for share in self._shares if (owner := share.board.owner)]
+                gone, first_end = self._broker.renew(owners, lease)
+                opened = self._owner not in gone
+                self._note_end(first_end)
                 pause = lease / 3 if opened else 0.1
             except OperationalError:
                 self._be_unsure()

@@ -15,8 +15,9 @@ __all__ = ["Board", "Entry"]
 #: token, started, soft deadline, hard deadline (monotonic seconds; 0: none), token again. A reader that sees two
 #: different tokens read in the middle of a write and reads again.
 _SLOT = struct.Struct("<QdddQ")
-#: pid, owner length, owner, fetching since (0: not in a wait or turn), finished, failed, unstarted, ready.
-_HEAD = struct.Struct("<QQ128sdQQQQ")
+#: pid, owner length, owner, fetching until (0: not in a wait or turn), finished, failed, unstarted, ready,
+#: away.
+_HEAD = struct.Struct("<QQ128sdQQQQQ")
 _FETCHING = struct.Struct("<d")
 _COUNTS = struct.Struct("<QQ")
 _NUMBER = struct.Struct("<Q")
@@ -24,6 +25,7 @@ _AT_FETCHING = 8 + 8 + 128
 _AT_COUNTS = _AT_FETCHING + 8
 _AT_UNSTARTED = _AT_COUNTS + 16
 _AT_READY = _AT_UNSTARTED + 8
+_AT_AWAY = _AT_READY + 8
 
 
 class Entry(NamedTuple):
@@ -60,7 +62,8 @@ class Board:
     def introduce(self, pid: int, owner: str) -> None:
         """Say who fetches here from now on."""
         name = owner.encode()[:128]
-        _HEAD.pack_into(self._memory, self._offset, pid, len(name), name, 0.0, *self.counts, 0, self.ready)
+        facts = (*self.counts, 0, self.ready, self.away)
+        _HEAD.pack_into(self._memory, self._offset, pid, len(name), name, 0.0, *facts)
 
     def start(self, slot: int, token: int, started: float, soft: float, hard: float) -> None:
         """A task starts."""
@@ -70,9 +73,10 @@ class Board:
         """It has ended."""
         _SLOT.pack_into(self._memory, self._at + slot * _SLOT.size, 0, 0.0, 0.0, 0.0, 0)
 
-    def note_fetching(self, since: float) -> None:
-        """The child asks the store for work since then (monotonic); 0: it does not."""
-        _FETCHING.pack_into(self._memory, self._offset + _AT_FETCHING, since)
+    def note_fetching(self, until: float) -> None:
+        """The child asks the store for work or waits for some, and looks again by then at the latest (monotonic);
+        0: it does not."""
+        _FETCHING.pack_into(self._memory, self._offset + _AT_FETCHING, until)
 
     def note_counts(self, finished: int, failed: int) -> None:
         """How many runs have ended, and how many of them failed."""
@@ -85,6 +89,10 @@ class Board:
     def note_ready(self) -> None:
         """The child has started up."""
         _NUMBER.pack_into(self._memory, self._offset + _AT_READY, 1)
+
+    def note_away(self, away: bool) -> None:
+        """The child cannot reach the store, or can again."""
+        _NUMBER.pack_into(self._memory, self._offset + _AT_AWAY, away)
 
     # -- the others read ---------------------------------------------------------------------------------------------
 
@@ -100,8 +108,8 @@ class Board:
         return str(name[:length].decode(errors="replace"))
 
     @property
-    def fetching_since(self) -> float:
-        """Monotonic time since when it asks for work; 0 if it does not."""
+    def fetching_until(self) -> float:
+        """Monotonic time by which it asks for work again; 0 if it does not."""
         return float(_FETCHING.unpack_from(self._memory, self._offset + _AT_FETCHING)[0])
 
     @property
@@ -119,6 +127,11 @@ class Board:
     def ready(self) -> int:
         """1 once the child has started up."""
         return int(_NUMBER.unpack_from(self._memory, self._offset + _AT_READY)[0])
+
+    @property
+    def away(self) -> int:
+        """1 while the child cannot reach the store."""
+        return int(_NUMBER.unpack_from(self._memory, self._offset + _AT_AWAY)[0])
 
     def entry(self, slot: int) -> Entry | None:
         """Return what runs in a slot, or None."""

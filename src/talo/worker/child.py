@@ -44,9 +44,6 @@ log = logging.getLogger("talo.worker")
 RECYCLE = 64
 STORE_LOST = 65
 
-#: With no work, a child looks again after so many seconds, whatever the store's wake-up promises.
-IDLE_LOOK = 30.0
-
 
 def child_main(app: Talo, options: WorkerOptions, share: Share) -> int:
     """Run a child in this process and return its exit code."""
@@ -174,7 +171,7 @@ class Child:
 
     def _turn(self, limit: int) -> list[Delivery] | None:
         """Turn; None when the store is away (after a pause)."""
-        self._board.note_fetching(time.monotonic())
+        self._board.note_fetching(time.monotonic() + self._options.idle_look)
         owner = self.settler.owner
         try:
             deliveries = self.settler.turn(self._queues, limit)
@@ -190,14 +187,12 @@ class Child:
         if self._trouble:
             log.info("The store is back", extra={"action": "store_back"})
             self._trouble = 0
+            self._board.note_away(False)
         return deliveries
 
     def _wait(self) -> None:
         """Sleep until there may be work, a pool has something to settle, or a command has come."""
-        due = self.settler.next_due
-        timeout = min(IDLE_LOOK, self.settler.patience)
-        if due is not None:
-            timeout = min(timeout, max(0.0, due - time.time()))
+        timeout = self._patience()
         self._pool.idle = True
         try:
             # What a pool finished before it saw the flag has to be settled first.
@@ -206,13 +201,27 @@ class Child:
             ours = (self._wake_read, self._share.bell_read)
             # One idle child of the worker waits for the store, the others for its place, where one message would wake
             # them all.
-            if self._app.store.features.wakes_one or self._baton.wait(timeout, ours):
+            self._board.note_fetching(time.monotonic() + timeout)
+            if self._app.store.features.wakes_one:
+                self._broker.wait(self._queues, timeout, ours)
+            elif self._baton.wait(timeout, ours):
+                timeout = min(timeout, self._options.idle_look)
+                self._board.note_fetching(time.monotonic() + timeout)
                 self._broker.wait(self._queues, timeout, ours)
         except OperationalError as exc:
             self._store_away(exc)
         finally:
             self._pool.idle = False
             self._drain_wake()
+
+    def _patience(self) -> float:
+        """Seconds until this child should look without having been woken. All children together look as often as a
+        worker should; with jitter, so that they do not do so together."""
+        longest = self._options.idle_look * max(2, self._share.common.processes) * random.uniform(1.0, 1.5)
+        due = self.settler.next_due
+        if due is not None:
+            longest = min(longest, max(0.0, due - time.time()))
+        return min(longest, self.settler.patience)
 
     def _sleep(self, seconds: float) -> None:
         """Sleep without looking at the store, until something happens here."""
@@ -232,6 +241,7 @@ class Child:
         """Back off with jitter: a fleet that lost its store must not return in one moment."""
         self._trouble += 1
         pause = min(2.0, 0.05 * 2 ** min(self._trouble, 6)) * random.uniform(0.5, 1.0)
+        self._board.note_away(True)
         if self._trouble == 1:
             log.warning("The store is away: %s; trying again", exc, extra={"action": "store_away"})
         if self._draining and self._trouble > 8:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 from talo.errors import ImproperlyConfigured, MissingExtra, OperationalError, StoreError
+from talo.worker.board import Board
 from talo.worker.metrics import Metrics
 from talo.worker.share import Common, Share
 
@@ -33,6 +34,8 @@ log = logging.getLogger("talo.worker")
 _LOOPBACK = "127.0.0.1"
 #: Seconds in which the broker has to answer a ping for the worker to be ready, and for which an answer holds.
 _PING, _PING_HOLDS = 2.0, 1.0
+#: Seconds by which a process may ask for work later than it said.
+_SILENT = 5.0
 #: Seconds without a round of the agent after which it is stuck, at least so many times what one of its operations may
 #: take.
 _STUCK, _OPERATIONS = 60.0, 6
@@ -97,15 +100,25 @@ class Health:
     def unready(self, now: float) -> list[str]:
         """Return why no task would start here now; empty: it is ready."""
         reasons = self.dying(now)
+        boards = [share.board for share in self._shares if share.board.pid and share.board.ready]
         if self._common.stopping:
             reasons.append("the worker stops")
-        elif not any(share.board.pid and share.board.ready for share in self._shares):
+        elif not boards:
             reasons.append("no process runs tasks yet")
+        elif all(board.away for board in boards):
+            reasons.append("no process reaches the broker")
+        elif all(self._is_silent(board, now) for board in boards):
+            reasons.append("no process asks for work")
         if not self._node.standing.open_queues:
             reasons.append("no queue is consumed: all are paused or cancelled")
         if (trouble := self._trouble(now)) != "":
             reasons.append(f"the broker is away: {trouble}")
         return reasons
+
+    def _is_silent(self, board: Board, now: float) -> bool:
+        """Whether a process with a free slot has not asked for work when it should have."""
+        until = board.fetching_until
+        return 0.0 < until < now - _SILENT and len(board.running()) < board.slots and not board.unstarted
 
     def _trouble(self, now: float) -> str:
         with self._lock:

@@ -1,7 +1,7 @@
 """The heart: worker-online, worker-heartbeat and worker-offline, for monitors. Life and death are told by leases.
 
 Owns the rhythm and the facts. A thread of the agent. Where a post that nobody hears costs a write, it beats only while
-task events are on."""
+task events are on; where the store says that nobody heard, it beats less often until somebody does."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from talo.worker.node import WorkerNode
 __all__ = ["Heart", "version"]
 
 log = logging.getLogger("talo.worker")
+
+
+#: So many times as long is the pause after a beat that nobody heard.
+UNHEARD = 4
 
 
 class Heart:
@@ -55,14 +59,14 @@ class Heart:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            if self._beats:
-                self._send("worker-heartbeat" if self._online else "worker-online")
-            self._wanted.wait(self._freq)
+            heard = not self._beats or self._send("worker-heartbeat" if self._online else "worker-online")
+            self._wanted.wait(self._freq if heard else self._freq * UNHEARD)
             self._wanted.clear()
         if self._online:
             self._send("worker-offline")
 
-    def _send(self, type: str) -> None:
+    def _send(self, type: str) -> bool:
+        """Beat; False if nobody heard it."""
         node = self._node
         app = node.app
         fields: dict[str, Any] = {
@@ -76,12 +80,13 @@ class Heart:
         }
         event = stamp(type, node.hostname, app.clock.forward(), fields)
         try:
-            app.store.bus.post([post_of(event, app.conf.event_exchange, app.conf.event_serializer)])
+            heard = app.store.bus.post([post_of(event, app.conf.event_exchange, app.conf.event_serializer)])
         except (OperationalError, StoreError) as exc:
             log.debug("No heartbeat: %s", exc)
-            return
+            return True
         self._online = True
         signals.heartbeat_sent.send(sender=self)
+        return heard
 
 
 def version() -> str:

@@ -25,11 +25,11 @@ from talo.execution.settle import (
 )
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.util.text import count as words_of
-from talo.wire.message import Message
+from talo.wire.message import COPY, Message
 from talo.wire.protocol import Call, decode
 from talo.worker.brakes import Brakes
 
-__all__ = ["COPY", "COPY_TTL", "Intake"]
+__all__ = ["COPY_TTL", "Intake"]
 
 log = logging.getLogger("talo.worker")
 
@@ -37,8 +37,6 @@ log = logging.getLogger("talo.worker")
 UNKNOWN_SINCE = "talo-unknown-since"
 #: Seconds between two looks.
 UNKNOWN_PAUSE = 1.0
-#: Header of a message that its sender may have published twice: which of the copies this one is.
-COPY = "talo-copy"
 #: Seconds for which a worker remembers which copy of a task came first; the next copy follows within minutes.
 COPY_TTL = 86400.0
 #: Seconds until a message that cannot be judged while the store is away is looked at again.
@@ -253,6 +251,7 @@ def context_of(call: Call, message: Message, plan: Plan | None, env: Env, delive
     """Return the request of a call; ``plan`` is that of its task, if this process knows it.
 
     ``deliveries``: how often it was charged before."""
+    env.secrets.arrive(call, env.repr_levels)
     headers = call.headers
     properties = message.properties
     fields = {

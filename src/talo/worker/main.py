@@ -100,6 +100,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     if method not in ("fork", "spawn"):
         raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
     _check_formats(app)
+    app.secrets.ready()
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))
     prefetch = arguments.get("prefetch_multiplier")
     if prefetch is None and conf.origin("worker_prefetch_multiplier") != "default":

@@ -22,6 +22,7 @@ from talo.errors import MalformedMessage
 from talo.stores.base import Delivery
 from talo.wire.protocol import decode
 from talo.wire.repr import saferepr
+from talo.wire.sealed import masked
 from talo.worker.autoscale import LOOK_EVERY, Autoscaler
 from talo.worker.board import Entry
 from talo.worker.bulletin import Standing
@@ -148,7 +149,8 @@ class WorkerNode:
         if message is not None:
             try:
                 call = decode(message, self.app.env.accept, self.app.env.timezone)
-                args, kwargs, name, task_id = list(call.args), dict(call.kwargs), call.task, call.id
+                self.app.env.secrets.arrive(call, self.app.env.repr_levels)
+                args, kwargs, name, task_id = masked(call.args), masked(call.kwargs), call.task, call.id
             except MalformedMessage:
                 pass  # it will become a dead letter; its headers are shown
         if safe or not _writable((args, kwargs)):

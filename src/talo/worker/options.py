@@ -20,6 +20,9 @@ POOLS = {
     "solo": "solo",
 }
 
+#: With no work a worker looks again at least so often (seconds).
+IDLE_LOOK = 25.0
+
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's plan. Times are in seconds."""
@@ -74,6 +77,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     metrics_max_tasks: int = 100
     #: Runs are counted and kept in the store.
     history: bool = True
+
+    @property
+    def idle_look(self) -> float:
+        """Seconds after which a worker that waits for work looks again, whatever the store's wake-up promises."""
+        return IDLE_LOOK if self.watchdog is None else min(IDLE_LOOK, self.watchdog * 5 / 6)
 
     @property
     def shares(self) -> int:

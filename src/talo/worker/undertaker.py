@@ -6,12 +6,15 @@ Taking a lease over makes the agent its owner; then it settles like anyone else.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from talo import signals
 from talo.errors import Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.history import record_of_lost
 from talo.execution.limits import limits_of
+from talo.execution.run import Run
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
 from talo.util.text import count as words_of
@@ -56,35 +59,37 @@ class Undertaker:
         self._settle(ring.read())
         if self._doubt:
             self._settle_own()
-        charged = {running.token for running in death.running}
+        charged = {running.token: running.seconds for running in death.running}
 
         def judge(delivery: Delivery) -> Settlement:
             if delivery.former not in charged:
                 return _again(delivery)
             if death.victim and delivery.former == death.victim:
-                return self._over_limit(delivery, death) if death.why == "time_limit" else self._terminated(delivery)
+                end = self._over_limit if death.why == "time_limit" else self._terminated
+                return end(delivery, death, charged[delivery.former])
             if death.deliberate and not self._at_most_once(delivery):
                 return _again(delivery)
             facts = {"exit_code": death.exit_code, "peak_kib": death.peak_kib, "pid": death.pid}
-            settlement = self._lost(delivery, death.status, facts)
+            settlement = self._lost(delivery, death.status, facts, charged[delivery.former])
             # Of several that ran in one process nobody knows which one killed it; next time each runs alone.
             settlement.suspect = settlement.verdict is Verdict.AGAIN and len(death.running) > 1
             return settlement
 
         self._take_over(death.owner, judge, expired=False)
 
-    def reap(self, spare: Set[str]) -> None:
+    def reap(self, spare: Set[str]) -> float | None:
         """Take over what expired owners of any worker hold, but ``spare``: children of our own, whose death we would
-        know."""
+        know. Return in how many seconds the next lease ends; None if there is none."""
         infos = self._broker.owners()
         if self._doubt or self._owed or any(info.held for info in infos if info.owner == self._owner):
             self._settle_own()
         for info in infos:
             if info.remaining >= 0:
                 # They come in the order of their ends.
-                return
+                return info.remaining
             if info.owner != self._owner and info.owner not in spare:
                 self._reap_owner(info)
+        return None
 
     def relieve(self, owner: str, tokens: Sequence[int], finished: Sequence[Settlement]) -> None:
         """Settle for a living child what it has finished, and give back what it has not started."""
@@ -155,7 +160,7 @@ class Undertaker:
         run = self._intake.recall(delivery)
         return run is not None and run.plan.task.at_most_once
 
-    def _over_limit(self, delivery: Delivery, death: Death) -> Settlement:
+    def _over_limit(self, delivery: Delivery, death: Death, seconds: float) -> Settlement:
         run = self._intake.recall(delivery)
         if run is None:
             return _again(delivery)
@@ -168,16 +173,22 @@ class Undertaker:
             run.call.id,
             extra={"action": "hard_limit", "task_id": run.call.id, "task_name": run.call.task},
         )
-        return settlement_of_lost(run, TimeLimitExceeded(limit), "time_limit", {"pid": death.pid})
+        exc = TimeLimitExceeded(limit)
+        _tell(run, exc, seconds)
+        return settlement_of_lost(run, exc, "time_limit", {"pid": death.pid})
 
-    def _terminated(self, delivery: Delivery) -> Settlement:
+    def _terminated(self, delivery: Delivery, death: Death, seconds: float) -> Settlement:  # noqa: ARG002
         run = self._intake.recall(delivery)
         if run is None:
             return _again(delivery)
-        return settlement_of_lost(run, Terminated("terminated"), "terminated", {})
+        exc = Terminated("terminated")
+        _tell(run, exc, seconds)
+        return settlement_of_lost(run, exc, "terminated", {})
 
-    def _lost(self, delivery: Delivery, status: str, detail: dict[str, Any]) -> Settlement:
-        """The process of a running task died: once more, or never again."""
+    def _lost(
+        self, delivery: Delivery, status: str, detail: dict[str, Any], seconds: float | None = None
+    ) -> Settlement:
+        """The process of a running task died, after so many seconds if somebody knows: once more, or never again."""
         run = self._intake.recall(delivery)
         count = delivery.deliveries + 1
         detail = {"deliveries": count, "status": status, **detail}
@@ -186,6 +197,8 @@ class Undertaker:
             if _reached(count, self._options.max_deliveries):
                 return settlement_of_malformed(delivery, self._env, "worker_lost", text)
             return self._charged(delivery, text)
+        exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
+        _tell(run, exc, seconds)
         task = run.plan.task
         limit = task.max_deliveries or self._options.max_deliveries
         if not _reached(count, limit) and not task.at_most_once and task.reject_on_worker_lost is not False:
@@ -200,7 +213,6 @@ class Undertaker:
             status,
             extra={"action": "worker_lost", "task_id": run.call.id, "task_name": task.name},
         )
-        exc = WorkerLostError(f"Worker exited prematurely: {status}. Delivered {words_of(count, 'time')}.")
         return settlement_of_lost(run, exc, "worker_lost", {**detail, "why": text})
 
     def _charged(self, delivery: Delivery, text: str) -> Settlement:
@@ -208,6 +220,13 @@ class Undertaker:
         settlement = _again(delivery, charge=True)
         settlement.run = record_of_lost(self._env, delivery, text)
         return settlement
+
+
+def _tell(run: Run, exc: BaseException, seconds: float | None) -> None:
+    """Tell whoever follows runs that this one has no end of its own."""
+    if signals.task_lost.receivers:
+        began = None if seconds is None else time.time() - seconds
+        signals.task_lost.send(sender=run.plan.task, request=run.request, exception=exc, began=began)
 
 
 def _reached(count: int, limit: int | None) -> bool:

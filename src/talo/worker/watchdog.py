@@ -1,4 +1,7 @@
-"""The watchdog: a child that has nothing to do while there is work, and does not look, is stuck."""
+"""The watchdog: a child that has nothing to do while there is work, and does not look, is stuck.
+
+Owns that judgement. A child that waits looks by itself well within the watchdog's patience, so the store is asked for
+ready work only when one has not: a worker that is merely idle costs nothing here. Called by the agent."""
 
 from __future__ import annotations
 
@@ -25,29 +28,31 @@ class Watchdog:
         self._options = options
         self._shares = shares
         self._queues = queues or (lambda: options.queues)
-        #: Since when there has been ready work at every look.
-        self._ready_since: float | None = None
+        #: The children that were silent while there was work at the last look: number of the share, and until when it
+        #: should have looked.
+        self._silent: set[tuple[int, float]] = set()
 
     def stuck(self, now: float) -> list[int]:
         """Return the numbers of the shares whose child should be replaced."""
         patience = self._options.watchdog
-        waiting = [share for share in self._shares if self._waits(share)]
-        if (
-            patience is None
-            or not waiting
-            or not (queues := self._queues())
-            or not any(queue.ready for queue in self._broker.stats(queues))
-        ):
-            self._ready_since = None
+        if patience is None:
             return []
-        if self._ready_since is None:
-            self._ready_since = now
-        if now - self._ready_since < patience:
-            return []
-        # A child that has begun a turn or a wait since the work was first seen is merely unlucky, not stuck.
-        return [share.number for share in waiting if share.board.fetching_since < self._ready_since]
+        silent = {
+            (share.number, until)
+            for share in self._shares
+            if self._waits(share) and now - (until := share.board.fetching_until) >= patience - self._options.idle_look
+        }
+        if silent and not self._is_work_ready():
+            silent.clear()
+        # Twice: one that has looked in between was merely unlucky, or the whole machine stood still.
+        before, self._silent = self._silent, silent
+        return sorted(number for number, _ in silent & before)
+
+    def _is_work_ready(self) -> bool:
+        queues = self._queues()
+        return bool(queues) and any(queue.ready for queue in self._broker.stats(queues))
 
     @staticmethod
     def _waits(share: Share) -> bool:
         board = share.board
-        return bool(board.ready and board.fetching_since and len(board.running()) < board.slots and not board.unstarted)
+        return bool(board.ready and board.fetching_until and len(board.running()) < board.slots and not board.unstarted)

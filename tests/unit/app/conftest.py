@@ -36,6 +36,10 @@ class FarSide:
         (message,) = self.messages(*queues)
         return message
 
+    def calls(self, *queues: str) -> list[Call]:
+        """Take out all, decoded as a worker decodes them."""
+        return [decode(message, self.app.env.accept) for message in self.messages(*queues)]
+
     def call(self, *queues: str) -> Call:
         """The only message, decoded as a worker decodes it."""
         return decode(self.message(*queues), self.app.env.accept)

@@ -9,7 +9,8 @@ import pytest
 
 from talo import Exchange, Queue, Talo
 from talo.app.routes import Queues, worker_direct
-from talo.errors import ImproperlyConfigured, QueueNotFound
+from talo.errors import ImproperlyConfigured, NotSupported, QueueNotFound
+from talo.wire.queues import Broadcast
 from tests.unit.app.conftest import FarSide
 
 
@@ -189,3 +190,32 @@ def test_a_worker_of_a_moving_fleet_reads_talos_queues_only() -> None:
     # And -Q means what it says.
     app.select_queues("a")
     assert list(app.queues.consume_from) == ["a"]
+
+
+def test_a_broadcast_is_selected_and_excluded_by_its_alias(app: Talo) -> None:
+    # Given a broadcast, whose queue has a name of its own
+    queue = Broadcast("everybody")
+    app.conf.task_queues = [Queue("a"), queue]
+
+    # When it is selected by its alias, or excluded, then the queue itself is meant
+    app.select_queues("everybody")
+    assert list(app.queues.consume_from) == [queue.name]
+    app.queues.deselect("everybody")
+    assert list(app.queues.consume_from) == []
+
+
+def test_a_broadcast_is_refused_where_its_sender_cannot_reach_the_queues_of_others(app: Talo) -> None:
+    app.conf.task_queues = [Queue("celery"), Broadcast("everybody")]
+    with pytest.raises(NotSupported, match="RabbitMQ"):
+        app.send_task("any", queue="everybody")
+
+
+def test_a_key_beside_a_direct_queue_changes_nothing_and_beside_a_topic_queue_decides(app: Talo) -> None:
+    # Given two queues of a topic exchange
+    news = Exchange("news", type="topic")
+    app.conf.task_queues = [Queue("plain"), Queue("all", news, routing_key="news.#"), Queue("art", news, routing_key="#.art")]
+
+    # Then who is named with a key names the exchange, as in Celery
+    assert app.prepare("any", (), {}, {"queue": "plain", "routing_key": "other"}).queue == "plain"
+    assert app.router.route("any", {"queue": "all", "routing_key": "news.art"}, (), {}).queues == ("all", "art")
+    assert app.router.route("any", {"queue": "all", "routing_key": "local.art"}, (), {}).queues == ("art",)

@@ -10,7 +10,7 @@ import pytest
 from talo.app.app import Talo
 from talo.beat.fate import judge, latest, next_due, ready_at
 from talo.beat.jobs import Job, job_of
-from talo.schedules import crontab
+from talo.schedules import between, crontab
 from talo.stores.schedules import Plan
 
 #: Monday, 2 March 2026, 12:00 UTC
@@ -157,3 +157,18 @@ def test_a_schedule_that_has_ended_has_no_next_run() -> None:
     assert latest(over, plan(over), NOW) is None
     endless = job(86400.0 * 365 * 9000)
     assert next_due(endless, plan(endless), NOW) is None
+
+
+def test_a_one_off_is_sent_once_however_many_runs_are_due() -> None:
+    once = job(60.0, one_off=True, misfire="all")
+    assert decide(once, NOW - HOUR).send == [NOW - HOUR + 60]
+
+
+def test_missed_runs_of_a_bounded_interval_end_with_its_end_and_keep_its_phase() -> None:
+    # Given an interval that ended an hour ago, and nobody looked for two days
+    start, end = (dt.datetime.fromtimestamp(at, dt.UTC) for at in (NOW - 3 * DAY, NOW - HOUR))
+    bounded = job(between(30.0, start, end))
+    verdict = decide(bounded, NOW - 2 * DAY)
+    # Then its last run is made up for, and nothing comes after it
+    assert verdict.send == [NOW - HOUR]
+    assert next_due(bounded, plan(bounded, last_due=verdict.last_due), NOW) is None

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from talo.errors import StoreError, StoreUnavailable
-from talo.stores import relay
+from talo.stores import carrier, relay
 from talo.stores.base import Store
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Change, Plan
 from talo.stores.url import open_store
 from talo.testing.contract._support import eventually, message
-from talo.wire.message import Message
+from talo.wire.message import COPY, Message
 
 _serial = itertools.count()
 
@@ -59,7 +59,9 @@ def test_what_a_tick_sends_arrives_as_it_was_made(keeper: Store, broker: Broker)
     assert claim(schedules, sent)[0] > 0
     [found] = broker.sent
     assert (found.queue, found.exchange, found.routing_key) == ("reports", "topics", "report.daily")
-    assert (found.priority, found.due, found.body, found.headers) == (7, 4_000_000_000.0, sent.body, sent.headers)
+    assert (found.priority, found.due, found.body) == (7, 4_000_000_000.0, sent.body)
+    # ... as a copy of its own, of which a worker runs the first
+    assert found.headers == {**sent.headers, COPY: found.headers[COPY]}
     # And nothing stays behind
     assert [each for each in keeper.broker.stats() if each.ready or each.leased or each.delayed] == []
 
@@ -90,8 +92,8 @@ def test_a_tick_that_was_claimed_while_the_broker_is_away_is_sent_once_it_is_bac
 
 def test_another_sends_what_a_dead_one_claimed(keeper: Store, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given one that died with what it had claimed in its hands
-    monkeypatch.setattr(relay, "_LEASE", 0.1)
-    monkeypatch.setattr(relay, "_REAP", 0.0)
+    monkeypatch.setattr(carrier, "LEASE", 0.1)
+    monkeypatch.setattr(carrier, "REAP", 0.0)
     monkeypatch.setattr(relay, "_LOOK", 0.0)
     broker.away = True
     with pytest.raises(StoreUnavailable):

@@ -69,6 +69,7 @@ def test_a_replay_is_a_new_run_linked_to_the_old_one(project: Project) -> None:
     assert told.err == "Replayed 1 dead letter.\n"
 
 
+@pytest.mark.promise("M04")
 def test_replaying_all_keeps_to_the_filters(project: Project) -> None:
     # Given
     project.bury("a.task", count=2)
@@ -80,6 +81,7 @@ def test_replaying_all_keeps_to_the_filters(project: Project) -> None:
     assert [row[3] for row in project.talo("dead", "list").rows] == ["b.task"]
 
 
+@pytest.mark.promise("M04")
 def test_one_command_replays_a_thousand(project: Project) -> None:
     # Given
     old = project.bury("some.task", count=1000)

@@ -12,6 +12,8 @@ from talo.app.app import Talo
 from talo.control.dead import DeadLetters, new_run
 from talo.errors import MalformedMessage
 from talo.stores.base import Broker, DeadLetter, Death, Settlement, Verdict
+from talo.testing.clock import Clock
+from talo.testing.local import LocalWorker
 from talo.wire import serializers
 from talo.wire.message import Message
 from talo.wire.protocol import decode
@@ -23,6 +25,11 @@ JSON = serializers.accept(["json"])
 def app(tmp_path: Any) -> Iterator[Talo]:
     with Talo("dead", broker=f"sqlite:///{tmp_path / 'q.sqlite3'}", set_as_current=False) as made:
         yield made
+
+
+@pytest.fixture
+def talo_base_app() -> Talo:
+    return Talo("kept", set_as_current=False)
 
 
 def bury(broker: Broker) -> None:
@@ -100,7 +107,7 @@ def test_all_letters_are_replayed_once(app: Talo) -> None:
     broker = app.store.broker
     old = [result.id for result in app.send_many([("some.task", (n,)) for n in range(250)])]
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters.of(app)
     # When
     told = list(letters.replay(letters.ids()))
     # Then
@@ -114,7 +121,7 @@ def test_a_letter_is_replayed_once_however_often_it_is_named(app: Talo) -> None:
     broker = app.store.broker
     app.send_task("some.task")
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters.of(app)
     ids = letters.ids()
     # When
     first, second = list(letters.replay(ids)), list(letters.replay(ids))
@@ -129,7 +136,7 @@ def test_a_letter_that_somebody_takes_meanwhile_does_not_hold_up_the_others(app:
     broker = app.store.broker
     app.send_many([("some.task",), ("some.task",)])
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters.of(app)
     read = letters.list()
     gone = read[0].id
 
@@ -140,7 +147,7 @@ def test_a_letter_that_somebody_takes_meanwhile_does_not_hold_up_the_others(app:
             return found
 
     # When
-    told = {run.letter: run for run in Late(broker, JSON).replay([each.id for each in read])}
+    told = {run.letter: run for run in Late.of(app).replay([each.id for each in read])}
     # Then
     assert told[gone].fault == "somebody else has replayed or dropped it"
     assert told[read[1].id].fault is None
@@ -152,10 +159,34 @@ def test_dropping_deletes_for_good(app: Talo) -> None:
     broker = app.store.broker
     app.send_many([("a.task",)] * 3 + [("b.task",)] * 2)
     bury(broker)
-    letters = DeadLetters(broker, JSON)
+    letters = DeadLetters.of(app)
     # When
     dropped = letters.drop([*letters.ids(task="a.task"), "4711"])
     # Then
     assert dropped == 3
     assert len(letters.list()) == 2
     assert fetch(broker) == []
+
+
+@pytest.mark.promise("M05")
+def test_each_queue_keeps_its_letters_for_its_own_time(talo_app: Talo, talo_clock: Clock) -> None:
+    # Given one queue that keeps them for a minute, one for ever, and the others for an hour
+    settings = {"dead_letter_expires": 3600, "dead_letter_queue_expires": {"brief": "1m", "long": None}}
+
+    @talo_app.task(name="fail", shared=False)
+    def fail() -> None:
+        raise ValueError("no")
+
+    def kept_after(seconds: float) -> set[str]:
+        talo_clock.advance(seconds)
+        talo_app.backend.cleanup(100)
+        return {letter.queue for letter in talo_app.store.broker.dead()}
+
+    with talo_app.conf.overridden(**settings, task_queues=["brief", "long", "other"]):
+        for queue in ("brief", "long", "other"):
+            fail.apply_async(queue=queue)
+        LocalWorker(talo_app, clock=talo_clock).run_all()
+        # When time passes, then each goes at its own
+        assert kept_after(50) == {"brief", "long", "other"}
+        assert kept_after(20) == {"long", "other"}
+        assert kept_after(3600) == {"long"}

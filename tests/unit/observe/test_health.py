@@ -119,6 +119,28 @@ def test_a_worker_whose_broker_is_away_lives_and_is_not_ready(fleet: Fleet, monk
     assert made.unready(now + 60) != ["the broker is away: no route"]
 
 
+@pytest.mark.promise("B03")
+def test_a_worker_is_not_ready_while_none_of_its_processes_reaches_the_broker_or_asks_it(fleet: Fleet) -> None:
+    # Given a child whose own connection is in trouble, though the broker answers to others
+    fleet.child_is_up()
+    made, now = fleet.health(), time.monotonic()
+    fleet.board.note_away(True)
+    assert made.unready(now) == ["no process reaches the broker"]
+    fleet.board.introduce(4711, "w@test/child-again")
+    assert made.unready(now) == ["no process reaches the broker"]
+    fleet.board.note_away(False)
+    assert made.unready(now) == []
+    # And one that has a free slot and should have asked for work long ago
+    fleet.board.note_fetching(now - 1)
+    assert made.unready(now) == []
+    fleet.board.note_fetching(now - 10)
+    assert made.unready(now) == ["no process asks for work"]
+    # One that is busy need not ask
+    for slot in range(fleet.board.slots):
+        fleet.board.start(slot, slot + 1, now, 0.0, 0.0)
+    assert made.unready(now) == []
+
+
 def test_a_stuck_agent_and_an_orphan_are_dying(fleet: Fleet) -> None:
     made = fleet.health()
     now = time.monotonic()

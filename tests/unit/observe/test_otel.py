@@ -286,5 +286,26 @@ def test_every_pool_exports_its_spans(tmp_path: Path, arguments: tuple[str, ...]
     assert [span["status"]["status_code"] for span in runs if span["name"].endswith(".fail")] == ["ERROR"]
 
 
+@pytest.mark.promise("M09")
+def test_a_task_whose_process_died_has_its_span_all_the_same(tmp_path: Path) -> None:
+    # Given
+    file = tmp_path / "spans"
+    file.touch()
+    env = {"SPANS": str(file), "TALO_TRACING": "1"}
+    broker = f"sqlite:///{tmp_path}/talo.sqlite3"
+    with client(broker) as app, Worker(broker, tmp_path, "-c", "1", app="tests.apps.spanned", env=env):
+        # When the process is killed in which it runs
+        lost = app.send_task("tests.apps.spanned.die", headers={"traceparent": f"00-{7:032x}-{9:016x}-01"})
+        eventually(lambda: _assert(lost.state == "FAILURE"), timeout=30)
+        # Then the agent tells of it, in the trace of the caller, without waiting for the worker's end
+        eventually(lambda: _assert("process tests.apps.spanned.die" in file.read_text()), timeout=30)
+    [span] = [json.loads(line) for line in file.read_text().splitlines() if ".die" in line]
+    assert (span["context"]["trace_id"], span["parent_id"]) == (f"0x{7:032x}", f"0x{9:016x}")
+    assert span["attributes"]["messaging.message.id"] == lost.id
+    assert span["attributes"]["error.type"] == "talo.errors.WorkerLostError"
+    assert span["status"]["status_code"] == "ERROR"
+    assert span["start_time"] <= span["end_time"]
+
+
 def _assert(fact: bool) -> None:
     assert fact

@@ -9,7 +9,7 @@ import pytest
 
 from talo.stores.base import Death, Settlement, Verdict
 from talo.stores.redis import RedisStore
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message
 
@@ -19,7 +19,7 @@ class Raw:
 
     def __init__(self, server: RedisServer, url: str) -> None:
         self.server = server
-        self.db = int(url.rsplit("/", 1)[1])
+        self.db = database_of(url)
 
     def __call__(self, *words: str | bytes) -> bytes:
         return self.server.command(*words, db=self.db)
@@ -89,6 +89,7 @@ def test_all_other_keys_are_talos_own(store: RedisStore, raw: Raw) -> None:
     assert store.broker.settle([Settlement(lease=second.lease)]) == []
 
 
+@pytest.mark.one_server
 def test_a_key_prefix_stands_in_front_of_everything(raw: Raw, redis_url: str, open_store: OpenStore) -> None:
     for prefix, results in (("pre:", "pre:"), ("app", "app_")):
         store = open_store(redis_url, keyprefix=prefix)

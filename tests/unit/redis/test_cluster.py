@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
-from talo.stores.base import Settlement
+from talo.stores.base import Post, Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.redis.cluster import slot_of, tagged
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisCluster, own_cluster, redis_cluster  # noqa: F401
+from tests.servers.redis_unrest import Trouble, master_steps_down, slot_moves
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import bodies, document, message
@@ -28,12 +30,6 @@ def cluster() -> Iterator[RedisCluster]:
         yield cluster.start()
     finally:
         cluster.remove()
-
-
-def _other_master(cluster: RedisCluster, slot: int) -> RedisServer:
-    """A master that does not serve this slot."""
-    masters = [cluster.master_of(each) for each in range(0, 16384, 5000)]
-    return next(node for node in masters if node is not cluster.master_of(slot))
 
 
 # -- the rule of the tag -------------------------------------------------------------------------------------------
@@ -117,7 +113,7 @@ def test_while_its_slot_moves_a_settlement_is_refused_whole(cluster: RedisCluste
     store.broker.open("me", worker="w", slots=1, lease=600)
     store.broker.send([message(body=str(n)) for n in range(3)])
     [delivery] = store.broker.turn([], "me", ["q"], 1).deliveries
-    target = _other_master(cluster, slot)
+    target = cluster.other_master(slot)
     settlement = Settlement(lease=delivery.lease, result=document("t"), follow=[message("q", body="follow")])
     cluster.begin_to_move(slot, target)
     for moved in (0, 3, None):
@@ -154,7 +150,7 @@ def test_a_sleeper_hears_that_its_slot_has_left(
         while store.broker.wait(["q"], 0.1):
             assert store.broker.turn([], "me", ["q"], 1).deliveries == []
     # When its slot goes to another node, and work comes there
-    target = _other_master(cluster, slot)
+    target = cluster.other_master(slot)
     cluster.begin_to_move(slot, target)
     cluster.move_keys(slot, target)
     cluster.end_move(slot, target)
@@ -231,3 +227,22 @@ def test_a_master_that_dies_is_replaced(own_cluster: RedisCluster, open_store: O
 
 def _check(fact: object) -> None:
     assert fact
+
+
+@pytest.mark.parametrize("trouble", [slot_moves, master_steps_down], ids=lambda trouble: str(trouble.__name__))
+def test_who_waits_for_an_answer_goes_along_with_the_slot(
+    trouble: Trouble, cluster: RedisCluster, open_store: OpenStore
+) -> None:
+    store, other = open_store(cluster.url, keyprefix=TAG), open_store(cluster.url, keyprefix=TAG)
+    post = Post(exchange="answers", kind="direct", key="me", body=b"{}")
+    with store.bus.hear("answers", "direct", ["me"], queue=f"me.{trouble.__name__}") as ear:
+        with ThreadPoolExecutor(1) as waiter:
+            # Given somebody who waits while the slot goes elsewhere
+            heard = waiter.submit(ear.get, 30)
+            trouble(cluster, slot_of(TAG))
+            # When it is answered there
+            other.bus.post([post])
+            # Then it is heard, once
+            answer = heard.result(30)
+        assert answer is not None and answer.key == "me"
+        assert ear.get(0) is None

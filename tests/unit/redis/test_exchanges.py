@@ -9,15 +9,12 @@ import pytest
 
 from talo.stores.base import Post
 from talo.stores.redis.store import RedisStore
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 
 LONG = 20.0
 
 
-def _db(url: str) -> int:
-    return int(url.rsplit("/", 1)[1])
-
-
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("options", "channel"),
     [
@@ -32,18 +29,18 @@ def test_a_channel_is_named_as_celery_names_it(
     redis_server: RedisServer, redis_url: str, options: dict[str, Any], channel: str
 ) -> None:
     store = RedisStore(redis_url, **options)
-    name = channel.replace("{db}", str(_db(redis_url)))
+    name = channel.replace("{db}", str(database_of(redis_url)))
     try:
         with store.bus.hear("celeryev", "topic", ["task.#"], queue="q") as ear:
             # Given what is no envelope, and an event as kombu writes it
-            redis_server.command("PUBLISH", name, "junk", db=_db(redis_url))
+            redis_server.command("PUBLISH", name, "junk", db=database_of(redis_url))
             envelope = {
                 "body": "e30=", "content-type": "application/json", "content-encoding": "utf-8",
                 "headers": {"hostname": "w@h"},
                 "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "celeryev",
                                                                             "routing_key": "task.sent"}},
             }  # fmt: skip
-            redis_server.command("PUBLISH", name, json.dumps(envelope), db=_db(redis_url))
+            redis_server.command("PUBLISH", name, json.dumps(envelope), db=database_of(redis_url))
             # Then the event is heard, and so is our own
             heard = ear.get(LONG)
             assert heard is not None
@@ -55,9 +52,10 @@ def test_a_channel_is_named_as_celery_names_it(
         store.close()
 
 
+@pytest.mark.one_server
 def test_an_answer_finds_the_list_that_is_bound_and_nothing_is_left(redis_server: RedisServer, redis_url: str) -> None:
     store = RedisStore(redis_url, keyprefix="pre:")
-    db = _db(redis_url)
+    db = database_of(redis_url)
     reply = Post(exchange="reply.celery.pidbox", kind="direct", key="me", body=b"{}")
     try:
         store.bus.post([reply])

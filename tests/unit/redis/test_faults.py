@@ -26,7 +26,7 @@ from talo.stores.redis import RedisStore, broker
 from talo.stores.redis.connection import set_name_lookup
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message
@@ -352,6 +352,7 @@ def test_a_missing_or_wrong_password_is_said_with_the_mend(
     open_store(f"redis://default:right@{at}").ping(5)
 
 
+@pytest.mark.one_server
 def test_a_database_that_does_not_exist_is_said(redis_server: RedisServer, open_store: OpenStore) -> None:
     with pytest.raises(StoreError, match="out of range"):
         open_store(redis_server.url_of(99999)).ping(5)
@@ -380,9 +381,10 @@ def test_a_replica_is_no_place_to_send_to(server: Callable[..., RedisServer], op
         open_store(replica.url).broker.send([message()])
 
 
-def test_a_queue_whose_name_is_taken_by_something_else_is_said(redis_server: RedisServer, store: RedisStore) -> None:
-    db = int(store.url.rsplit("/", 1)[1])
-    redis_server.command("SET", "q", "a string", db=db)
+def test_a_queue_whose_name_is_taken_by_something_else_is_said(
+    redis_server: RedisServer, redis_url: str, store: RedisStore
+) -> None:
+    redis_server.command("SET", "q", "a string", db=database_of(redis_url))
     with pytest.raises(StoreError, match="WRONGTYPE"):
         store.broker.send([message()])
 

@@ -22,6 +22,7 @@ from tests.unit.redis.messages import bodies, document, message
 # -- several URLs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_server
 def test_the_next_alternative_is_tried_when_one_cannot_be_reached(redis_url: str, open_store: OpenStore) -> None:
     store = open_store(f"redis://127.0.0.1:{free_port()}/0;{redis_url}")
     store.broker.send([message(body="1")], timeout=5)
@@ -65,6 +66,7 @@ def test_when_none_can_be_reached_the_send_ends_in_time(open_store: OpenStore) -
         store.broker.send([message()], timeout=1)
 
 
+@pytest.mark.one_server
 def test_an_app_takes_a_list_of_urls(redis_url: str) -> None:
     app = Talo("several", broker_url=[f"redis://127.0.0.1:{free_port()}/0", redis_url], result_backend="disabled://")
     app.send_task("t.add")
@@ -192,3 +194,16 @@ def test_valkey_is_redis(scheme: str, redis_url: str) -> None:
 
 def _check(fact: object) -> None:
     assert fact
+
+
+def test_keys_of_another_generation_of_talo_are_left_alone(redis_server: RedisServer, redis_url: str) -> None:
+    db = int(redis_url.rpartition("/")[2])
+    store = open_any(redis_url)
+    # Given a place that this release has seen
+    store.ping(5)
+    store.ping(5)
+    # When a release that keeps its keys differently has taken it over, then nothing is begun there.
+    redis_server.command("SET", "talo:generation", "2", db=db)
+    with pytest.raises(ImproperlyConfigured, match=r"another generation of Talo \(2, this release is of 1\)"):
+        store.ping(5)
+    store.close()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from talo.schedules import BaseSchedule, clocked, crontab, maybe_schedule, rrule, schedule, solar
-from talo.schedules.text import describe, from_data, from_text, to_data
+from talo.schedules import BaseSchedule, between, clocked, crontab, maybe_schedule, rrule, schedule, solar
+from talo.schedules.text import describe, from_data, from_text, to_data, to_text
 
 NOW = dt.datetime(2026, 3, 1, 12, 0, 30, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -153,3 +153,39 @@ def test_data_keeps_the_zone() -> None:
     assert data == {"cron": "0,30 9 * * *", "tz": "Europe/Berlin"}
     with pytest.raises(ValueError, match="no schedule"):
         from_data({"moon": "full"})
+
+
+def test_a_bounded_interval_begins_at_its_start_and_ends_with_its_end() -> None:
+    hourly = between(HOUR, NOW, NOW + 2 * HOUR)
+    assert hourly.following(NOW - 100 * HOUR) == NOW
+    assert hourly.following(NOW) == NOW + HOUR
+    assert hourly.following(NOW + HOUR) == NOW + 2 * HOUR
+    assert hourly.following(NOW + 2 * HOUR) is None
+
+
+def test_a_bounded_cron_line_runs_at_its_own_times_only_the_start_itself_included() -> None:
+    line = crontab(0, "*/6", tz="UTC")
+    assert between(line, NOW).following(NOW - 100 * HOUR) == dt.datetime(2026, 3, 1, 18, tzinfo=dt.UTC)
+    noon = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+    assert between(line, noon).following(NOW - 100 * HOUR) == noon
+    assert between(line, end=NOW).following(noon) is None
+
+
+def test_a_bounded_schedule_is_data_words_and_no_line() -> None:
+    rule = between(crontab(0, 3, tz="Europe/Berlin"), NOW, NOW + HOUR)
+    data = to_data(rule)
+    assert data == {
+        "cron": "0 3 * * *", "tz": "Europe/Berlin", "from": NOW.isoformat(), "until": (NOW + HOUR).isoformat(),
+    }  # fmt: skip
+    assert from_data(data) == rule == pickle.loads(pickle.dumps(rule))
+    assert describe(rule) == "0 3 * * * (Europe/Berlin) from 2026-03-01 12:00 until 2026-03-01 13:00"
+    assert (to_text(data), to_text({"cron": "0 3 * * *"}), to_text(None)) == ("", "0 3 * * *", "")
+    assert to_data(between(BaseSchedule(), NOW)) is None
+
+
+@pytest.mark.parametrize("bounds", [(NOW, NOW - HOUR), ("2026-01-01", None), (None, 5)])
+def test_bounds_that_are_none_are_refused(bounds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"start|datetime"):
+        between(HOUR, *bounds)
+    with pytest.raises(TypeError, match="what is bounded is a schedule"):
+        between("hourly", NOW)

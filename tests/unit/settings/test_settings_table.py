@@ -159,6 +159,7 @@ def test_talo_s_own_settings_are_effective():
         "task_dead_letters": True,
         "task_unknown_patience": 300.0,
         "dead_letter_expires": 30 * 86_400.0,
+        "dead_letter_queue_expires": {},
         "publish_timeout": 5.0,
         "store_timeout": 5.0,
         "worker_grace": None,
@@ -176,8 +177,11 @@ def test_talo_s_own_settings_are_effective():
         "history_failure_expires": 14 * 86_400.0,
         "history_max_runs": None,
         "django_on_commit": True,
+        "django_result_tables": False,
         "outbox": False,
         "outbox_lease": 10.0,
+        "secret_keys": (),
+        "django_result_tables": False,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

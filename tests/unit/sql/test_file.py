@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from talo.errors import ImproperlyConfigured, PublishTimeout, StoreFull, StoreUnavailable
 from talo.stores.base import Store
 from talo.stores.sql.database import Session
+from talo.stores.sql.dialect import Migration
 from talo.stores.sql.sqlite import SqliteDatabase, SqliteSession
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
@@ -56,14 +58,39 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path, store: Store) -> N
     assert path.read_bytes() == b"precious letters to my aunt " * 100
 
 
-def test_a_database_of_a_newer_release_is_left_alone(path: Path, store: Store) -> None:
+def _at_schema(path: Path, store: Store, number: int) -> None:
     store.ping(5)
     store.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO talo_migration VALUES (999, 'future')")
+        connection.execute("DELETE FROM talo_migration WHERE number > ?", (number,))
+        connection.execute("INSERT OR IGNORE INTO talo_migration VALUES (?, 'another')", (number,))
         connection.commit()
-    with pytest.raises(ImproperlyConfigured, match="written by a newer Talo"):
+
+
+def test_a_newer_release_of_the_same_generation_has_only_added(path: Path, store: Store) -> None:
+    _at_schema(path, store, 999)
+    store.broker.send([message()])
+    assert [queue.ready for queue in store.broker.stats()] == [1]
+
+
+def test_a_database_of_a_newer_generation_is_left_alone(path: Path, store: Store) -> None:
+    _at_schema(path, store, 1000)
+    with pytest.raises(ImproperlyConfigured, match=r"written by a newer Talo \(schema 1000, this one knows \d+\)"):
         store.ping(5)
+
+
+def test_a_step_into_the_next_generation_is_not_taken_unasked(path: Path) -> None:
+    # Given tables of this generation and a release that begins the next one,
+    open_store(f"sqlite:///{path}").ping(5)
+    database = SqliteDatabase(path)
+    first = Migration(1001, "less", ("CREATE TABLE talo_next (x)",))
+    database.dialect = replace(database.dialect, migrations=(*database.dialect.migrations, first))
+    # then its workers refuse to start on them,
+    with pytest.raises(ImproperlyConfigured, match="run 'talo db migrate'"):
+        database.read(lambda tx: tx.rows("drawn"))
+    # and the command does it.
+    assert database.migrate() == [first]
+    assert database.read(lambda tx: tx.rows("drawn")) is not None
 
 
 def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_stored(path: Path) -> None:

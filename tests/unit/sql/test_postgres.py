@@ -1,9 +1,7 @@
-"""PostgreSQL beyond the contract: what is refused and how it is said, deadlines, plans, and dead rows."""
+"""PostgreSQL beyond the contract: what is refused and how it is said, deadlines and locks."""
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections.abc import Iterator
 
@@ -14,12 +12,10 @@ from talo.stores.base import Store
 from talo.stores.sql import SqlStore
 from talo.stores.sql.dialect import dialect, dollars, marks, percents
 from talo.stores.url import open_store
-from talo.testing.contract._support import bodies, document, end, eventually, message
-from tests.chaos.kit import SOAK, full
+from talo.testing.contract._support import bodies, eventually, message
 from tests.servers.postgres import PASSWORD, PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401
 from tests.servers.proxy import Proxy
 
-QUERIES = dialect("postgres", dollars).queries
 #: Generous: what is tested is that it ends.
 SOON = 20.0
 
@@ -183,59 +179,3 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(own_postgres: 
         own_postgres.end_connections()
         assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
     store.close()
-
-
-# -- plans and dead rows
-
-
-def _read(store: Store, plan: str) -> int:
-    """The pages that a plan touches, from EXPLAIN's own count."""
-    found = json.loads(plan)[0]["Plan"]
-    return int(found["Shared Hit Blocks"] + found["Shared Read Blocks"])
-
-
-def _claim(store: Store) -> int:
-    """The pages that fetching one message touches."""
-    assert isinstance(store, SqlStore)
-    text = re.sub(r"\$1", "'q'", QUERIES["ready"][0].text).replace("$2", "0").replace("$3", "1")
-
-    class Undo(Exception):
-        pages = 0
-
-    def work(tx: object) -> None:
-        rows, _ = tx._link.run(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", ())  # type: ignore[attr-defined]
-        plan = rows[0][0]
-        Undo.pages = _read(store, plan if isinstance(plan, str) else json.dumps(plan))
-        raise Undo
-
-    with pytest.raises(Undo):
-        store.database.write(work)
-    return Undo.pages
-
-
-def test_dead_rows_do_not_slow_a_fetch(store: Store) -> None:
-    # Given many that wait, are delayed and have ended
-    n = full(1_000_000, 5_000)
-    for _ in range(0, n, 5_000):
-        store.broker.send([message(body="x" * 100) for _ in range(5_000)])
-        store.results.store([document(message().id or "", expires=86400) for _ in range(5_000)])
-    for _ in range(0, n // 10, 500):
-        store.broker.send([message(due=time.time() + 86400) for _ in range(500)])
-    store.broker.open("me", worker="w", slots=1, lease=3600)
-    fresh = _claim(store)
-    # When as many again have come and gone
-    settlements = []
-    for _ in range(0, n, 100):
-        turn = store.broker.turn(settlements, "me", ["q"], 100)
-        settlements = [end(each, result=document("r"), follow=[message()]) for each in turn.deliveries]
-    store.broker.settle(settlements)
-    spans = []
-    for _ in range(full(1000, 20)):
-        began = time.perf_counter()
-        [delivery] = store.broker.turn([], "me", ["q"], 1).deliveries
-        spans.append(time.perf_counter() - began)
-        store.broker.settle([end(delivery)])
-    # Then a fetch reads about as few pages as ever
-    assert _claim(store) < fresh + 60
-    # And at the promised size it is as fast as promised
-    assert not SOAK or sorted(spans)[int(len(spans) * 0.99)] < 0.010, sorted(spans)[-10:]

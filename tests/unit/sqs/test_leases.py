@@ -39,7 +39,7 @@ def test_a_visibility_is_extended_as_long_as_its_owner_is_renewed(open_store: Op
     until = time.monotonic() + 3
     # When three of them have passed
     while time.monotonic() < until:
-        assert agent.broker.renew(["child"], 1) == []
+        assert agent.broker.renew(["child"], 1).gone == []
         # Then nobody else ever got it
         assert elsewhere.broker.turn([], "other", ["q"], 1).deliveries == []
     assert store.broker.settle([end(delivery)]) == []

@@ -41,7 +41,7 @@ def test_what_is_due_after_a_quarter_of_an_hour_waits_in_the_side_store(open_sto
 
 def test_a_fifo_queue_has_no_delay_of_its_own(open_store: OpenStore, side: Store) -> None:
     store = open_store(side)
-    store.broker.send([message("q.fifo", "late", due=time.time() + 0.3)])
+    store.broker.send([message("q.fifo", "late", due=time.time() + 1.5)])
     assert _ready(store, "q.fifo") == []
     _gets(store, ["late"], "q.fifo")
 
@@ -59,9 +59,11 @@ def test_what_a_dead_promoter_held_is_promoted_by_another(open_store: OpenStore,
     store, other = open_store(side), open_store(side)
     assert isinstance(store.broker.shelf, Shelf)
     store.broker.shelf.put([message(body="1")])
-    side.broker.open("talo.sqs/dead", worker="talo.sqs", slots=0, lease=0.05)
     [queue] = [each.name for each in side.broker.stats()]
-    assert bodies(side.broker.turn([], "talo.sqs/dead", [queue], 1)) == ["1"]
+    prefix = queue.removeprefix("talo.sqs.due/").removesuffix("q")
+    dead = f"talo.sqs/{prefix}/dead"
+    side.broker.open(dead, worker="talo.sqs", slots=0, lease=0.05)
+    assert bodies(side.broker.turn([], dead, [queue], 1)) == ["1"]
     eventually(lambda: _check(side.broker.owners()[0].remaining < 0))
     # When another one looks, then it comes all the same
     _gets(other, ["1"])

@@ -50,7 +50,8 @@ def test_the_head_tells_who_fetches_and_what_was_done() -> None:
     board.note_unstarted(3)
     board.note_fetching(1.25)
     board.note_ready()
-    facts = (board.pid, board.owner, board.counts, board.unstarted, board.fetching_since, board.ready)
+    board.note_away(True)
+    facts = (board.pid, board.owner, board.counts, board.unstarted, board.fetching_until, board.ready)
     assert facts == (4711, "celery@häuschen/child-1", (5, 2), 3, 1.25, 1)
 
 

@@ -12,7 +12,8 @@ from talo.errors import StoreUnavailable
 from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Settlement, Verdict
-from talo.worker.intake import COPY, COPY_TTL, Intake
+from talo.wire.message import COPY
+from talo.worker.intake import COPY_TTL, Intake
 
 
 @pytest.fixture

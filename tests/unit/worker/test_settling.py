@@ -334,21 +334,46 @@ def test_a_child_that_does_not_look_although_there_is_work_is_stuck(app: Talo, o
     share = Share(3, 1, Common())
     share.board.introduce(1, "o")
     share.board.note_ready()
-    share.board.note_fetching(100.0)
+    share.board.note_fetching(100.0 + options.idle_look)
     watchdog = Watchdog(app.store.broker, options, [share])
     # Without work nobody is stuck
     assert watchdog.stuck(200.0) == [] and watchdog.stuck(1000.0) == []
     app.send_task("add", (1, 2))
     # With work it has its time
-    assert watchdog.stuck(1000.0) == [] and watchdog.stuck(1029.0) == []
-    assert watchdog.stuck(1031.0) == [3]
-    # A child that has looked since is merely unlucky
-    share.board.note_fetching(1005.0)
-    assert watchdog.stuck(1040.0) == []
+    assert watchdog.stuck(129.0) == [] and watchdog.stuck(131.0) == []
+    assert watchdog.stuck(141.0) == [3]
+    # A child that has looked since is merely unlucky, however long ago
+    share.board.note_fetching(165.0)
+    assert watchdog.stuck(180.0) == []
+    share.board.note_fetching(201.0)
+    assert watchdog.stuck(212.0) == []
     # One that runs a task is busy
-    share.board.note_fetching(100.0)
+    share.board.note_fetching(120.0)
     share.board.start(0, 9, 1000.0, 0.0, 0.0)
-    assert watchdog.stuck(1050.0) == []
+    assert watchdog.stuck(1050.0) == [] and watchdog.stuck(1060.0) == []
+
+
+@pytest.mark.promise("M07")
+def test_the_watchdog_asks_nobody_while_children_look_by_themselves(options: WorkerOptions) -> None:
+    share = Share(3, 1, Common())
+    share.board.introduce(1, "o")
+    share.board.note_ready()
+    asked: list[str] = []
+
+    def queues() -> list[str]:
+        asked.append("queues")
+        return []
+
+    watchdog = Watchdog(Talo(broker="memory://", set_as_current=False).store.broker, options, [share], queues)
+    # Given a child that looks as late as one does that waits
+    for now in range(100, 200):
+        if now % options.idle_look == 0:
+            share.board.note_fetching(now + options.idle_look)
+        watchdog.stuck(float(now))
+    # Then nothing was asked for, not even what to ask for; but it is when the child has gone silent
+    assert asked == []
+    watchdog.stuck(300.0)
+    assert asked != []
 
 
 # -- options on acknowledgement --------------------------------------------------------------------------------------

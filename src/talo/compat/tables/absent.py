@@ -27,7 +27,6 @@ ABSENT: dict[str, str] = {
     "celery.worker": _WORKER,
     "celery.app.trace": "a run is not traced by Celery's functions; wrap build_tracer, task.run or use signals",
     "celery.contrib.migrate": _MIGRATE,
-    "celery.contrib.rdb": "call breakpoint() in a worker with -P solo, or attach a debugger to the child",
     "celery.contrib.testing.manager": "it serves Celery's own tests; wait for results with get()",
     "celery.contrib.testing.mocks": "it serves Celery's own tests; run tasks with apply() or celery_worker",
     "celery.contrib.sphinx": "document the functions themselves; autodoc finds them",

@@ -206,6 +206,7 @@ CELERY: dict[str, dict[str, str]] = {
         "celery_session_app celery_session_worker celery_worker celery_worker_parameters celery_worker_pool "
         "depends_on_current_app pytest_configure use_celery_app_trap",
     ),
+    "celery.contrib.rdb": names("talo.compat.rdb", "DEFAULT_PORT Rdb debugger set_trace"),
     "celery.contrib.testing": {},
     "celery.contrib.testing.app": names(
         "talo.compat.testing.app", "DEFAULT_TEST_CONFIG TestApp Trap UnitLogging set_trap setup_default_app"

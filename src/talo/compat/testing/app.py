@@ -55,16 +55,16 @@ def TestApp(
     **kwargs: Any,
 ) -> Celery:
     """An app for one test; broker and results share one private store in memory unless they are named."""
-    place = f"memory://test-{uuid.uuid4().hex[:12]}"
+    place = broker or f"memory://test-{uuid.uuid4().hex[:12]}"
     app = Celery(
         name or "celery.tests",
         set_as_current=set_as_current,
         log=Logging if enable_logging else log,
-        broker=broker or place,
-        backend=backend or broker or place,
         **kwargs,
     )
-    app.add_defaults({**DEFAULT_TEST_CONFIG, **(config or {})})
+    # Defaults all of them: what the test adds later as a default counts.
+    app.add_defaults({**DEFAULT_TEST_CONFIG, "broker_url": place, "result_backend": backend or place})
+    app.add_defaults(config or {})
     return app
 
 

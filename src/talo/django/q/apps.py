@@ -6,14 +6,17 @@ schedules. Called by Django.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core import checks
 
-from talo.django.q import conf
+from talo.django.q import conf, signals
 from talo.django.q.scheduler import Scheduler
 from talo.errors import ImproperlyConfigured
+from talo.signals import worker_process_init
 
 __all__ = ["QConfig"]
 
@@ -36,6 +39,11 @@ class QConfig(AppConfig):
         app = project.find_or_make()
         app.add_defaults(conf.defaults)
         app.services.append(lambda: Scheduler(app))
+        worker_process_init.connect(_spawned, weak=False, dispatch_uid="talo.django.q")
+
+
+def _spawned(**_more: Any) -> None:
+    signals.spawned(f"{multiprocessing.current_process().name}:{os.getpid()}")
 
 
 def check_cluster(**_more: Any) -> list[Any]:

@@ -14,14 +14,14 @@ from django.core import signing
 
 from talo.errors import DecodeError, EncodeError
 
-__all__ = ["pack", "unpack"]
+__all__ = ["Pickles", "pack", "unpack"]
 
 _SALT = "talo.django.q"
 #: What a pickle begins with; no JSON does.
 _MARK = "!"
 
 
-class _Pickles:
+class Pickles:
     """The serializer that Django's signing asks for."""
 
     @staticmethod
@@ -43,7 +43,7 @@ def pack(value: Any) -> str:
         # Not JSON's.
         text = ""
     try:
-        return _MARK + signing.dumps(value, salt=_SALT, serializer=_Pickles)
+        return _MARK + signing.dumps(value, salt=_SALT, serializer=Pickles)
     except (pickle.PicklingError, TypeError, AttributeError) as exc:
         raise EncodeError(f"{type(value).__name__} can be sent neither as JSON nor as a pickle: {exc}") from exc
 
@@ -53,7 +53,7 @@ def unpack(text: str) -> Any:
     if not text.startswith(_MARK):
         return json.loads(text)
     try:
-        return signing.loads(text[len(_MARK) :], salt=_SALT, serializer=_Pickles)
+        return signing.loads(text[len(_MARK) :], salt=_SALT, serializer=Pickles)
     except signing.BadSignature as exc:
         raise DecodeError("a pickle that was not signed with this project's SECRET_KEY is not opened") from exc
 

@@ -17,7 +17,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from talo import shared_task
-from talo.django.q import conf
+from talo.django.q import conf, signals
 from talo.django.q.packing import pack, unpack
 from talo.errors import EncodeError, Retry
 from talo.util.names import import_path
@@ -93,14 +93,19 @@ def run_here(wanted: Call) -> bool:
 def _ended(wanted: Call, attempt: int) -> tuple[Task, Exception | None]:
     """Call the function; return the row of what became of it, and what it raised."""
     began = timezone.now()
+    func, task, fault = None, {}, None
     try:
-        answer = import_path(wanted.func)(*unpack(wanted.args), **unpack(wanted.kwargs))
-        return _row(wanted, began, answer, True, attempt), None
+        func, task = import_path(wanted.func), signals.task_of(wanted, began)
+        signals.pre_execute.send(signals.SENDER, func=func, task=task)
+        row = _row(wanted, began, func(*task["args"], **task["kwargs"]), True, attempt)
     except Retry:
         raise
     except Exception as exc:  # noqa: BLE001  told by the row, and raised again by whoever asked
-        text = f"{exc} : {''.join(traceback.format_exception(exc))}"
-        return _row(wanted, began, text, False, attempt), exc
+        fault = exc
+        row = _row(wanted, began, f"{exc} : {''.join(traceback.format_exception(exc))}", False, attempt)
+    if func is not None:
+        signals.executed(task, func, row)
+    return row, fault
 
 
 def _row(wanted: Call, began: dt.datetime, answer: Any, success: bool, attempt: int) -> Task:
@@ -139,10 +144,15 @@ def _finish(wanted: Call, row: Task) -> None:
 
 
 def _keep(wanted: Call, row: Task) -> None:
-    """Store what became of it. A repeat writes the same row again."""
+    """Store what became of it, and tell. A repeat writes the same row again."""
     if wanted.cached:
         _cache(wanted, row)
-        return
+    else:
+        _save(wanted, row)
+    signals.kept(wanted, row)
+
+
+def _save(wanted: Call, row: Task) -> None:
     limit = conf.read(wanted.cluster).save_limit
     if row.success and (not wanted.save or limit < 0):
         return

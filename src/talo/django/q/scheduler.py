@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import random
-import threading
 from typing import Any
 
 from django.db import Error, router, transaction
 from django.utils import timezone
 
-from talo.django.connections import close_all
+from talo.django._looking import Looking
 from talo.django.q import conf
 from talo.errors import TaloError
 
@@ -23,47 +21,32 @@ __all__ = ["Scheduler", "send_due"]
 
 log = logging.getLogger("talo.django")
 
-#: Seconds between two looks.
-_LOOK = 1.0
 #: Schedules of one look.
 _BATCH = 100
 
 
-class Scheduler:
-    """A service: ``start``, ``stop`` and ``join`` are legal at any time."""
+class Scheduler(Looking):
+    """Sends what is due, about once a second."""
+
+    thread = "talo-q-schedules"
 
     def __init__(self, app: Any) -> None:
-        del app
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="talo-q-schedules", daemon=True)
+        super().__init__(app)
         self._told = ""
 
-    def start(self) -> None:
-        """Begin, unless Q_CLUSTER says that this is no scheduler."""
-        if conf.read().scheduler:
-            self._thread.start()
+    def wanted(self) -> bool:
+        """Whether Q_CLUSTER says that this is a scheduler."""
+        return conf.read().scheduler
 
-    def stop(self) -> None:
-        """Ask for the end."""
-        self._ended.set()
-
-    def join(self, deadline: float | None = None) -> None:
-        """Wait for the end, ``deadline`` seconds at most."""
-        if self._thread.is_alive():
-            self._thread.join(deadline)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                send_due(timezone.now())
-                self._told = ""
-            except (TaloError, Error) as exc:
-                if str(exc) != self._told:
-                    self._told = str(exc)
-                    log.warning("Schedules cannot be kept now: %s", exc, extra={"action": "schedule"})
-            close_all()
-            # With jitter, so that a fleet does not look at the same moments.
-            self._ended.wait(_LOOK * random.uniform(0.7, 1.3))
+    def look(self) -> None:
+        """Send what is due now."""
+        try:
+            send_due(timezone.now())
+            self._told = ""
+        except (TaloError, Error) as exc:
+            if str(exc) != self._told:
+                self._told = str(exc)
+                log.warning("Schedules cannot be kept now: %s", exc, extra={"action": "schedule"})
 
 
 def send_due(now: dt.datetime) -> int:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from talo import chain as talo_chain
 from talo import chord
 from talo.app.app import Talo
-from talo.django.q import conf
+from talo.django.q import conf, signals
 from talo.django.q.packing import pack
 from talo.django.q.runs import COLLECT, RUN, Call, cache_key, run_here
 from talo.errors import ImproperlyConfigured
@@ -75,7 +75,16 @@ def async_task(func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> str
     ``q_options``. ``ValueError`` for a function without a path, ``EncodeError`` for arguments that cannot be sent.
     """
     options = _options(kwargs)
-    call, cluster = _call(func, args, kwargs, options)
+    return _send(*_call(func, args, kwargs, options), options)
+
+
+def send_again(task_id: str, func: str, args: Any, kwargs: Any, options: dict[str, Any]) -> str:
+    """Send a call that has its id already. Errors: as ``async_task``."""
+    call, cluster = _call(func, args, dict(kwargs), _options({"q_options": options}))
+    return _send(msgspec.structs.replace(call, id=task_id), cluster, options)
+
+
+def _send(call: Call, cluster: conf.Cluster, options: dict[str, Any]) -> str:
     if options.get("sync", cluster.sync):
         run_here(call)
     else:
@@ -169,7 +178,7 @@ def _call(func: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> tuple[C
         cached=cached if cached is True or cached is False else float(cached),
         ack_failure=bool(options.get("ack_failure", cluster.ack_failures)),
     )
-    return call, cluster
+    return signals.enqueued(call, timezone.now()), cluster
 
 
 def _sending(call: Call, options: dict[str, Any], cluster: conf.Cluster) -> dict[str, Any]:

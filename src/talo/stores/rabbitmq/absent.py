@@ -42,13 +42,13 @@ class NoResults(ResultBackend):
         self.refuse()
 
     def store_group(self, group_id: str, payload: bytes, expires: float | None) -> None:
-        self.refuse("keeps no saved groups")
+        self.refuse("keeps no saved groups and no keys of bulk sends")
 
     def get_group(self, group_id: str) -> bytes | None:
-        self.refuse("keeps no saved groups")
+        self.refuse("keeps no saved groups and no keys of bulk sends")
 
     def forget_group(self, group_id: str) -> None:
-        self.refuse("keeps no saved groups")
+        self.refuse("keeps no saved groups and no keys of bulk sends")
 
     def open_groups(self, groups: Sequence[GroupRecord]) -> None:
         if groups:

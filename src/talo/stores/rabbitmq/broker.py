@@ -27,6 +27,7 @@ from talo.stores.base import (
     Lease,
     OwnerInfo,
     QueueStats,
+    Renewal,
     Settlement,
     Turn,
     Verdict,
@@ -164,7 +165,8 @@ class RabbitBroker(Broker):
             return "", queue, "direct"
         kind = self._topology.kind(message.queue, message.exchange)
         key = message.routing_key or message.queue
-        self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
+        if not self._topology.ensure_exchange(connection, message.queue, deadline):
+            self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
         return message.exchange, key, kind
 
     def _largest(self, connection: Connection) -> int:
@@ -225,8 +227,10 @@ class RabbitBroker(Broker):
         """Let the queues be there, with those of their suspects: what is made in the middle of a trouble may be what
         the server forgets by it."""
         for queue in queues:
-            self._topology.ensure(connection, queue, deadline)
-            if self._topology.lasts(queue):
+            lasts = self._topology.lasts(queue)
+            # What does not last may be gone since; asking for it also tells the server that it is used.
+            self._topology.ensure(connection, queue, deadline, again=not lasts)
+            if lasts:
                 self._topology.ensure(connection, suspects_of(queue), deadline)
 
     # -- settling -----------------------------------------------------------------------------------------------------
@@ -329,12 +333,12 @@ class RabbitBroker(Broker):
                 self._mailbox.open(made, deadline)
                 self._owners[owner] = made
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:  # noqa: ARG002
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:  # noqa: ARG002
         """A lease lives as long as its connection; this only tells who is not there any more."""
         deadline = self._client.deadline()
         with self._client.using(deadline) as connection:
             strangers = [name for name in owners if name not in self._owners]
-            return self._mailbox.absent(connection, strangers, deadline)
+            return Renewal(self._mailbox.absent(connection, strangers, deadline))
 
     def owners(self) -> list[OwnerInfo]:
         """The owners of this process: the server tells nobody whose a delivery is."""

@@ -44,7 +44,7 @@ class RabbitBus(Bus):
     def subscribe(self, channels: Sequence[str]) -> Subscription:
         return _Subscribed(_RabbitEar(self._client, _OWN, "direct", channels, "", {}))
 
-    def post(self, posts: Sequence[Post]) -> None:
+    def post(self, posts: Sequence[Post]) -> bool:
         deadline = self._client.deadline()
         with self._client.using(deadline) as connection:
             if self._channel is None or not self._channel.open or not self._channel.belongs_to(connection):
@@ -56,6 +56,7 @@ class RabbitBus(Bus):
                     self._declared.add(post.exchange)
             frames = [_frames(self._channel, post, connection.frame_max) for post in posts]
             self._channel.cast(*frames, deadline=deadline)
+        return True
 
     def hear(self, exchange: str, kind: str, keys: Sequence[str], *, queue: str, expires: float = 60.0) -> Ear:
         arguments = {"x-expires": int(expires * 1000), "x-message-ttl": _WAITS.get(kind, _WAITS_OTHERWISE)}

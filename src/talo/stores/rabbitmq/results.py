@@ -124,10 +124,11 @@ class RpcResults(NoResults):
     def answer(
         self, connection: Connection, settlements: Sequence[Settlement], held: Sequence[Held], deadline: float
     ) -> None:  # fmt: skip
-        """Send what these settlements bring to who asked for it."""
+        """Send what these settlements bring to who asked for it. What they close is remembered by nobody: a step that
+        is repeated sends its successor again."""
         told: list[tuple[ResultMeta, str | None]] = []
         for settlement, of in zip(settlements, held, strict=True):
-            if settlement.part is not None or settlement.closes is not None:
+            if settlement.part is not None:
                 self.refuse("counts no chords")
             asked_by = of.message.properties.get("reply_to")
             metas = [*([settlement.result] if settlement.result is not None else []), *settlement.also]

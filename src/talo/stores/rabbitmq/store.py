@@ -72,6 +72,7 @@ class RabbitStore(Store):
             results=rpc is not None,
             hands_over=False,
             wakes_one=True,
+            exchanges=True,
             max_hold=ACKNOWLEDGEMENT_TIMEOUT,
         )
         self.broker = RabbitBroker(self._client, Topology(queues, queue_type, delayed_type))

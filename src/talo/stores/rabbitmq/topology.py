@@ -17,7 +17,7 @@ from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.rabbitmq._refusals import NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelRefused
 from talo.stores.rabbitmq.channel import Channel
 from talo.stores.rabbitmq.connection import Connection
-from talo.wire.queues import Exchange, Queue
+from talo.wire.queues import Broadcast, Exchange, Queue
 
 __all__ = ["MAX_DELAY", "Topology"]
 
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: How the names of Talo's own queues begin.
 OWN = "talo."
 _LEVELS = 28
+#: Milliseconds that a queue which deletes itself outlives its last reader. AMQP's own flag would take it, with what is
+#: in it, whenever a child pauses between two consumers.
+_LINGER = 3_600_000
 #: Seconds.
 MAX_DELAY = 2**_LEVELS - 1
 DELAY = "celery_delayed_delivery"
@@ -87,6 +90,18 @@ class Topology:
         self._declared.add(known)
         if not name.startswith(OWN):
             self.known.add(name)
+
+    def ensure_exchange(self, connection: Connection, name: str, deadline: float) -> bool:
+        """For who sends to a broadcast: let its exchange be there, and no queue of the sender's own, which nobody
+        would read. False if this queue is none of a broadcast."""
+        self._begin(connection)
+        spec = self.queue(name)
+        if not isinstance(spec, Broadcast):
+            return False
+        if (known := ("", spec.exchange.name, "")) not in self._declared:
+            self._declare_exchange(self._asking(connection, deadline), spec.exchange, deadline)
+            self._declared.add(known)
+        return True
 
     def kind(self, name: str, exchange: str) -> str:
         """The type of the exchange through which a message for this queue goes."""
@@ -159,7 +174,7 @@ class Topology:
                     deadline,
                     durable=spec.durable,
                     exclusive=spec.exclusive,
-                    auto_delete=spec.auto_delete,
+                    auto_delete=spec.auto_delete and spec.exclusive,
                     arguments=self._arguments(spec),
                 )
             except ChannelRefused as refused:
@@ -177,19 +192,22 @@ class Topology:
     ) -> None:  # fmt: skip
         channel = self._asking(connection, deadline)
         try:
-            if not exchange.no_declare and not exchange.name.startswith("amq."):
-                channel.declare_exchange(
-                    exchange.name,
-                    exchange.type,
-                    deadline,
-                    durable=exchange.durable,
-                    auto_delete=exchange.auto_delete,
-                    passive=exchange.passive,
-                    arguments=exchange.arguments,
-                )
+            self._declare_exchange(channel, exchange, deadline)
             channel.bind(queue, exchange.name, key or "", deadline, arguments)
         except ChannelRefused as refused:
             raise _misfit(refused, f"exchange {exchange.name!r}") from refused
+
+    def _declare_exchange(self, channel: Channel, exchange: Exchange, deadline: float) -> None:
+        if not exchange.no_declare and not exchange.name.startswith("amq."):
+            channel.declare_exchange(
+                exchange.name,
+                exchange.type,
+                deadline,
+                durable=exchange.durable,
+                auto_delete=exchange.auto_delete,
+                passive=exchange.passive,
+                arguments=exchange.arguments,
+            )
 
     def _arguments(self, spec: Queue) -> dict[str, Any]:
         arguments = dict(spec.queue_arguments or {})
@@ -202,6 +220,8 @@ class Topology:
         ):
             if value is not None:
                 arguments.setdefault(name, value)
+        if spec.auto_delete and not spec.exclusive:
+            arguments.setdefault("x-expires", _LINGER)
         if (
             self._queue_type == "quorum"
             and self.lasts(spec.name)

@@ -30,9 +30,16 @@ class Misdirected(StoreUnavailable):
 
 
 _FULL = frozenset({"OOM", "MISCONF"})
-_LATER = frozenset({"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
+_LATER = frozenset({"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS"})
 #: Whether to ask the same server again after a while.
-_MISDIRECTED = {"MOVED": False, "READONLY": False, "CLUSTERDOWN": False, "ASK": True, "TRYAGAIN": True}
+_MISDIRECTED = {
+    "MOVED": False,
+    "READONLY": False,
+    "UNBLOCKED": False,  # a master that steps down ends the waits of its clients
+    "CLUSTERDOWN": False,
+    "ASK": True,
+    "TRYAGAIN": True,
+}
 _LOGIN = {
     "NOAUTH": "wants a password: put it into the URL, as in redis://:PASSWORD@HOST:6379/0",
     "WRONGPASS": "does not accept this user name and password: correct them in the URL",

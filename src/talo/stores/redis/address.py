@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from talo.errors import ImproperlyConfigured
 from talo.stores.tls import TLS_OPTIONS, tls_context
 
-__all__ = ["Address", "parse_url"]
+__all__ = ["Address", "keyprefix_of", "parse_url"]
 
 _PLAIN = frozenset({"redis", "valkey", "sentinel", "redis+cluster", "valkey+cluster"})
 _TLS = frozenset({"rediss", "valkeys", "rediss+cluster", "valkeys+cluster"})
@@ -29,6 +29,7 @@ _QUERY = frozenset(
         "db",
         "username",
         "password",
+        "global_keyprefix",
         *TLS_OPTIONS,
     }
 )
@@ -102,6 +103,15 @@ def parse_url(url: str, tls: Mapping[str, Any] | None = None) -> Address:
         username=username,
         password=password,
     )
+
+
+def keyprefix_of(urls: Sequence[str], given: str = "") -> str:
+    """The key prefix that ``urls`` name in their query, else ``given``. ``ImproperlyConfigured`` if they differ."""
+    name = "global_keyprefix"
+    named = {query[name] for each in urls if name in (query := dict(parse_qsl(each.partition("?")[2])))}
+    if len(named | ({given} if given else set())) > 1:
+        raise ImproperlyConfigured(f"{name} is said twice and not the same: once in the URL is enough")
+    return named.pop() if named else given
 
 
 def _unquoted(text: str | None) -> str | None:

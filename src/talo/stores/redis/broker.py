@@ -22,6 +22,7 @@ from talo.stores.base import (
     Lease,
     OwnerInfo,
     QueueStats,
+    Renewal,
     ResultMeta,
     Settlement,
     Turn,
@@ -298,7 +299,7 @@ class RedisBroker(Broker):
     def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
         self._leases.open(owner, worker, slots, lease)
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
         return self._leases.renew(owners, lease)
 
     def owners(self) -> list[OwnerInfo]:

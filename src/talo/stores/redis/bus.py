@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from talo.errors import MalformedMessage, OperationalError
 from talo.stores.base import Bus, Ear, Post, Subscription, key_filter
 from talo.stores.redis.client import Client
-from talo.stores.redis.connection import Part, pack
+from talo.stores.redis.connection import Connection, Part, pack
 from talo.stores.redis.keys import SEPARATOR
 from talo.wire import envelope
 from talo.wire.message import Message
@@ -68,7 +68,7 @@ class RedisBus(Bus):
 
         return _Subscription(_Listening(self._client, [pack("SUBSCRIBE", *names)], hear), heard)
 
-    def post(self, posts: Sequence[Post]) -> None:
+    def post(self, posts: Sequence[Post]) -> bool:
         commands: list[bytes] = []
         bound: dict[str, list[bytes]] = {}
         for each in posts:
@@ -81,8 +81,11 @@ class RedisBus(Bus):
             for queue in _queues_of(bound[each.exchange], each.key.encode()):
                 name = self._client.keys.prefix + queue
                 commands += [pack("LPUSH", name, item), pack("EXPIRE", name, _REPLY_KEEP)]
-        if commands:
-            self._client.pipeline(commands, self._client.deadline())
+        if not commands:
+            return False
+        # How many heard, or how long the list is now. A node of a cluster counts only those that are connected to it.
+        replies = self._client.pipeline(commands, self._client.deadline())
+        return self._client.place.mode == "cluster" or any(replies)
 
     def hear(self, exchange: str, kind: str, keys: Sequence[str], *, queue: str, expires: float = 60.0) -> Ear:
         if kind == "direct":
@@ -241,11 +244,15 @@ class _DirectEar(Ear):
 
     def get(self, timeout: float) -> Post | None:
         until = monotonic() + timeout
-        while True:
+
+        def pop(connection: Connection) -> Any:
             left = max(0.0, until - monotonic())
             # 0 would be for ever.
             command = pack("BRPOP", self._list, round(left, 3)) if left >= 0.001 else pack("RPOP", self._list)
-            reply = self._connection.call(command, self._client.deadline(left + self._client.timeout))
+            return connection.call(command, self._client.deadline(left + self._client.timeout))
+
+        while True:
+            reply = self._client.on_own(self._connection, pop, self._client.deadline(timeout + self._client.timeout))
             if reply is None:
                 return None
             post = _unpacked(reply[1] if isinstance(reply, list) else reply, "direct")

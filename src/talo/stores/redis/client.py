@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
+from talo.errors import TaloError
 from talo.stores.redis._refusals import Misdirected, Refusal, as_error
 from talo.stores.redis.connection import Connecting, Connection, Part, pack
 from talo.stores.redis.keys import Keys
@@ -54,17 +55,25 @@ class Client:
         return self.lend(lambda connection: connection.call(data, deadline), deadline)
 
     def pipeline(self, commands: Sequence[bytes], deadline: float) -> list[Any]:
-        """The replies to packed commands, written at once; the first refusal among them is raised. They have to be
-        such that doing them twice is doing them once."""
+        """The replies to packed commands, written at once; the first refusal among them is raised. A server that is
+        handing the slot over does some of them and refuses others: only those are sent again."""
+        replies: dict[int, Any] = {}
 
-        def exchange(connection: Connection) -> list[Any]:
-            replies = connection.exchange(b"".join(commands), len(commands), deadline)
-            for reply in replies:
+        def exchange(connection: Connection) -> None:
+            left = [at for at in range(len(commands)) if at not in replies]
+            heard = connection.exchange(b"".join(commands[at] for at in left), len(left), deadline)
+            refused: list[tuple[TaloError, Refusal]] = []
+            for at, reply in zip(left, heard, strict=True):
                 if reply.__class__ is Refusal:
-                    raise as_error(reply, self.place.shown) from reply
-            return replies
+                    refused.append((as_error(reply, self.place.shown), reply))
+                else:
+                    replies[at] = reply
+            if refused:
+                error, refusal = min(refused, key=lambda each: isinstance(each[0], Misdirected))
+                raise error from refusal
 
-        return self.lend(exchange, deadline)
+        self.lend(exchange, deadline)
+        return [replies[at] for at in range(len(commands))]
 
     def run(self, script: Script, *arguments: Part, keys: Sequence[Part] = (), deadline: float | None = None) -> Any:
         """What ``script`` returns."""
@@ -77,9 +86,30 @@ class Client:
     def lend(self, use: Callable[[Connection], T], deadline: float) -> T:
         """What ``use`` returns of a connection; with another one, where the server refused because of where it
         stands and did nothing. ``use`` raises ``Misdirected`` then."""
-        pool, place, pause = self.pool, self.place, _PAUSE
+        return self._follow(self.pool.take, self.pool.give, use, deadline)
+
+    def on_own(self, connection: Connection, use: Callable[[Connection], T], deadline: float) -> T:
+        """The same with a connection that belongs to the caller; it is connected where the server is now."""
+
+        def connected(until: float) -> Connection:
+            if connection.stale:
+                connection.close()
+            if connection.closed:
+                connection.connect(until)
+            return connection
+
+        return self._follow(connected, lambda _: None, use, deadline)
+
+    def _follow(
+        self,
+        take: Callable[[float], Connection],
+        give: Callable[[Connection], None],
+        use: Callable[[Connection], T],
+        deadline: float,
+    ) -> T:
+        place, pause = self.place, _PAUSE
         while True:
-            connection = pool.take(deadline)
+            connection = take(deadline)
             try:
                 return use(connection)
             except Misdirected as error:
@@ -91,7 +121,7 @@ class Client:
                     raise
                 pause = min(pause * 2, _LONGEST)
             finally:
-                pool.give(connection)
+                give(connection)
             if wait:
                 threading.Event().wait(wait)
 

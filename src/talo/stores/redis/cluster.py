@@ -13,7 +13,7 @@ from time import monotonic
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.stores.redis.address import Address
-from talo.stores.redis.connection import Connecting, Connection, pack
+from talo.stores.redis.connection import Connecting, Connection, DeadlinePassed, pack
 from talo.stores.redis.place import Fixed, Place
 
 __all__ = ["Cluster", "slot_of", "tagged"]
@@ -81,13 +81,12 @@ class Cluster(Place):
     def _ask_all(self, deadline: float) -> Address:
         trouble: StoreUnavailable | None = None
         for node in dict.fromkeys((*self._nodes, *self._seeds)):
-            left = deadline - monotonic()
-            if left <= 0:
-                break
             try:
-                return self._ask(node, monotonic() + min(left, _PATIENCE))
+                return self._ask(node, min(deadline, monotonic() + _PATIENCE))
             except StoreUnavailable as error:
                 trouble = error
+            if monotonic() >= deadline:
+                raise DeadlinePassed(f"{self.shown} did not say in time who serves slot {self.slot}") from trouble
         raise StoreUnavailable(f"no node of {self.shown} says who serves slot {self.slot}: {trouble}") from trouble
 
     def _ask(self, node: Address, deadline: float) -> Address:

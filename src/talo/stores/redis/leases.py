@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from talo.stores.base import Delivery, Lease, OwnerInfo
+from talo.stores.base import Delivery, Lease, OwnerInfo, Renewal
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
 from talo.stores.redis.deliveries import delivery_of, opened
@@ -42,12 +42,12 @@ class Leases:
         """See ``Broker.open``."""
         self._client.run(scripts.OPEN, self._prefix, owner, repr(float(lease)), _encode(_Said(worker, slots)))
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
         """See ``Broker.renew``."""
         if not owners:
-            return []
-        gone = self._client.run(scripts.RENEW, self._prefix, repr(float(lease)), *owners)
-        return [owner.decode() for owner in gone]
+            return Renewal([])
+        first, *gone = self._client.run(scripts.RENEW, self._prefix, repr(float(lease)), *owners)
+        return Renewal([owner.decode() for owner in gone], float(first) if first else None)
 
     def owners(self) -> list[OwnerInfo]:
         """See ``Broker.owners``."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.stores.redis.address import Address, parse_url
-from talo.stores.redis.connection import Connecting, Connection, pack
+from talo.stores.redis.connection import Connecting, Connection, DeadlinePassed, pack
 from talo.stores.redis.place import Fixed, Place
 
 __all__ = ["Sentinel", "sentinel_place"]
@@ -61,6 +61,8 @@ class Sentinel(Place):
             try:
                 answer = self._ask(sentinel, min(deadline, monotonic() + _PATIENCE))
             except StoreUnavailable as error:
+                if monotonic() >= deadline:
+                    raise DeadlinePassed(f"{self.shown} did not say in time who is the master") from error
                 trouble = error
                 continue
             if answer is None:

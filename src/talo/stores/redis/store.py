@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from talo.errors import AccessRefused, ImproperlyConfigured
 from talo.stores.base import Features, Store
-from talo.stores.redis.address import Address, parse_url
+from talo.stores.redis.address import Address, keyprefix_of, parse_url
 from talo.stores.redis.broker import MAX_MESSAGE, RedisBroker
 from talo.stores.redis.bus import Fanout, RedisBus
 from talo.stores.redis.client import Client
@@ -28,6 +28,9 @@ from talo.stores.redis.sentinel import sentinel_place
 from talo.stores.tls import TLS_OPTIONS
 
 __all__ = ["RedisStore"]
+
+#: Releases that share it understand each other's keys, scripts and values: see ``docs/internals/upgrading.md``.
+GENERATION = b"1"
 
 _NAMED = (
     "max_connections",
@@ -49,11 +52,12 @@ class RedisStore(Store):
     more), or nodes of a cluster. ``failover``: ``round-robin`` or ``shuffle``, the order of alternatives.
 
     ``timeout``: seconds for one operation. ``priority_order``: ``high-first`` (9 is the most urgent) or ``low-first``
-    (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key. ``max_connections`` bounds the
-    connections of one process, those that listen for results or on the bus aside; ``pool_timeout`` the wait for a free
-    one and ``connect_timeout`` connecting, in seconds, both within the operation's own time. ``client_name`` is what
-    the server calls them. ``fanout_prefix`` and ``fanout_patterns`` name the channels of events and remote control, as
-    in Celery. ``ssl_*``: as in redis-py, for ``rediss://``.
+    (0 is, as in Celery on Redis). ``keyprefix`` stands in front of every key; the URL may name it too
+    (``?global_keyprefix=``). ``max_connections`` bounds the connections of one process, those that listen for results
+    or on the bus aside; ``pool_timeout`` the wait for a free one and ``connect_timeout`` connecting, in seconds, both
+    within the operation's own time. ``client_name`` is what the server calls them. ``fanout_prefix`` and
+    ``fanout_patterns`` name the channels of events and remote control, as in Celery. ``ssl_*``: as in redis-py, for
+    ``rediss://``.
     """
 
     broker: RedisBroker
@@ -87,6 +91,7 @@ class RedisStore(Store):
         urls = [each for each in url.split(";") if each]
         scheme = urls[0].partition("://")[0].lower() if urls else ""
         made = Connecting(client_name, connect_timeout)
+        keyprefix = keyprefix_of(urls, keyprefix)
         if scheme.endswith("+cluster"):
             keyprefix = tagged(keyprefix)
             place: Place = Cluster([parse_url(each, options) for each in urls], keyprefix, made)
@@ -121,7 +126,16 @@ class RedisStore(Store):
         return self._client.place.shown
 
     def ping(self, timeout: float) -> None:
-        self._client.call_packed(pack("PING"), self._client.deadline(timeout))
+        """Reach the store; ``ImproperlyConfigured`` if another generation of Talo keeps its keys there."""
+        deadline, key = self._client.deadline(timeout), self._client.keys.own("generation")
+        found = self._client.call_packed(pack("GET", key), deadline)
+        if found is None:
+            self._client.call_packed(pack("SET", key, GENERATION, "NX"), deadline)
+        elif found != GENERATION:
+            raise ImproperlyConfigured(
+                f"{self.url} holds the tasks of another generation of Talo ({found.decode()}, this release is of "
+                f"{GENERATION.decode()}): let its workers empty it first"
+            )
 
     def same_as(self, other: Store) -> bool:
         if not isinstance(other, RedisStore):

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from talo.errors import LeaseLost, PublishTimeout
-from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Settlement, Turn
+from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql.database import Database, Session
@@ -30,6 +30,8 @@ __all__ = ["SqlBroker"]
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
+#: A waiter's pause between two looks grows by this with each that was in vain.
+_SLOWER = 1.5
 
 
 class SqlBroker(DeadLetters):
@@ -40,6 +42,8 @@ class SqlBroker(DeadLetters):
         self._order = order.replace("-", "_")
         #: How often in a row a turn found nothing of what a look had seen.
         self._in_vain = 0
+        #: Seconds between two looks of one who waits; it begins as one who has waited for long.
+        self._nap = float("inf")
         self._rotation = itertools.count()
         self._interrupts: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -78,17 +82,24 @@ class SqlBroker(DeadLetters):
         return self._database.write(work)
 
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
-        holder, ready, _, due = self._glance(owner, queues)
+        holder, ready, soon, due = self._glance(owner, queues)
         if holder is None:
             raise self._lost(owner)
         if limit <= 0 or not ready:
             self._in_vain = 0
             return Turn([], refused or [], due)
-        turn = self._turn(None, owner, queues, limit)
+        # What the look has just said of delayed messages is not asked again: that would be two exchanges more.
+        something_is_due = soon is not None and soon <= 0
+        turn = self._turn(None, owner, queues, limit, promotes=something_is_due)
         turn.refused = refused or []
+        if not something_is_due:
+            turn.next_due = due
         return turn
 
-    def _turn(self, plan: _writing.Plan | None, owner: str, queues: Sequence[str], limit: int) -> Turn:
+    def _turn(
+        self, plan: _writing.Plan | None, owner: str, queues: Sequence[str], limit: int, *, promotes: bool = True
+    ) -> Turn:
+        """One transaction; without ``promotes`` it leaves delayed messages alone, and does not say when one is due."""
         turn_of = next(self._rotation) % len(queues) if queues else 0
         rotated = [*queues[turn_of:], *queues[:turn_of]]
 
@@ -99,17 +110,20 @@ class SqlBroker(DeadLetters):
             refused, wake = _writing.settle(tx, plan) if plan else ([], Counter[str]())
             deliveries: list[Delivery] = []
             if limit > 0:
-                wake.update(_writing.promote(tx))
+                if promotes:
+                    wake.update(_writing.promote(tx))
                 deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order)
             if wake:
                 wake.subtract(each.queue for each in deliveries)
                 tx.ring(wake)
-            due = tx.row("next_due")
+            due = tx.row("next_due") if promotes else None
             return Turn(deliveries, refused, tx.here(due[0]) if due else None)
 
         turn = self._database.write(work)
         if limit > 0:
             self._in_vain = 0 if turn.deliveries else self._in_vain + 1
+        if turn.deliveries:
+            self._nap = self._database.waker.first_look
         return turn
 
     def _glance(self, owner: str, queues: Sequence[str]) -> tuple[int | None, bool, float | None, float | None]:
@@ -132,10 +146,10 @@ class SqlBroker(DeadLetters):
 
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
         interrupt = self._interrupt_pipe()[0]
-        began = time.monotonic()
-        until = began + timeout
+        until = time.monotonic() + timeout
         ends = (*also, interrupt)
-        with self._database.waker.listen(queues) as ear:
+        waker = self._database.waker
+        with waker.listen(queues) as ear:
             if self._in_vain:
                 # What was seen is being taken by others: to look at once would be to spin until they are done.
                 aside = min(_ASIDE * 2 ** min(self._in_vain, 10), _LONGEST_ASIDE)
@@ -146,9 +160,11 @@ class SqlBroker(DeadLetters):
                 if ready:
                     return True
                 self._in_vain = 0
-                look = self._database.waker.look(time.monotonic() - began)
-                nap = time.monotonic() + (look if soon is None else min(look, soon))
-                heard = poll(ear, ends, min(nap, until))
+                nap = min(self._nap, waker.slowest_look)
+                self._nap = nap * _SLOWER
+                if soon is not None:
+                    nap = min(nap, soon)
+                heard = poll(ear, ends, min(time.monotonic() + nap, until))
                 if heard == interrupt:
                     self._drain(interrupt)
                 if heard is not None:
@@ -192,11 +208,14 @@ class SqlBroker(DeadLetters):
     def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
         self._database.write(lambda tx: tx.run("open_owner", tx.draw(1)[0], owner, worker, slots, tx.now + lease))
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        if not owners:
-            return []
-        alive = {row[0] for row in self._database.write(lambda tx: tx.rows("renew", list(owners), tx.now + lease))}
-        return [each for each in owners if each not in alive]
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
+        def work(tx: Session) -> Renewal:
+            alive = {owner for (owner,) in tx.rows("renew", list(owners), tx.now + lease)}
+            [(first,)] = tx.rows("first_end")
+            gone = [each for each in owners if each not in alive]
+            return Renewal(gone, None if first is None else first - tx.now)
+
+        return self._database.write(work) if owners else Renewal([])
 
     def owners(self) -> list[OwnerInfo]:
         rows = self._database.read(lambda tx: tx.rows("owners", tx.now))

@@ -38,9 +38,10 @@ class SqlBus(Bus):
     def publish(self, channel: str, payload: bytes) -> None:
         self._publish([(channel, payload)])
 
-    def post(self, posts: Sequence[Post]) -> None:
+    def post(self, posts: Sequence[Post]) -> bool:
         if posts:
             self._publish([(f"exchange:{each.exchange}", msgspec.msgpack.encode(each)) for each in posts])
+        return True
 
     def _publish(self, said: Sequence[tuple[str, bytes]]) -> None:
         def work(tx: Session) -> None:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from talo.errors import ImproperlyConfigured, NotSupported, OperationalError, StoreUnavailable
-from talo.stores.sql.dialect import Dialect, Migration
+from talo.stores.sql.dialect import GENERATION, Dialect, Migration
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.waker import Waker
 
@@ -162,14 +162,26 @@ class Database(ABC):
     def migrate(self) -> list[Migration]:
         """Apply the migrations that are pending; return them. Several processes may call it at once: one does it."""
 
+    def pending(self, at: int) -> list[Migration]:
+        """The migrations that follow schema ``at``; ``ImproperlyConfigured`` if a newer generation has made it."""
+        if at // GENERATION > self.dialect.last // GENERATION:
+            raise ImproperlyConfigured(
+                f"{self.name} was written by a newer Talo (schema {at}, this one knows {self.dialect.last})"
+            )
+        return [step for step in self.dialect.migrations if step.number > at]
+
+    def is_behind(self, at: int, *, unasked: bool) -> bool:
+        """Whether something is pending and is to be done now. ``ImproperlyConfigured`` where nothing is done
+        ``unasked``; and nowhere is a step into the next generation, which older workers would not survive."""
+        if not self.pending(at):
+            return False
+        if not unasked or (at and at // GENERATION != self.dialect.last // GENERATION):
+            raise self.outdated()
+        return True
+
     def outdated(self) -> ImproperlyConfigured:
         """What is said where tables are not changed unasked."""
         return ImproperlyConfigured(f"the tables in {self.name} are not up to date: run 'talo db migrate'")
-
-    def newer(self, at: int) -> ImproperlyConfigured:
-        """What is said of tables that this release does not know."""
-        known = self.dialect.migrations[-1].number
-        return ImproperlyConfigured(f"{self.name} was written by a newer Talo (schema {at}, this one knows {known})")
 
     @abstractmethod
     def tidings(self) -> Tidings | None:

@@ -16,7 +16,12 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-__all__ = ["Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
+__all__ = ["GENERATION", "Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
+
+
+#: Migrations whose numbers share the thousand are of one generation: each only adds, so that code which knows fewer of
+#: them works on. What takes something away begins the next thousand: see ``docs/internals/upgrading.md``.
+GENERATION = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class Dialect:
     name: str
     queries: Mapping[str, tuple[Statement, ...]]
     migrations: tuple[Migration, ...]
+
+    @property
+    def last(self) -> int:
+        """The number of the last migration."""
+        return self.migrations[-1].number
 
     @property
     def steps(self) -> frozenset[str]:

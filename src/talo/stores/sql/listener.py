@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _SLOWEST = 0.02
 _TROUBLE = 0.5
 #: Seconds between two looks where a server tells, should it once not have.
-_UNTOLD = 5.0
+_UNTOLD = 60.0
 
 
 class Looker(Protocol):

@@ -27,7 +27,7 @@ __all__ = ["Hope", "ServerDatabase", "ServerLink", "ServerSession"]
 T = TypeVar("T")
 
 #: Seconds for which the server's clock is believed to go as ours does.
-_BELIEVED = 10.0
+_BELIEVED = 30.0
 #: Seconds before a transaction that was undone for the sake of others is run again.
 _PAUSE = (0.0005, 0.01)
 #: Seconds that a change of the schema may take when somebody asks for it.
@@ -303,9 +303,7 @@ class ServerDatabase(Database, Generic[L]):
 
     def _check(self, link: L) -> None:
         try:
-            if self.version(link) != self.dialect.migrations[-1].number:
-                if not self._auto_migrate:
-                    raise self.outdated()
+            if self.is_behind(self.version(link), unasked=self._auto_migrate):
                 self.apply(link)
         except self.trouble as error:
             raise self.translated(error) from error

@@ -331,22 +331,17 @@ class SqliteDatabase(Database):
         return done
 
     def _check(self, connection: sqlite3.Connection, deadline: float) -> None:
-        if self._version(connection) != self.dialect.migrations[-1].number:
-            if not self._auto_migrate and self.path is not None:
-                raise self.outdated()
+        if self.is_behind(self._version(connection), unasked=self._auto_migrate or self.path is None):
             self._migrate(connection, deadline)
 
     def _migrate(self, connection: sqlite3.Connection, deadline: float) -> list[Migration]:
         self._begin(connection, deadline)
         try:
             # Another process may have been quicker; and only now do we have the lock.
-            at = self._version(connection)
-            if at > self.dialect.migrations[-1].number:
-                raise self.newer(at)
+            pending = self.pending(self._version(connection))
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS talo_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
             )
-            pending = [step for step in self.dialect.migrations if step.number > at]
             for step in pending:
                 for statement in step.statements:
                     connection.execute(statement)

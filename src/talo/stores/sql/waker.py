@@ -26,8 +26,8 @@ __all__ = ["Bell", "Ear", "MemoryWaker", "PipeWaker", "Waker", "poll"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two looks where wake-ups come.
-LOOK = 0.5
+#: Seconds between two looks where wake-ups come: soon after there was work, and after a long time without any.
+LOOK, SLOWEST_LOOK = 0.5, 10.0
 #: More are never woken by one batch.
 _MOST = 64
 
@@ -48,11 +48,9 @@ class Ear(ABC):
 class Waker(ABC):
     """Lets those wait who want to hear of work in a queue."""
 
-    def look(self, waited: float) -> float:
-        """Seconds until one who has waited for ``waited`` seconds looks by itself, in case that a wake-up was lost with
-        the process that took it."""
-        del waited
-        return LOOK
+    #: Seconds after which a waiter looks by itself, in case that a wake-up was lost with the process that took it: at
+    #: first, and at most, after having looked in vain for long.
+    first_look, slowest_look = LOOK, SLOWEST_LOOK
 
     @abstractmethod
     def listen(self, queues: Sequence[str]) -> contextlib.AbstractContextManager[Ear]:
@@ -116,6 +114,7 @@ class PipeWaker(Bell):
 
     def _complain(self, error: OSError) -> None:
         """Say once that waiting works only by looking: the file system has no pipes, or no descriptor is left."""
+        self.slowest_look = LOOK
         if not self._complained:
             self._complained = True
             _log.warning("no wake-up pipes in %s, new tasks are noticed later: %s", self._directory, error)

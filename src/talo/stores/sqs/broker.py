@@ -20,6 +20,7 @@ from talo.stores.base import (
     Lease,
     OwnerInfo,
     QueueStats,
+    Renewal,
     Settlement,
     Store,
     Turn,
@@ -299,15 +300,15 @@ class SqsBroker(Broker):
         self._visibility = max(_LEAST, math.ceil(lease))
         self._ledger.open(owner, worker, slots, lease)
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        gone = self._ledger.renew(owners, lease)
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
+        renewal = self._ledger.renew(owners, lease)
         self._visibility = max(_LEAST, math.ceil(lease))
         fading = self._ledger.fading(owners, time.monotonic() + _RENEW * self._visibility)
         lost = sorted({held.token for held in fading} - self._extend(fading)) if fading else []
         if lost:
             log.warning("SQS has given out again what %d tasks here may still run", len(lost), extra={"action": "lost"})
             self._ledger.forget(lost)
-        return gone
+        return renewal
 
     def _extend(self, held: Sequence[Held]) -> set[int]:
         until = time.monotonic() + self._visibility

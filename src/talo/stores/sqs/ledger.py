@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from talo.errors import LeaseLost, StoreUnavailable
+from talo.stores.records import Renewal
 
 __all__ = ["Held", "Ledger", "OwnerRow", "place_of"]
 
@@ -88,15 +89,16 @@ class Ledger:
                 (owner, worker, slots, time.monotonic() + lease),
             )
 
-    def renew(self, owners: Sequence[str], lease: float) -> list[str]:
-        """Move the ends of those that are open; return the others."""
+    def renew(self, owners: Sequence[str], lease: float) -> Renewal:
+        """See ``Broker.renew``."""
         gone = []
         with self._transaction() as db:
             for owner in owners:
                 done = db.execute("UPDATE owners SET ends = ? WHERE owner = ?", (time.monotonic() + lease, owner))
                 if not done.rowcount:
                     gone.append(owner)
-        return gone
+            [first] = db.execute("SELECT min(ends) FROM owners").fetchone()
+        return Renewal(gone, None if first is None else first - time.monotonic())
 
     def is_open(self, owner: str) -> bool:
         """Whether it was opened, and neither closed nor taken over since."""

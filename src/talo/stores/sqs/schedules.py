@@ -30,7 +30,10 @@ class SqsSchedules(Schedules):
         if not sent:
             return self._side.change(space, changes)
         self._shelf.watch(sent)
-        moved = [msgspec.structs.replace(change, messages=self._shelf.shelved(change.messages)) for change in changes]
+        moved = [
+            msgspec.structs.replace(change, messages=self._shelf.shelved(change.messages, copied=True))
+            for change in changes
+        ]
         versions = self._side.change(space, moved)
         self._shelf.look(now=True)
         return versions

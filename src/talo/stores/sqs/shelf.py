@@ -1,23 +1,21 @@
 """What SQS cannot hold, kept in the side store: messages that are due late, and the dead.
 
 Owns the queues of the side store in which they stand, their promotion to SQS, and turning what died into dead letters.
-Everything is moved under a lease of the side store, so a crash repeats and never loses. Called by ``broker`` and
-``schedules``. See ``docs/internals/sqs.md``."""
+A ``Carrier`` moves them, so a crash repeats and never loses. Called by ``broker`` and ``schedules``. See
+``docs/internals/sqs.md``."""
 
 from __future__ import annotations
 
 import base64
-import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from talo.errors import LeaseLost
 from talo.stores.base import DeadLetter, Death, Delivery, Settlement, Store, Verdict
-from talo.wire.message import Message
+from talo.stores.carrier import Carrier
+from talo.wire.message import COPY, Message
 
 __all__ = ["Shelf"]
 
@@ -25,10 +23,12 @@ _DUE, _DEAD = "talo.sqs.due/", "talo.sqs.dead/"
 _OWNER = "talo.sqs/"
 #: Headers of a message on its way to the dead letters.
 _DEATH, _DELIVERIES, _RAW = "talo-death", "talo-deliveries", "talo-raw"
-#: Seconds between two looks for what is due, and for promoters that died; the lease of one.
-_LOOK, _REAP, _LEASE = 5.0, 30.0, 60.0
-#: Messages of one step.
-_STEP = 100
+#: A copy that gets its name when it is sent.
+_UNNAMED = ""
+#: Seconds between two looks for what is due.
+_LOOK = 5.0
+#: Dead letters of one page.
+_PAGE = 100
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Death).decode
@@ -42,20 +42,20 @@ class Shelf:
         self._prefix = prefix
         self._send = send
         self._lock = threading.Lock()
-        self._owner = f"{_OWNER}{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._carrier = Carrier(side, f"{_OWNER}{prefix}/", self._move)
         self._queues: set[str] = set()
-        #: Monotonic: when to look for what is due, when the owner was opened last, when to look for the dead.
+        #: Monotonic: when to look for what is due.
         self.next_look = 0.0
-        self._opened = -_LEASE
-        self._next_reap = 0.0
         #: Epoch seconds at which the next message falls due, as far as the last look could see.
         self.next_due: float | None = None
 
     # -- putting ----------------------------------------------------------------------------------------------------
 
-    def shelved(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages as they stand here, whatever their time."""
-        return [_moved(message, _DUE + self._prefix + message.queue) for message in messages]
+    def shelved(self, messages: Sequence[Message], *, copied: bool = False) -> list[Message]:
+        """The messages as they stand here, whatever their time. ``copied``: their ids are nobody else's, so of one
+        that gets to SQS twice only one copy is to be started."""
+        extra = {COPY: _UNNAMED} if copied else {}
+        return [_moved(message, _DUE + self._prefix + message.queue, **extra) for message in messages]
 
     def put(self, messages: Sequence[Message], timeout: float | None = None) -> None:
         """Keep messages until they are due."""
@@ -96,58 +96,29 @@ class Shelf:
             return
         try:
             self.next_look = time.monotonic() + _LOOK
-            self._open()
-            self._reap()
-            self._move_all()
-        except LeaseLost:
-            self._opened = -_LEASE
-            self.hurry(None)
+            names = [self._prefix + name for name in sorted(self._queues)]
+            self.next_due = self._carrier.carry([kind + name for kind in (_DUE, _DEAD) for name in names])
+            if self.next_due is not None:
+                self.hurry(self.next_due)
         finally:
             self._lock.release()
-
-    def _open(self) -> None:
-        if time.monotonic() - self._opened > _LEASE / 3:
-            self._side.broker.open(self._owner, worker="talo.sqs", slots=0, lease=_LEASE)
-            self._opened = time.monotonic()
-
-    def _reap(self) -> None:
-        if time.monotonic() < self._next_reap:
-            return
-        self._next_reap = time.monotonic() + _REAP
-        broker = self._side.broker
-        for info in broker.owners():
-            if info.remaining >= 0:
-                break
-            if info.owner.startswith(_OWNER) and info.owner != self._owner:
-                while taken := broker.take_over(info.owner, self._owner, _STEP, expired=True):
-                    self._move(taken)
-        # What a turn brought whose answer was lost.
-        self._move(broker.held(self._owner))
-
-    def _move_all(self) -> None:
-        names = [self._prefix + name for name in sorted(self._queues)]
-        queues = [kind + name for kind in (_DUE, _DEAD) for name in names]
-        while True:
-            turn = self._side.broker.turn([], self._owner, queues, _STEP)
-            if not turn.deliveries:
-                break
-            self._move(turn.deliveries)
-        self.next_due = turn.next_due
-        if turn.next_due is not None:
-            self.hurry(turn.next_due)
 
     def _move(self, deliveries: Sequence[Delivery]) -> None:
         """Send first, then end: a crash between sends twice."""
         due = [(each, each.message) for each in deliveries if each.queue.startswith(_DUE) and each.message is not None]
         dead = [(each, each.message) for each in deliveries if each.queue.startswith(_DEAD) and each.message]
         if due:
-            self._send([_moved(message, self._name(each.queue)) for each, message in due])
+            self._send([self._unshelved(each.queue, message) for each, message in due])
         settlements = [Settlement(lease=each.lease) for each, _ in due]
         for each, message in dead:
             death = _decode(str(message.headers.get(_DEATH, "{}")))
             settlements.append(Settlement(lease=each.lease, verdict=Verdict.DEAD, death=death))
         if settlements:
             self._side.broker.settle(settlements)
+
+    def _unshelved(self, shelf_queue: str, message: Message) -> Message:
+        moved = _moved(message, self._name(shelf_queue))
+        return moved.copied() if moved.headers.get(COPY) == _UNNAMED else moved
 
     def _name(self, shelf_queue: str) -> str:
         return shelf_queue.partition("/")[2].removeprefix(self._prefix)
@@ -168,7 +139,7 @@ class Shelf:
 
     def _letters(self, task: str | None, queue: str | None) -> Iterator[DeadLetter]:
         at = 0
-        while page := self._side.broker.dead(limit=_STEP, offset=at, task=task, queue=queue):
+        while page := self._side.broker.dead(limit=_PAGE, offset=at, task=task, queue=queue):
             at += len(page)
             yield from self._restored(page)
 
@@ -221,16 +192,14 @@ class Shelf:
 
     def close(self) -> None:
         """Be no owner of the side store any more."""
-        if self._opened > 0:
-            self._side.broker.close_owner(self._owner)
-            self._opened = -_LEASE
+        self._carrier.close()
 
 
-def _moved(message: Message, queue: str) -> Message:
-    """The same message in another queue."""
+def _moved(message: Message, queue: str, **headers: str) -> Message:
+    """The same message in another queue, with more headers."""
     return Message(
         queue=queue,
-        headers=message.headers,
+        headers={**message.headers, **headers},
         body=message.body,
         content_type=message.content_type,
         content_encoding=message.content_encoding,

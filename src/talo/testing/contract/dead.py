@@ -67,6 +67,7 @@ class DeadContract(ContractCase):
         assert _dead(store, limit=2, offset=3) == ["1", "0"]
         assert _dead(store, limit=2, offset=9) == []
 
+    @pytest.mark.promise("M04")
     def test_they_are_filtered_by_task_and_queue(self, store: Store) -> None:
         _die(store, "a", queue="one", task="tasks.a")
         _die(store, "b", queue="two", task="tasks.b")
@@ -86,6 +87,7 @@ class DeadContract(ContractCase):
         assert sorted(each.message.body for each in found if each.message) == [b"a", b"b"]
         assert store.broker.dead_get([]) == []
 
+    @pytest.mark.promise("M04")
     def test_a_replay_sends_and_deletes_in_one_step(self, store: Store) -> None:
         _die(store, "a", "b")
         letters = store.broker.dead()
@@ -96,6 +98,7 @@ class DeadContract(ContractCase):
         assert store.broker.dead() == []
         assert bodies(store.broker.turn([], "me", ["q"], 10)) == ["new", "newer"]
 
+    @pytest.mark.promise("M04")
     def test_a_drop_is_a_replay_of_nothing(self, store: Store) -> None:
         _die(store, "a", "b", "c")
         ids = [each.id for each in store.broker.dead()]
@@ -123,6 +126,7 @@ class DeadContract(ContractCase):
         task = store.broker.dead(limit=1)[0].death.task
         assert count(10, task=task) == (0 if task is None else 3)
 
+    @pytest.mark.promise("M05")
     def test_they_expire(self, store: Store) -> None:
         _die(store, "short", expires=0.05)
         _die(store, "long", expires=600.0)

@@ -54,19 +54,34 @@ class LeaseContract(ContractCase):
     def test_renewing_sets_the_time_from_now(self, store: Store, other: Store) -> None:
         store.broker.open("a", worker="w", slots=1, lease=5)
         store.broker.open("b", worker="w", slots=1, lease=500)
-        assert other.broker.renew(["a", "b"], 100) == []
+        assert other.broker.renew(["a", "b"], 100).gone == []
         assert all(50 < each.remaining <= 100 for each in store.broker.owners())
 
     def test_renewing_tells_who_is_not_open(self, store: Store) -> None:
         store.broker.open("a", worker="w", slots=1, lease=30)
-        assert sorted(store.broker.renew(["gone", "a", "never"], 30)) == ["gone", "never"]
+        assert sorted(store.broker.renew(["gone", "a", "never"], 30).gone) == ["gone", "never"]
         assert _names(store) == ["a"]
-        assert store.broker.renew([], 30) == []
+        assert store.broker.renew([], 30).gone == []
+
+    @pytest.mark.promise("D02")
+    def test_renewing_tells_when_the_first_lease_of_anybody_ends(self, store: Store, other: Store) -> None:
+        store.broker.open("mine", worker="w", slots=1, lease=30)
+        other.broker.open("theirs", worker="v", slots=1, lease=5)
+        first = store.broker.renew(["mine"], 30).first_end
+        assert first is not None and 0 < first <= 5
+        # Of one whose lease is over it says so until somebody takes over
+        other.broker.open("theirs", worker="v", slots=1, lease=0.05)
+        eventually(_expired(store, "theirs"))
+        first = store.broker.renew(["mine"], 30).first_end
+        assert first is not None and first < 0
+        store.broker.take_over("theirs", "mine", 10, expired=True)
+        first = store.broker.renew(["mine"], 30).first_end
+        assert first is not None and 5 < first <= 30
 
     def test_a_lease_that_is_over_but_not_taken_over_lives_on(self, store: Store) -> None:
         deliveries = _fetch(store, 1, "me", lease=0.05)
         eventually(_expired(store, "me"))
-        assert store.broker.renew(["me"], 30) == []
+        assert store.broker.renew(["me"], 30).gone == []
         store.broker.open("reaper", worker="w", slots=1, lease=30)
         assert store.broker.take_over("me", "reaper", 10, expired=True) == []
         assert store.broker.held("me") == deliveries
@@ -118,7 +133,7 @@ class LeaseContract(ContractCase):
         # When its former owner settles and renews
         late = end(delivery, result=document("late"), follow=[message(body="late")])
         assert store.broker.settle([late]) == [delivery.lease]
-        assert store.broker.renew(["late"], 30) == ["late"]
+        assert store.broker.renew(["late"], 30).gone == ["late"]
         # Then nothing has changed, and the new owner settles
         assert store.results.get(["late"]) == {}
         assert store.broker.settle([end(taken, Verdict.AGAIN)]) == []

@@ -13,7 +13,6 @@ from talo.util.text import count, shorten
 from talo.web.desk import Desk
 from talo.web.operation import NotFound, Unacceptable, acts, reads
 from talo.web.user import Role
-from talo.wire.repr import saferepr
 
 __all__ = ["dead_drop", "dead_edit", "dead_letter", "dead_letters", "dead_replay"]
 
@@ -84,7 +83,7 @@ def dead_letter(desk: Desk, asked: One) -> dict[str, Any]:
     facts["detail"] = letter.death.detail
     facts["headers"] = letter.message.headers if letter.message is not None else None
     facts["raw"] = None if letter.raw is None else repr(letter.raw[:_RAW])[2:-1]
-    facts["edit"] = _editable(desk, letter)
+    facts["edit"] = desk.letters.editable(letter)
     return facts
 
 
@@ -92,23 +91,6 @@ def _letter(desk: Desk, id: str) -> DeadLetter:
     for letter in desk.letters.get([id]):
         return letter
     raise NotFound(f"there is no dead letter {id}: it was replayed or dropped, or its time was over")
-
-
-def _editable(desk: Desk, letter: DeadLetter) -> dict[str, Any] | None:
-    """Arguments as JSON, to be edited; without them where they are marked secret or are no JSON; None: no task."""
-    call = desk.letters.call(letter)
-    if call is None:
-        return None
-    headers = letter.message.headers if letter.message is not None else {}
-    told: dict[str, Any] = {"queue": letter.queue, "args": None, "kwargs": None}
-    for name, value, written in (("args", tuple(call.args), "argsrepr"), ("kwargs", dict(call.kwargs), "kwargsrepr")):
-        # A sender that shows something else than the arguments hides something.
-        if headers.get(written) in (None, saferepr(value), saferepr(list(value) if name == "args" else value)):
-            try:
-                told[name] = msgspec.json.encode(value).decode()
-            except (TypeError, ValueError):
-                told[name] = None
-    return told
 
 
 def _facts(letter: DeadLetter) -> dict[str, Any]:

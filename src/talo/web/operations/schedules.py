@@ -11,7 +11,7 @@ import msgspec
 
 from talo.control.schedules import Periodic, ScheduleError
 from talo.errors import NotSupported, TaloError
-from talo.schedules.text import from_data
+from talo.schedules.text import from_data, to_text
 from talo.schedules.words import in_words
 from talo.web.desk import Desk
 from talo.web.operation import NotFound, Nothing, Unacceptable, acts, reads
@@ -93,7 +93,7 @@ def _facts(desk: Desk, each: Periodic) -> dict[str, Any]:
         "shown": definition.shown,
         "words": _words(desk, definition.schedule, definition.shown),
         "timezone": (definition.schedule or {}).get("tz") or str(desk.app.timezone),
-        "line": _line(definition.schedule),
+        "line": to_text(definition.schedule),
         "args": definition.args,
         "kwargs": definition.kwargs,
         "queue": definition.options.get("queue"),
@@ -121,20 +121,6 @@ def _words(desk: Desk, data: dict[str, Any] | None, shown: str) -> str:
     except (ValueError, KeyError, TypeError, TaloError):
         # Somebody else's, or of a version to come: its own words have to do.
         return shown
-
-
-def _line(data: dict[str, Any] | None) -> str:
-    """The schedule as a person would write it; empty for a class of the application's own."""
-    data = data or {}
-    if "cron" in data:
-        return str(data["cron"])
-    if "every" in data:
-        return f"every {data['every']:g}s"
-    if "at" in data:
-        return f"at {data['at']}"
-    if "solar" in data:
-        return f"{data['solar']} {data['lat']} {data['lon']}"
-    return f"rrule {data['rrule']}" if "rrule" in data else ""
 
 
 @acts("/schedules/run", Named)

@@ -36,7 +36,8 @@ class AsyncioPool(CrowdPool):
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        with self._lock:
+            return self.slots - len(self._free)
 
     def feed(self, deliveries: list[Delivery]) -> None:
         self.offer(deliveries)
@@ -46,23 +47,27 @@ class AsyncioPool(CrowdPool):
 
     def _start_waiting(self) -> None:
         while self._free and self.waiting and not self.host.stopping:
-            token = self.share.claim()
-            if not token:
-                # The agent has given the rest back.
-                self.return_unclaimed()
-                break
-            delivery = self.waiting.pop(token, None)
-            if delivery is None:
-                continue
+            with self._lock:
+                token = self.share.claim()
+                if not token:
+                    # The agent has given the rest back.
+                    self.return_unclaimed()
+                    break
+                delivery = self.waiting.pop(token, None)
+                if delivery is None:
+                    continue
+                slot = self._free.pop()
             run = self.admit(delivery)
             if run is not None:
-                self._start(run, token)
-            elif self.idle:
+                self._start(slot, run, token)
+                continue
+            with self._lock:
+                self._free.append(slot)
+            if self.idle:
                 self.host.wake()
         self.board.note_unstarted(len(self.waiting))
 
-    def _start(self, run: Run, token: int) -> None:
-        slot = self._free.pop()
+    def _start(self, slot: int, run: Run, token: int) -> None:
         self.note_start(slot, run)
         if run.plan.is_async:
             task = self._loop.create_task(guard(run, self._loop))

@@ -143,7 +143,8 @@ class CrowdPool(Pool):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
-        #: Guards what runs, so that an interruption hits the task it was meant for. A signal handler may take it again.
+        #: Guards what waits and what runs, so that nothing stands in between and an interruption hits the task it was
+        #: meant for. A signal handler may take it again.
         self._lock = threading.RLock()
         #: Ended since the last feed, and for how many seconds they ran in all.
         self._runs = 0
@@ -152,7 +153,8 @@ class CrowdPool(Pool):
     @property
     def room(self) -> int:
         batch = max(self.slots, self.host.batch.limit())
-        return max(0, batch - self.running - len(self.waiting))
+        with self._lock:
+            return max(0, batch - self.running - len(self.waiting))
 
     def offer(self, deliveries: list[Delivery]) -> None:
         """Let these be claimed, and tell the batch size how long the last ones took."""

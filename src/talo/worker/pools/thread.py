@@ -27,19 +27,24 @@ class ThreadPool(CrowdPool):
         #: One item for each fed delivery: threads sleep here. False ends a thread.
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        #: Slots whose thread has claimed a task and not settled it yet. A delivery goes from ``waiting`` to here in one
+        #: step under the lock: one that stood in neither would get no thread.
+        self._busy: set[int] = set()
         #: Slot to (token, thread id, run) of what runs. Guarded by the lock, so that an interruption hits the task it
         #: was meant for.
         self._running: dict[int, tuple[int, int, Run]] = {}
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        with self._lock:
+            return len(self._busy)
 
     def feed(self, deliveries: list[Delivery]) -> None:
         self.offer(deliveries)
         for _ in deliveries:
             self._bell.put(True)
-        missing = min(self.slots, len(self._running) + len(self.waiting)) - len(self._threads)
+        with self._lock:
+            missing = min(self.slots, len(self._busy) + len(self.waiting)) - len(self._threads)
         for _ in range(missing):
             slot = len(self._threads)
             thread = threading.Thread(target=self._serve, args=(slot,), name=f"talo-{slot}", daemon=True)
@@ -48,43 +53,50 @@ class ThreadPool(CrowdPool):
 
     def _serve(self, slot: int) -> None:
         while self._bell.get():
-            token = 0 if self.host.stopping else self.share.claim()
-            # Nothing to claim: the agent, or the end of the worker, has given it back.
-            if token:
-                delivery = self.waiting.pop(token, None)
-                if delivery is not None:
-                    self._run(slot, delivery)
-            elif not self.host.stopping:
-                self._forget_given_back()
+            delivery = self._claim(slot)
+            if delivery is not None:
+                self._run(slot, delivery)
+                if self.idle:
+                    self.host.wake()
             self.board.note_unstarted(len(self.waiting))
         close_loop()
 
-    def _forget_given_back(self) -> None:
-        """What the agent took out of the pipe is nobody's here any more."""
+    def _claim(self, slot: int) -> Delivery | None:
         with self._lock:
-            if not self._bell.qsize() and not self.host.stopping:
+            if self.host.stopping:
+                return None
+            token = self.share.claim()
+            delivery = self.waiting.pop(token, None)
+            if delivery is not None:
+                self._busy.add(slot)
+            elif not token and not self._bell.qsize():
+                # What the agent took out of the pipe is nobody's here any more.
                 self.return_unclaimed()
+            return delivery
 
     def _run(self, slot: int, delivery: Delivery) -> None:
         run = self.admit(delivery)
-        if run is not None:
-            began = time.monotonic()
-            self.note_start(slot, run)
-            try:
-                with self._lock:
-                    self._running[slot] = (delivery.lease.token, threading.get_ident(), run)
-                self._call(run)
-            except BaseException as exc:  # noqa: BLE001  an interruption that came just before or after the run
-                run.disturb(exc)
-            finally:
-                with self._lock:
-                    self._running.pop(slot, None)
+        if run is None:
             with self._lock:
-                self.note_end(slot, run)
-                self._runs += 1
-                self._seconds += time.monotonic() - began
-        if self.idle:
-            self.host.wake()
+                self._busy.discard(slot)
+            return
+        began = time.monotonic()
+        self.note_start(slot, run)
+        try:
+            with self._lock:
+                self._running[slot] = (delivery.lease.token, threading.get_ident(), run)
+            self._call(run)
+        except BaseException as exc:  # noqa: BLE001  an interruption that came just before or after the run
+            run.disturb(exc)
+        finally:
+            with self._lock:
+                self._running.pop(slot, None)
+        # One step: whoever sees the slot free sees its settlement, too.
+        with self._lock:
+            self._busy.discard(slot)
+            self.note_end(slot, run)
+            self._runs += 1
+            self._seconds += time.monotonic() - began
 
     def _call(self, run: Run) -> None:
         if run.plan.is_async:

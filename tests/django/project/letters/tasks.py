@@ -5,6 +5,8 @@ import os
 from django_tasks import task
 from orders.models import Order
 
+from talo import Secret
+
 
 @task
 def write(to, *, copies=1):
@@ -28,6 +30,11 @@ async def count():
 @task
 def fail():
     raise LookupError("nobody of that name")
+
+
+@task(takes_context=True)
+def sealed_letter(context, to, words: Secret[str]):
+    return [to, len(words), str(context.task_result.args)]
 
 
 def _named():

@@ -3,7 +3,7 @@
 import json
 import os
 
-SECRET_KEY = "for tests only"
+SECRET_KEY = "for the tests of Talo only"
 DEBUG = True
 USE_TZ = True
 TIME_ZONE = "Europe/Rome"

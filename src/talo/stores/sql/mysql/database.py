@@ -80,8 +80,7 @@ class MysqlSession(ServerSession):
 class _Looks(MemoryWaker):
     """Who waits in this process is woken; for the others it looks, less often the longer nothing comes."""
 
-    def look(self, waited: float) -> float:
-        return min(_SLOWEST_LOOK, max(_LOOK, waited / 10))
+    first_look, slowest_look = _LOOK, _SLOWEST_LOOK
 
 
 class _Asked(Tidings):
@@ -169,10 +168,7 @@ class MysqlDatabase(ServerDatabase[Link]):
             link.script(
                 "CREATE TABLE IF NOT EXISTS talo_migration (number INT PRIMARY KEY, name VARCHAR(255) NOT NULL)"
             )
-            at = self.version(link)
-            if at > self.dialect.migrations[-1].number:
-                raise self.newer(at)
-            pending = [step for step in self.dialect.migrations if step.number > at]
+            pending = self.pending(self.version(link))
             for step in pending:
                 for statement in step.statements:
                     link.script(statement)

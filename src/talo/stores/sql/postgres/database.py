@@ -181,10 +181,7 @@ class PostgresDatabase(ServerDatabase[Link]):
         link.script(f"BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({_MIGRATION})")
         link.script("CREATE TABLE IF NOT EXISTS talo_migration (number integer PRIMARY KEY, name text NOT NULL)")
         # Another process may have been quicker; and only now do we have the lock.
-        at = self._number(link)
-        if at > self.dialect.migrations[-1].number:
-            raise self.newer(at)
-        pending = [step for step in self.dialect.migrations if step.number > at]
+        pending = self.pending(self._number(link))
         for step in pending:
             for statement in step.statements:
                 link.script(statement)

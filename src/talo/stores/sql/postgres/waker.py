@@ -17,7 +17,7 @@ from time import monotonic
 from talo.errors import TaloError
 from talo.stores.sql.listener import Tidings
 from talo.stores.sql.postgres.connection import Link, Trouble, translated
-from talo.stores.sql.waker import Ear, Waker
+from talo.stores.sql.waker import LOOK, Ear, Waker
 
 __all__ = ["Notified", "NotifyWaker", "channel_of", "topic_channel"]
 
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds for a server to answer one who wants to listen; meanwhile its own slow look works.
 _PATIENCE = 2.0
+#: A commit tells all who listen; nothing of that is lost with a process.
+_SLOWEST_LOOK = 30.0
 
 
 def channel_of(queue: str) -> str:
@@ -44,6 +46,8 @@ def _listen(link: Link, channels: Sequence[str]) -> None:
 class NotifyWaker(Waker):
     """A connection for each who waits, kept for the next time. It listens only while somebody waits, so the server
     tells nobody who is at work."""
+
+    slowest_look = _SLOWEST_LOOK
 
     def __init__(self, connect: Callable[[], Link], name: str) -> None:
         self._connect = connect
@@ -80,11 +84,16 @@ class NotifyWaker(Waker):
             link = self._idle.pop() if self._idle else None
         try:
             try:
-                return self._listening(link or self._connect(), queues)
+                found = self._listening(link or self._connect(), queues)
             except Trouble:
+                if link is None:
+                    raise
                 # One that was kept may have died meanwhile.
-                return self._listening(self._connect(), queues) if link is not None else None
+                found = self._listening(self._connect(), queues)
+            self.slowest_look = _SLOWEST_LOOK
+            return found
         except (TaloError, Trouble) as error:
+            self.slowest_look = LOOK
             if not self._complained:
                 self._complained = True
                 _log.warning("cannot listen to %s, new tasks are noticed later: %s", self._name, error)

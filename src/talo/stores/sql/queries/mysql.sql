@@ -100,6 +100,9 @@ ON DUPLICATE KEY UPDATE worker = VALUES(worker), slots = VALUES(slots), ends = V
 SELECT owner FROM talo_owner WHERE owner IN ?1 ORDER BY owner FOR UPDATE;
 UPDATE talo_owner SET ends = ?2 WHERE owner IN ?1;
 
+-- name: first_end
+SELECT min(ends) FROM talo_owner;
+
 -- name: owners
 SELECT owner, worker, slots, ends - ?1, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
 FROM talo_owner ORDER BY ends, id;

@@ -118,6 +118,9 @@ UPDATE talo_owner SET ends = ?2::float8 WHERE owner = ANY(ARRAY(
     SELECT owner FROM talo_owner WHERE owner = ANY(?1::text[]) ORDER BY owner FOR NO KEY UPDATE
 )) RETURNING owner;
 
+-- name: first_end
+SELECT min(ends) FROM talo_owner;
+
 -- name: owners
 SELECT owner, worker, slots, ends - ?1::float8, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
 FROM talo_owner ORDER BY ends, id;

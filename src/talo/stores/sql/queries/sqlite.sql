@@ -104,6 +104,9 @@ ON CONFLICT (owner) DO UPDATE SET worker = excluded.worker, slots = excluded.slo
 -- name: renew
 UPDATE talo_owner SET ends = ?2 WHERE owner IN (SELECT value FROM json_each(?1)) RETURNING owner;
 
+-- name: first_end
+SELECT min(ends) FROM talo_owner;
+
 -- name: owners
 SELECT owner, worker, slots, ends - ?1, (SELECT count(*) FROM talo_lease WHERE holder = talo_owner.id)
 FROM talo_owner ORDER BY ends, id;

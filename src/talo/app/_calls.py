@@ -1,7 +1,7 @@
 """The calls of a bulk send, read one by one.
 
 Owns the forms that a call may have (a signature, a task, or a tuple that begins with a task or a name), and what all
-calls of one task have in common, looked up once for many. Caller: ``app.send``.
+calls of one task have in common, looked up once for many. Caller: ``app.bulk``.
 """
 
 from __future__ import annotations

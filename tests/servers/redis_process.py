@@ -1,0 +1,138 @@
+"""One Redis server as a process of a test: started from the installed binary on a private port.
+
+Without the binary a test is skipped, in CI it fails. The fixtures that hand servers out are ``redis``'s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.process import ServerProcess, free_port
+from tests.support import eventually
+
+__all__ = ["DATABASES", "RedisServer", "binary", "command"]
+
+#: Tests draw their databases from so many.
+DATABASES = 512
+_TRIES = 20
+
+
+def binary() -> str:
+    """The server's executable; without one the test is skipped, in CI it fails."""
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path:
+            return path
+    message = "no redis-server is installed: apt-get install redis-server"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def command(
+    port: int, *words: str | bytes, db: int = 0, password: str | None = None, timeout: float = 5, select: bool = True
+) -> bytes:
+    """The raw beginning of the reply to one command, over a connection beside the client under test."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as sock:
+        lines = [("AUTH", password)] if password else []
+        lines += [("SELECT", str(db)), words] if select else [words]
+        reply = b""
+        for line in lines:
+            parts = [word.encode() if isinstance(word, str) else word for word in line]
+            sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))
+            reply = sock.recv(1 << 16)
+        return reply
+
+
+class RedisServer(ServerProcess):
+    """One server process on a port of its own, with its data in a directory of its own.
+
+    ``options`` become configuration lines. ``durable``: every write is on the disk before it is answered.
+    """
+
+    def __init__(self, *, durable: bool = False, **options: Any) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="talo-redis-"))
+        self.password: str | None = options.get("requirepass")
+        self.options = {"databases": DATABASES, "save": "", **options}
+        if durable:
+            self.options |= {"appendonly": "yes", "appendfsync": "always"}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self) -> RedisServer:
+        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
+        for _ in range(1 if self.port else _TRIES):
+            port = self.port or free_port()
+            if self._launch(port):
+                self.port = port
+                return self
+        raise RuntimeError(f"redis-server does not start: {(self.directory / 'log').read_text()[-2000:]}")
+
+    def _launch(self, port: int) -> bool:
+        words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
+        for name, value in self.options.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+        def answers_or_is_gone() -> bool:
+            if process.poll() is not None:
+                return False
+            try:
+                reply = command(port, "INFO", password=self.password)
+            except OSError as error:
+                raise AssertionError from error
+            # Another server may have taken the port a moment earlier, then ours ends.
+            assert b"process_id:%d\r\n" % process.pid in reply
+            assert b"\r\nloading:0\r\n" in reply
+            return True
+
+        if not eventually(answers_or_is_gone, timeout=20):
+            return False
+        self._process = process
+        return True
+
+    @property
+    def url(self) -> str:
+        """Its database 0."""
+        return self.url_of(0)
+
+    def url_of(self, db: int, port: int | None = None) -> str:
+        """One of its databases; ``port`` of a proxy in front of it."""
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}127.0.0.1:{port or self.port}/{db}"
+
+    @property
+    def socket_url(self) -> str:
+        """Its database 0 over its local socket."""
+        return f"redis+socket://{self.directory / 'socket'}"
+
+    @property
+    def pid(self) -> int:
+        """The process, which must be running."""
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
+
+    def command(self, *words: str | bytes, db: int = 0) -> bytes:
+        """The raw reply to one command."""
+        return command(self.port, *words, db=db, password=self.password)
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()

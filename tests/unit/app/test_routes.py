@@ -196,6 +196,7 @@ def test_a_broadcast_is_selected_and_excluded_by_its_alias(app: Talo) -> None:
     # Given a broadcast, whose queue has a name of its own
     queue = Broadcast("everybody")
     app.conf.task_queues = [Queue("a"), queue]
+    assert list(app.queues.consume_from) == ["a", queue.name]
 
     # When it is selected by its alias, or excluded, then the queue itself is meant
     app.select_queues("everybody")
@@ -213,7 +214,11 @@ def test_a_broadcast_is_refused_where_its_sender_cannot_reach_the_queues_of_othe
 def test_a_key_beside_a_direct_queue_changes_nothing_and_beside_a_topic_queue_decides(app: Talo) -> None:
     # Given two queues of a topic exchange
     news = Exchange("news", type="topic")
-    app.conf.task_queues = [Queue("plain"), Queue("all", news, routing_key="news.#"), Queue("art", news, routing_key="#.art")]
+    app.conf.task_queues = [
+        Queue("plain"),
+        Queue("all", news, routing_key="news.#"),
+        Queue("art", news, routing_key="#.art"),
+    ]
 
     # Then who is named with a key names the exchange, as in Celery
     assert app.prepare("any", (), {}, {"queue": "plain", "routing_key": "other"}).queue == "plain"

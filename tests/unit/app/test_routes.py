@@ -196,6 +196,7 @@ def test_a_broadcast_is_selected_and_excluded_by_its_alias(app: Talo) -> None:
     # Given a broadcast, whose queue has a name of its own
     queue = Broadcast("everybody")
     app.conf.task_queues = [Queue("a"), queue]
+    assert list(app.queues.consume_from) == ["a", queue.name]
 
     # When it is selected by its alias, or excluded, then the queue itself is meant
     app.select_queues("everybody")

@@ -1,7 +1,8 @@
-"""A project as Celery's user guide teaches it, page by page: it imports nothing but ``celery`` and runs under that name.
+"""A project as Celery's user guide teaches it, page by page: it imports nothing but ``celery``, and runs under that
+name.
 
-``python -m talo.compat tests/apps/guide.py`` reads a JSON list of expressions and prints the list of their values, or of
-the names of what they raised.
+``python -m talo.compat tests/apps/guide.py`` reads a JSON list of expressions and prints the list of their values, or
+of the names of what they raised.
 """
 
 from __future__ import annotations

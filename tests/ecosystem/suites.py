@@ -103,12 +103,14 @@ def run(suite: Suite, where: Environment, source: Path) -> Outcome:
         "python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "--timeout", "300", f"--junitxml={report}",
         *suite.options, *suite.tests, cwd=source, timeout=900, PYTHONPATH="",
     )  # fmt: skip
-    ran, failed = 0, set()
+    ran, failed = set(), set()
     for case in ElementTree.parse(report).iter("testcase"):
-        ran += case.find("skipped") is None
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if case.find("skipped") is None:
+            ran.add(name)
         if case.find("failure") is not None or case.find("error") is not None:
-            failed.add(f"{case.get('classname')}::{case.get('name')}")
-    return Outcome(ran, sorted(failed))
+            failed.add(name)
+    return Outcome(len(ran), sorted(failed))
 
 
 def page() -> str:

@@ -99,7 +99,7 @@ def _look(engine: str, url: str, folder: Path, left: Callable[[], Any]) -> dict[
         found["left"] = int(left().strip(b":\r\n"))
         found["pidfile"] = int(pidfile.read_text()) == worker.pid
         found["logged"] = "flags@test ready." in logfile.read_text()
-        second = kind(url, folder, *words, env=env, app="tests.apps.observed", name="second")
+        second = kind(url, folder, *words, env=env, app="tests.apps.observed")
         second.log = folder / "second.log"
         with second.start(ready=False):
             found["second"] = second.wait(40)

@@ -213,9 +213,9 @@ class Sender:
             features = self._app.store.features
             if not features.exchanges:
                 raise NotSupported(
-                    f"task {name}: each worker has a queue of its own for the broadcast {route.exchange!r}, which nobody "
-                    f"else knows of on {features.name}: send it over RabbitMQ, or make a command for workers of it "
-                    "(app.control.broadcast)"
+                    f"task {name}: each worker has a queue of its own for the broadcast {route.exchange!r}, which "
+                    f"nobody else knows of on {features.name}: send it over RabbitMQ, or make a command for "
+                    "workers of it (app.control.broadcast)"
                 )
 
     def _priority(self, options: Mapping[str, Any], parent: Frame | None) -> int:

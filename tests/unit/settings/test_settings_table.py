@@ -181,7 +181,6 @@ def test_talo_s_own_settings_are_effective():
         "outbox": False,
         "outbox_lease": 10.0,
         "secret_keys": (),
-        "django_result_tables": False,
     }
     assert all(OPTIONS[name].status is Status.EFFECTIVE for name in own)
 

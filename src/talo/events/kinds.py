@@ -39,6 +39,8 @@ KINDS = {
     "task-revoked": Kind("it was revoked or terminated, or has expired", ("uuid", "terminated", "signum", "expired")),
     "task-*": Kind("the task says so, by `self.send_event(type, **fields)`", ("uuid", "...")),
     "worker-online": Kind("a worker is there", _WORKER),
-    "worker-heartbeat": Kind("every five seconds, and when asked for", _WORKER),
+    "worker-heartbeat": Kind(
+        "every five seconds (every twenty while nobody hears it, where the store can tell), and when asked for", _WORKER
+    ),
     "worker-offline": Kind("a worker ends", _WORKER),
 }

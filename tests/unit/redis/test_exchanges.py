@@ -73,3 +73,16 @@ def test_an_answer_finds_the_list_that_is_bound_and_nothing_is_left(redis_server
         assert redis_server.command("DBSIZE", db=db) == b":0\r\n"
     finally:
         store.close()
+
+
+def test_who_posts_is_told_whether_anybody_heard(redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    beat = Post(exchange="celeryev", kind="topic", key="worker.heartbeat")
+    try:
+        assert store.bus.post([beat]) is False
+        with store.bus.hear("celeryev", "topic", ["task.#"], queue="q"):
+            assert store.bus.post([beat]) is True
+        reply = Post(exchange="reply.celery.pidbox", kind="direct", key="gone")
+        assert store.bus.post([reply]) is False
+    finally:
+        store.close()

@@ -13,7 +13,7 @@ from talo.stores.base import Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.url import open_store as open_any
 from tests.servers.process import free_port
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.servers.sentinel import Sentinels, sentinels  # noqa: F401
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
@@ -197,7 +197,7 @@ def _check(fact: object) -> None:
 
 
 def test_keys_of_another_generation_of_talo_are_left_alone(redis_server: RedisServer, redis_url: str) -> None:
-    db = int(redis_url.rpartition("/")[2])
+    db = database_of(redis_url)
     store = open_any(redis_url)
     # Given a place that this release has seen
     store.ping(5)

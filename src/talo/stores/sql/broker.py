@@ -17,6 +17,7 @@ from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
+from talo.stores.sql._fronts import Fronts
 from talo.stores.sql.database import Database, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.dialect import asking
@@ -40,6 +41,7 @@ class SqlBroker(DeadLetters):
     def __init__(self, database: Database, order: str) -> None:
         super().__init__(database)
         self._order = order.replace("-", "_")
+        self._fronts = Fronts()
         #: How often in a row a turn found nothing of what a look had seen.
         self._in_vain = 0
         #: Seconds between two looks of one who waits; it begins as one who has waited for long.
@@ -112,7 +114,7 @@ class SqlBroker(DeadLetters):
             if limit > 0:
                 if promotes:
                     wake.update(_writing.promote(tx))
-                deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order)
+                deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order, self._fronts)
             if wake:
                 wake.subtract(each.queue for each in deliveries)
                 tx.ring(wake)

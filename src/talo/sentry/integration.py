@@ -69,7 +69,6 @@ class TaloIntegration(Integration):
             (signals.after_task_publish, _sent),
             (signals.task_prepared, _sending),
             (signals.task_prerun, _started),
-            (signals.task_lost, _lost),
             (signals.task_failure, _failed),
             (signals.task_postrun, _ended),
             (signals.task_revoked, _revoked),
@@ -80,8 +79,6 @@ class TaloIntegration(Integration):
 
 #: Request -> what leaves its scope and its transaction.
 _runs: WeakKeyDictionary[Any, tuple[contextlib.ExitStack, Any]] = WeakKeyDictionary()
-#: The request whose process was told last to be dead, by its id: if that was for good, its failure is told next.
-_dead: dict[str, Any] = {}
 
 
 def _integration() -> TaloIntegration | None:
@@ -167,28 +164,26 @@ def _facts(integration: TaloIntegration, request: Any) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _lost(request: Any, **_: Any) -> None:
-    _dead.clear()
-    _dead[request.id] = request
-
-
 def _failed(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
-    dead = _dead.pop(task_id, None)
-    if dead is not None and _monitors():
-        close_check_in(dead.message_headers, states.FAILURE)
     integration = _integration()
-    if integration is None or isinstance(exception, tuple(sender.throws or ())):
+    if integration is None:
+        return
+    request = sender.request
+    lives = request in _runs
+    if integration.monitors is not None and not lives:
+        # Its process is dead: no other end is told.
+        close_check_in(request.message_headers, states.FAILURE)
+    if isinstance(exception, tuple(sender.throws or ())):
         return
     event, hint = event_from_exception(
         exception,
         client_options=sentry_sdk.get_client().options,
         mechanism={"type": "talo", "handled": False},
     )
-    request = sender.request
-    if request is not None and request.id == task_id:
+    if lives:
         sentry_sdk.capture_event(event, hint=hint)
         return
-    # It is told by the agent: the process of the task is dead.
+    # It is told by the agent.
     with sentry_sdk.isolation_scope() as scope:
         scope.set_tag("talo.task_id", task_id)
         scope.set_transaction_name(sender.name, source=_SOURCE)

@@ -31,8 +31,6 @@ __all__ = ["SqlBroker"]
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
-#: A waiter's pause between two looks grows by this with each that was in vain.
-_SLOWER = 1.5
 
 
 class SqlBroker(DeadLetters):
@@ -44,8 +42,8 @@ class SqlBroker(DeadLetters):
         self._fronts = Fronts()
         #: How often in a row a turn found nothing of what a look had seen.
         self._in_vain = 0
-        #: Seconds between two looks of one who waits; it begins as one who has waited for long.
-        self._nap = float("inf")
+        #: Seconds between two looks of one who waits.
+        self._nap = database.waker.opening_look
         self._rotation = itertools.count()
         self._interrupts: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -163,7 +161,7 @@ class SqlBroker(DeadLetters):
                     return True
                 self._in_vain = 0
                 nap = min(self._nap, waker.slowest_look)
-                self._nap = nap * _SLOWER
+                self._nap = nap * waker.slower
                 if soon is not None:
                     nap = min(nap, soon)
                 heard = poll(ear, ends, min(time.monotonic() + nap, until))

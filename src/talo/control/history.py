@@ -137,7 +137,7 @@ def _waiting(app: Talo, found: Explanation) -> bool:
     if not app.store.features.peek:
         return False
     for stats in app.store.broker.stats():
-        for delayed, number in ((False, stats.ready), (True, stats.delayed)):
+        for delayed, number in ((False, stats.ready), (True, stats.delayed or 0)):
             for offset in range(0, min(number, FURTHEST), _PAGE):
                 place = _place_of(app, found.id, stats.name, delayed, offset)
                 if place is not None:

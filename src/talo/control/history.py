@@ -26,7 +26,8 @@ __all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "
 ANSWER = 1.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-_PAGE = 1000
+#: Messages that one question to the broker looks through.
+_PAGE = 2500
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 

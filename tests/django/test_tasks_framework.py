@@ -81,6 +81,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.promise("J08")
 def test_results_say_what_became_of_a_task(place: Site) -> None:
     # When tasks of every kind are enqueued and a worker runs those of the default queue
     with place.worker("-c", "2") as worker:

@@ -79,6 +79,7 @@ def _equal(value: Any, expected: Any) -> None:
 def test_a_busy_worker_answers_and_what_comes_late_is_not_done(app: Talo, worker: Worker, tmp_path: Path) -> None:
     # Given a worker whose every slot is busy
     gate = tmp_path / "open"
+    held_before = ask(app, "stats")["total"].get("featured.hold", 0)
     held = [app.send_task("featured.hold", (str(gate),)) for _ in range(2)]
     try:
         eventually(lambda: _equal({info["id"] for info in ask(app, "active")}, {each.id for each in held}), LONG)
@@ -101,6 +102,7 @@ def test_a_busy_worker_answers_and_what_comes_late_is_not_done(app: Talo, worker
         gate.touch()
     for each in held:
         each.get(timeout=LONG)
+    eventually(lambda: _equal(ask(app, "stats")["total"]["featured.hold"], held_before + 2), LONG)
 
 
 def test_the_command_asks_and_steers(place: str, app: Talo, worker: Worker) -> None:

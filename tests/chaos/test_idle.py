@@ -24,8 +24,10 @@ QUIET = 0.5
 WORKERS = full(200, 4)
 #: Seconds for which they are watched; more than any of their rhythms in a soak.
 WATCHED = full(120.0, 12.0)
-#: What belongs to the queue that the workers consume, as Celery keeps it, and the counter of tokens.
+#: What belongs to the queue that the workers consume, as Celery keeps it, and to the store: the counter of tokens, and
+#: which generation of Talo's keys it holds.
 LASTING = {b"_kombu.binding.celery", b"_kombu.binding_permanent.celery", b"talo:queues", b"talo:token"}
+LASTING |= {b"talo:generation"}
 #: A line of MONITOR: time, database and where from (``lua``: from within a script), the command's words.
 _LINE = re.compile(r"(?P<time>[\d.]+) \[\d+ (?P<source>[^\]]+)\] (?P<words>.*)")
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "launched"]
 
 
 def _binary() -> str:
@@ -29,10 +30,17 @@ def _binary() -> str:
     pytest.skip(message)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The browser. Its sandbox needs rights that containers do not have; it loads only our own pages."""
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser. Its sandbox needs rights that containers do not have; it loads only our own pages."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_binary(), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The browser of a module."""
+    with launched() as browser:
+        yield browser

@@ -89,7 +89,15 @@ def ended(app: App, number: int = 1, **fields: Any) -> list[RunRecord]:
     return runs
 
 
-def dead(app: App, number: int = 1, *, args: Any = (1, 2), name: str = "shop.add", **options: Any) -> list[str]:
+def dead(
+    app: App,
+    number: int = 1,
+    *,
+    args: Any = (1, 2),
+    name: str = "shop.add",
+    error: str = "ValueError: no",
+    **options: Any,
+) -> list[str]:
     """Messages that died, by the settlement that a worker would make; their task ids."""
     ids = [app.send_task(name, args, **options).id for _ in range(number)]
     broker = app.store.broker
@@ -102,10 +110,10 @@ def dead(app: App, number: int = 1, *, args: Any = (1, 2), name: str = "shop.add
                 verdict=Verdict.DEAD,
                 death=Death(
                     reason="failed",
-                    text="ValueError: no",
+                    text=error,
                     task_id=each.message.id if each.message else None,
                     task=each.message.task if each.message else None,
-                    detail={"traceback": "Traceback ...\nValueError: no", "worker": "w1@shop"},
+                    detail={"traceback": f"Traceback ...\n{error}", "worker": "w1@shop"},
                 ),
             )
             for each in deliveries

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 from flask import Flask
 from starlette.middleware.sessions import SessionMiddleware
@@ -26,6 +27,7 @@ def token_of(text: str) -> str:
     return found[1]
 
 
+@pytest.mark.promise("J07")
 def test_in_fastapi_it_lives_below_its_path_and_keeps_to_itself() -> None:
     # Given an application with sessions of its own
     dashboard = Dashboard(shop("memory://"), access=access_of(anna="admin"))
@@ -58,6 +60,7 @@ def test_in_fastapi_it_lives_below_its_path_and_keeps_to_itself() -> None:
     assert dashboard.app.control.paused() == (["celery"], [])
 
 
+@pytest.mark.promise("J07")
 def test_in_flask_the_application_says_who_it_is() -> None:
     dashboard = Dashboard(shop("memory://"))
     site = Flask("site")
@@ -145,6 +148,7 @@ print("all is well")
 """
 
 
+@pytest.mark.promise("J07")
 def test_in_django_it_is_for_staff(tmp_path: Path) -> None:
     script = tmp_path / "site.py"
     script.write_text(DJANGO)

@@ -64,18 +64,18 @@ class SecurityDoors:
         signing = load("talo.wire.signing", "cryptography", "auth")
         signing.signing_codec(
             signing.Signer(
-                key or self._required("security_key"),
+                _required("security_key", key or conf.security_key),
                 key_password or conf.security_key_password,
-                cert or self._required("security_certificate"),
+                _required("security_certificate", cert or conf.security_certificate),
             ),
-            signing.Certificates(store or self._required("security_cert_store")),
+            signing.Certificates(_required("security_cert_store", store or conf.security_cert_store)),
             digest=digest or conf.security_digest,
             inner=serializers.get(serializer),
             accept=[serializers.get(name) for name in allowed_serializers or () if name != "auth"],
         )
 
-    def _required(self, setting: str) -> str:
-        value: str | None = getattr(self.conf, setting)
-        if not value:
-            raise ImproperlyConfigured(f"setup_security: {setting} must be set")
-        return value
+
+def _required(setting: str, value: str | None) -> str:
+    if not value:
+        raise ImproperlyConfigured(f"setup_security: {setting} must be set")
+    return value

@@ -14,7 +14,7 @@ from talo.cli._errors import Failed
 from talo.cli._output import print_json, print_table
 from talo.cli._params import PAST
 from talo.cli._session import Session
-from talo.control.history import history_of, story_of
+from talo.control.history import found, history_of, story_of
 from talo.stores.history import RunQuery, RunRecord
 from talo.util.text import count, shorten
 from talo.wire.message import Message
@@ -31,6 +31,7 @@ _JSON = click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--worker", metavar="NAME", help="Of this worker.")
 @click.option("--state", "states", multiple=True, metavar="STATE", help="In this state; may be given several times.")
 @click.option("--error", "text", metavar="TEXT", help="With this in the error's text.")
+@click.option("--argument", metavar="TEXT", help="With this in the arguments, as talo run shows them.")
 @click.option("--kind", "fingerprint", metavar="KIND", help="Failures of this kind (see talo failures).")
 @click.option("--root", metavar="ID", help="Of the workflow that this task began.")
 @click.option("--since", type=PAST, metavar="TIME", help="Ended at this time or later.")
@@ -55,7 +56,7 @@ def runs(session: Session, /, limit: int, cursor: str | None, counted: bool, as_
             else:
                 print_table(session, ("state", "runs"), sorted(sums.items()))
             return
-        page = history.runs(query, limit, cursor)
+        page = found(history, query, limit, cursor)
     if as_json:
         print_json({"runs": [facts(run) for run in page.runs], "cursor": page.cursor})
         return

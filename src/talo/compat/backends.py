@@ -241,17 +241,15 @@ class Backend:
     def store_group(self, group_id: str, payload: bytes, expires: Any = None) -> None:
         """Talo's verb for ``save_group``."""
         del expires
-        document = serializers.get(self.app.conf.result_serializer).loads(payload)
-        self.save_group(group_id, result_from_tuple(document["result"], self.app))
+        data = serializers.get(self.app.conf.result_serializer).loads(payload)["result"]
+        self.save_group(group_id, result_from_tuple(data, self.app))
 
     def get_group(self, group_id: str) -> bytes | None:
         """Talo's verb for ``restore_group``."""
         group = self.restore_group(group_id)
         if group is None:
             return None
-        codec = serializers.get(self.app.conf.result_serializer)
-        written: bytes = codec.dumps({"result": group.as_tuple()})
-        return written
+        return serializers.get(self.app.conf.result_serializer).dumps({"result": group.as_tuple()})
 
     def forget_group(self, group_id: str) -> None:
         """Talo's verb for ``delete_group``."""
@@ -413,6 +411,9 @@ class StoreBackend(Backend):
     def __init__(self, app: Any, results: ResultBackend, url: str) -> None:
         super().__init__(app, url=url)
         self.results = results
+        # Its own verbs, not those that are made of Celery's.
+        for verb in ("store_group", "get_group", "forget_group"):
+            setattr(self, verb, getattr(results, verb))
 
     def __getattr__(self, name: str) -> Any:
         # The verbs of the store, for those who know them: ``wait``, ``watch``, ``get``, ``store`` ...

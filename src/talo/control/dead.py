@@ -64,6 +64,10 @@ class DeadLetters:
         """Return letters, latest first, of this task and queue."""
         return self._broker.dead(limit=limit, offset=offset, task=task, queue=queue)
 
+    def number(self, most: int, *, task: str | None = None, queue: str | None = None) -> int:
+        """Return how many letters there are of this task and queue, counted up to ``most``."""
+        return self._broker.dead_count(most, task=task, queue=queue)
+
     def get(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
         """Return the letters of these ids, which may be the letters' own or those of tasks. Unknown ones are left
         out."""

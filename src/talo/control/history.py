@@ -13,20 +13,20 @@ import msgspec
 
 from talo.errors import NotSupported
 from talo.stores.base import Delivery, OwnerInfo
-from talo.stores.history import History, RunQuery, RunRecord
+from talo.stores.history import History, Page, RunQuery, RunRecord
 from talo.wire.message import Message
 from talo.wire.sent import ready_since, sent_at
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
 
-__all__ = ["Explanation", "Reason", "Story", "explain", "history_of", "story_of"]
+__all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
 
 #: Seconds in which workers have to say what they consume.
 ANSWER = 1.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-_PAGE = 250
+_PAGE = 1000
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 
@@ -69,6 +69,15 @@ def history_of(app: Talo) -> History:
             f"{app.store.url} keeps no history: set result_backend to a store that does (redis://, sqlite://)"
         )
     return state.history
+
+
+def found(history: History, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
+    """Return what ``History.runs`` finds, however long it takes: a page is short at the end only."""
+    page = history.runs(query, limit, cursor)
+    while page.until is not None and len(page.runs) < limit:
+        further = history.runs(query, limit - len(page.runs), page.cursor)
+        page = Page([*page.runs, *further.runs], further.cursor, further.until)
+    return page
 
 
 def story_of(app: Talo, task_id: str) -> Story:
@@ -129,18 +138,23 @@ def _waiting(app: Talo, found: Explanation) -> bool:
         return False
     for stats in app.store.broker.stats():
         for delayed, number in ((False, stats.ready), (True, stats.delayed)):
-            for ahead, message in _messages(app, stats.name, delayed, number):
-                if message.id == found.id:
+            for offset in range(0, min(number, FURTHEST), _PAGE):
+                place = _place_of(app, found.id, stats.name, delayed, offset)
+                if place is not None:
+                    ahead, message = place
                     _place(found, message)
                     _explain_waiting(app, found, message, ahead, delayed)
                     return True
     return False
 
 
-def _messages(app: Talo, queue: str, delayed: bool, number: int) -> Iterator[tuple[int, Message]]:
-    for offset in range(0, min(number, FURTHEST), _PAGE):
-        page = app.store.broker.peek(queue, _PAGE, offset, delayed=delayed)
-        yield from enumerate(page, offset)
+def _place_of(app: Talo, task_id: str, queue: str, delayed: bool, offset: int) -> tuple[int, Message] | None:
+    """How many are ahead of it, and the message; None if it is not in this part of what waits."""
+    peek = app.store.broker.peek
+    if not any(message.id == task_id for message in peek(queue, _PAGE, offset, delayed=delayed, about=task_id)):
+        return None
+    page = peek(queue, _PAGE, offset, delayed=delayed)
+    return next(((at, message) for at, message in enumerate(page, offset) if message.id == task_id), None)
 
 
 def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int, delayed: bool) -> None:

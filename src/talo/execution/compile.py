@@ -36,6 +36,7 @@ class Plan:
         "on_failure",
         "on_retry",
         "on_success",
+        "secret",
         "takes",
         "task",
     )
@@ -48,6 +49,8 @@ class Plan:
         self.around = env.around(task)
         self.takes = env.takes(task)
         self.function: Callable[..., Any] = task if _custom(task, "__call__") else task.run
+        #: Whether it takes secret arguments.
+        self.secret = task.name in env.secrets.marks
         #: Frames of ours above the function's first one.
         self.frames = 2 if hasattr(self.function, "opens") else 1
         #: What holds where the message does not say otherwise; read once, since a worker's settings do not change.

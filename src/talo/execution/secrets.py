@@ -249,11 +249,12 @@ class Secrets:
 
     def arrive(self, call: Call, levels: int) -> None:
         """Seal what came in clear, from a sender that knows no marks, and write anew what is shown of the call."""
-        if call.task in self.marks:
-            call.args, kwargs = self.call(call.task, call.args, call.kwargs)
-            call.kwargs = dict(kwargs)
-            call.headers["argsrepr"] = saferepr(tuple(call.args), maxlevels=levels)
-            call.headers["kwargsrepr"] = saferepr(call.kwargs, maxlevels=levels)
+        if call.task not in self.marks:
+            return
+        call.args, kwargs = self.call(call.task, call.args, call.kwargs)
+        call.kwargs = dict(kwargs)
+        call.headers["argsrepr"] = saferepr(tuple(call.args), maxlevels=levels)
+        call.headers["kwargsrepr"] = saferepr(call.kwargs, maxlevels=levels)
 
     # -- opening
 

@@ -155,10 +155,14 @@ class Broker(ABC):
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
-    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
+    def peek(
+        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+    ) -> list[Message]:
         """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
-        message is left out. ``NotSupported`` where the features say so."""
-        del queue, limit, offset, delayed
+        message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
+        somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
+        the features say so."""
+        del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
@@ -177,6 +181,10 @@ class Broker(ABC):
         self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
     ) -> list[DeadLetter]:
         """Dead letters, latest first, filtered by task name and queue."""
+
+    def dead_count(self, most: int, *, task: str | None = None, queue: str | None = None) -> int:
+        """How many dead letters there are, counted up to ``most``."""
+        return len(self.dead(limit=most, task=task, queue=queue))
 
     @abstractmethod
     def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:

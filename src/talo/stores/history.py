@@ -98,11 +98,18 @@ class RunQuery(msgspec.Struct, kw_only=True, frozen=True):
     fingerprint: str | None = None
     #: A part of the error's text, without regard to the case of ASCII letters.
     text: str | None = None
+    #: A part of the arguments as they are shown (``args`` or ``kwargs``), letter by letter.
+    argument: str | None = None
     id: str | None = None
     root: str | None = None
     #: Epoch seconds; ``since <= ended < until``.
     since: float | None = None
     until: float | None = None
+
+    def in_arguments(self, run: RunRecord) -> bool:
+        """Whether the run has the argument that is asked for. Stores look for its bytes in the whole record, which is
+        quick, and let this decide."""
+        return self.argument is None or self.argument in run.args or self.argument in run.kwargs
 
 
 class Page(msgspec.Struct):
@@ -111,6 +118,8 @@ class Page(msgspec.Struct):
     runs: list[RunRecord]
     #: Pass it to get what follows; None: there is nothing more.
     cursor: str | None = None
+    #: Epoch seconds: the page is short because the search stopped here for now; None: it is not.
+    until: float | None = None
 
 
 class Count(msgspec.Struct, kw_only=True):
@@ -172,12 +181,14 @@ class History(ABC):
 
     @abstractmethod
     def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
-        """Return up to ``limit`` kept runs that fit, newest first. A page may be short while its cursor says that
-        there is more."""
+        """Return up to ``limit`` kept runs that fit, newest first.
+
+        A page may be short, or empty, while its cursor says that there is more: no search looks at more records than a
+        page may take time for. ``Page.until`` says how far back it has looked."""
 
     @abstractmethod
-    def count(self, query: RunQuery) -> dict[str, int]:
-        """Return how many kept runs fit, by state."""
+    def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:
+        """Return how many kept runs fit, by state; of more than about ``most`` not all are counted."""
 
     @abstractmethod
     def attempts(self, task_id: str) -> list[RunRecord]:
@@ -275,9 +286,10 @@ def collect(
 ) -> list[Count]:
     """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps."""
     found: dict[tuple[int, str, str, str], Count] = {}
+    first = since // step * step
     for start, name, queue, state, kind, bucket, count, micros in rows:
         at = start // step * step
-        if not since // step * step <= at < until:
+        if not first <= at < until:
             continue
         key = (at, name, queue, state)
         sums = found.get(key)

@@ -134,7 +134,7 @@ class GroupRecord(msgspec.Struct, kw_only=True):
     expires: float | None = None
 
 
-class Settlement(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Settlement(msgspec.Struct, kw_only=True):
     """The end of one delivery with everything that it means; applied whole or not at all."""
 
     lease: Lease

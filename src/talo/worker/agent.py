@@ -94,7 +94,7 @@ class Agent:
         store = self._app.store
         self._broker = store.broker
         self._owner = new_owner(self._options.hostname, "agent")
-        meter = self._common.meter(None, self._options.metrics_max_tasks)
+        meter = self._common.meter(None, self._options.metrics_max_tasks, times=bool(self._options.http))
         self._undertaker = Undertaker(self._app, self._options, self._owner, meter)
         self._janitor = Janitor(self._app, self._owner)
         self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)

@@ -91,7 +91,7 @@ class Child:
             slots=options.slots,
             lease=options.lease,
             opened=lambda owner: self._board.introduce(os.getpid(), owner),
-            meter=self._share.common.meter(self._share.number, options.metrics_max_tasks),
+            meter=self._share.common.meter(self._share.number, options.metrics_max_tasks, times=bool(options.http)),
         )
         self._broker = store.broker
         state = app.state_store

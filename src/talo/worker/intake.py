@@ -251,7 +251,8 @@ def context_of(call: Call, message: Message, plan: Plan | None, env: Env, delive
     """Return the request of a call; ``plan`` is that of its task, if this process knows it.
 
     ``deliveries``: how often it was charged before."""
-    env.secrets.arrive(call, env.repr_levels)
+    if plan is not None and plan.secret:
+        env.secrets.arrive(call, env.repr_levels)
     headers = call.headers
     properties = message.properties
     fields = {

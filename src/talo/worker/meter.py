@@ -1,19 +1,20 @@
 """The meter: what one process of a worker has settled, in shared memory, as numbers under bounded labels.
 
 One writer (the child of a share, or the agent), one reader (``worker.metrics``, in the agent). It outlives its child:
-the next one on the same share counts on. There is one only where somebody may ask for metrics. Written by the settler
-and the undertaker, after the store has taken the settlements."""
+the next one on the same share counts on. Where nobody may ask for metrics it counts the ends of each task and no more.
+Written by the settler and the undertaker, after the store has taken the settlements."""
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from talo.stores.base import Lease, Settlement
 from talo.stores.history import BUCKETS, NO_BUCKET, tally
 
-__all__ = ["BOUNDS", "MOST_QUEUES", "MOST_TASKS", "OTHER", "SIZE", "Bounded", "Kind", "Meter", "Row"]
+__all__ = ["BOUNDS", "MOST_QUEUES", "MOST_TASKS", "OTHER", "SIZE", "Bounded", "Kind", "Meter", "Row", "totals"]
 
 #: Upper bounds of the exported histograms in seconds: every second one of the store's, 1 ms to about five hours.
 BOUNDS = BUCKETS[::2]
@@ -81,9 +82,11 @@ class Bounded:
 
 
 class Meter:
-    """One process's part of the memory. ``most_tasks`` different names of tasks are told apart."""
+    """One process's part of the memory. ``most_tasks`` different names of tasks are told apart; without ``times`` only
+    they are counted, which costs a settlement nearly nothing."""
 
-    def __init__(self, memory: mmap.mmap, offset: int, most_tasks: int) -> None:
+    def __init__(self, memory: mmap.mmap, offset: int, most_tasks: int, *, times: bool = True) -> None:
+        self._times = times
         self._bytes = memoryview(memory)[offset : offset + SIZE]
         self._numbers = self._bytes.cast("d")
         self._tasks = Bounded(most_tasks)
@@ -103,6 +106,11 @@ class Meter:
             gone = set(refused)
             settlements = [settlement for settlement in settlements if settlement.lease not in gone]
             numbers[_REFUSED] += len(gone)
+        if not self._times:
+            ended = Counter(settlement.run.name for settlement in settlements if settlement.run is not None)
+            for name, more in ended.items():
+                numbers[self._row(Kind.ENDED, self._tasks(_fit(name)), "", "")] += more
+            return
         for (_, name, queue, state), sums in tally(settlement.run for settlement in settlements).items():
             task, place = self._tasks(_fit(name)), self._queues(_fit(queue))
             numbers[self._row(Kind.ENDED, task, place, _fit(state))] += len(sums.runs)
@@ -170,6 +178,16 @@ class Meter:
             kind, *labels = self._key(number)
             at = _HEAD + number * _ROW + _LABELS
             yield Row(kind, tuple(labels), self._numbers[at : at + _NUMBERS].tolist())
+
+
+def totals(meters: Iterable[Meter]) -> dict[str, int]:
+    """How many runs of each task have ended, in all these processes."""
+    found: Counter[str] = Counter()
+    for meter in meters:
+        for kind, labels, numbers in meter.rows():
+            if kind == Kind.ENDED:
+                found[labels[0]] += int(numbers[0])
+    return dict(found)
 
 
 #: Which bounds the labels of a kind are under.

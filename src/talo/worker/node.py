@@ -28,6 +28,7 @@ from talo.worker.board import Entry
 from talo.worker.bulletin import Standing
 from talo.worker.lines import AgentLine
 from talo.worker.marks import with_marks
+from talo.worker.meter import totals
 from talo.worker.share import Common, Share
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class WorkerNode:
             numbers = {"max": scaler.most, "min": scaler.least, "current": self._common.processes, "qty": self.active}
             scale = {"autoscaler": numbers}
         return {
-            "total": {},
+            "total": self._totals(),
             "pid": os.getppid(),
             "clock": str(self.clock),
             "uptime": round(time.monotonic() - self._began),
@@ -203,6 +204,12 @@ class WorkerNode:
             "rusage": {name: getattr(usage, f"ru_{name}") for name in names},
             "talo": {"processed": self.processed, "active": self.active, "queues": list(self.queues)},
         }
+
+    def _totals(self) -> dict[str, int]:
+        """How many runs of each task have ended since the worker's start."""
+        numbers = (None, *(share.number for share in self._shares))
+        meters = [self._common.meter(number, self._options.metrics_max_tasks) for number in numbers]
+        return totals([meter for meter in meters if meter is not None])
 
     def _concurrency(self) -> int:
         return self._common.processes if self._options.pool == "processes" else self._options.concurrency

@@ -148,11 +148,12 @@ class Common:
         """One more has."""
         self._memory[cause.value : cause.value + 8] = (self.exits(cause) + 1).to_bytes(8, "little")
 
-    def meter(self, share: int | None, most_tasks: int) -> Meter | None:
+    def meter(self, share: int | None, most_tasks: int, *, times: bool = True) -> Meter | None:
         """Return the meter of the child on a share, or of the agent (None); None if nothing is metered."""
         if self._meters is None:
             return None
-        return Meter(self._meters, (0 if share is None else share + 1) * meter.SIZE, most_tasks)
+        offset = (0 if share is None else share + 1) * meter.SIZE
+        return Meter(self._meters, offset, most_tasks, times=times)
 
     def baton(self) -> Baton:
         """Return this process's hand for the baton."""

@@ -52,7 +52,7 @@ class Supervisor:
         self._app = app
         self._options = options
         self._starter = starter_of(app, options)
-        self._common = Common(meters=options.shares + 1 if options.http else 0)
+        self._common = Common(meters=options.shares + 1)
         self._shares: list[Share] = []
         self._family = Family()
         self._agent: Member | None = None

@@ -9,7 +9,7 @@ import pytest
 from talo.stores.base import Death, Lease, Settlement, Verdict
 from talo.stores.history import BUCKETS, RunRecord
 from talo.worker import meter
-from talo.worker.meter import BOUNDS, MOST_QUEUES, MOST_TASKS, OTHER, Kind, Meter
+from talo.worker.meter import BOUNDS, MOST_QUEUES, MOST_TASKS, OTHER, Kind, Meter, totals
 
 
 @pytest.fixture
@@ -42,6 +42,17 @@ def test_ends_and_times_are_counted(memory: mmap.mmap) -> None:
     assert ran[len(BOUNDS)] == 1
     assert ran[len(BOUNDS) + 1] == pytest.approx(10**9 + 0.0505)
     assert sum(numbers(made, Kind.WAITED)["celery",][: len(BOUNDS) + 1]) == 1
+
+
+def test_without_times_ends_are_counted_by_task_and_nothing_else_is(memory: mmap.mmap) -> None:
+    # Given
+    made = Meter(memory, 0, 2, times=False)
+    # When
+    made.count([ended(1), ended(2, state="FAILURE"), ended(3, name="mul")], refused=[Lease(owner="o", token=3)])
+    made.count([ended(4, name="mul", seconds=1.0), ended(5, name="third")])
+    # Then
+    assert totals([made, Meter(memory, 0, 2)]) == {"add": 4, "mul": 2, OTHER: 2}
+    assert {row.kind for row in made.rows()} == {Kind.ENDED}
 
 
 @pytest.mark.parametrize("place", range(len(BUCKETS)))

@@ -339,8 +339,10 @@ class RedisBroker(Broker):
             for queue in queues
         ]
 
-    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
-        return self._waiting.peek(queue, limit, offset, delayed=delayed)
+    def peek(
+        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+    ) -> list[Message]:
+        return self._waiting.peek(queue, limit, offset, delayed=delayed, about=about)
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         return self._waiting.undelay(change, limit)
@@ -359,6 +361,9 @@ class RedisBroker(Broker):
         self, *, limit: int = 50, offset: int = 0, task: str | None = None, queue: str | None = None
     ) -> list[DeadLetter]:
         return self._dead.page(limit, offset, task, queue)
+
+    def dead_count(self, most: int, *, task: str | None = None, queue: str | None = None) -> int:
+        return self._dead.count(most, task, queue)
 
     def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
         return self._dead.get(ids)

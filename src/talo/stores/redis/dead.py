@@ -13,7 +13,7 @@ import msgspec
 from talo.stores.base import DeadLetter, Death
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
-from talo.stores.redis.connection import Part
+from talo.stores.redis.connection import Part, pack
 from talo.stores.redis.deliveries import decoded
 from talo.stores.redis.keys import queue_of
 from talo.wire.message import Message
@@ -49,6 +49,16 @@ class DeadLetters:
                 continue
             found.append(letter)
         return found
+
+    def count(self, most: int, task: str | None, queue: str | None) -> int:
+        """See ``Broker.dead_count``."""
+        if task is not None or queue is not None:
+            return len(self.page(most, 0, task, queue))
+        seconds, _ = self._client.call("TIME")
+        keys = self._client.keys
+        commands = [pack("ZCARD", keys.own("dead")), pack("ZCOUNT", keys.own("dead:ends"), "-inf", seconds)]
+        kept, over = self._client.pipeline(commands, self._client.deadline())
+        return min(most, max(0, int(kept) - int(over)))
 
     def _all(self) -> Iterator[DeadLetter]:
         rank = 0

@@ -7,6 +7,9 @@ the agent and the contract.
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +26,10 @@ __all__ = ["RedisHistory"]
 
 #: Runs that one script looks at while it searches, and those that one brings.
 _LOOKS, _PAGE = 4000, 200
+#: Runs that are looked at for one page in each log, by what has to be read of each: all of it, its bytes, or nothing. A
+#: script costs as much as looking at some.
+_MOST_LOOKS = (("text", 30_000), ("argument", 60_000), ("", 400_000))
+_SCRIPT = 400
 #: Records and commands of one step.
 _STEP = 500
 _DONE = "-"
@@ -69,18 +76,20 @@ class RedisHistory(History):
     def _counted(
         self, starts: Sequence[int], width: int, name: str | None, queue: str | None
     ) -> Iterator[tuple[int, str, str, str, str, int, int, int]]:
+        # The same fields stand in nearly every period.
+        known: dict[bytes, tuple[str, str, str, str, int, bytes] | None] = {}
         for at in range(0, len(starts), _STEP):
             some = starts[at : at + _STEP]
             commands = [pack("HGETALL", self._client.keys.own(f"counts:{width}:{start}")) for start in some]
             hashes = self._client.pipeline(commands, self._client.deadline())
             for start, fields in zip(some, hashes, strict=True):
                 for field, count in fields.items():
-                    if field[:1] != b"c":
-                        continue
-                    task, of, state, kind, number = field[1:].decode().split("\0")
-                    if (name is None or task == name) and (queue is None or of == queue):
-                        micros = int(fields.get(b"s" + field[1:], 0))
-                        yield start, task, of, state, kind, int(number), int(count), micros
+                    try:
+                        told = known[field]
+                    except KeyError:
+                        told = known[field] = _told(field, name, queue)
+                    if told is not None:
+                        yield start, *told[:5], int(count), int(fields.get(told[5], 0))
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -90,27 +99,33 @@ class RedisHistory(History):
             _Walk(self, log, query, start, min(limit, _PAGE)) if log in _logs(query) else None
             for log, start in zip(("ok", "bad"), starts, strict=True)
         ]
+        walking = [walk for walk in walks if walk is not None] if limit else []
         found: list[RunRecord] = []
         while len(found) < limit:
-            ahead = [walk for walk in walks if walk is not None and walk.head() is not None]
-            if not ahead:
+            ahead = [walk for walk in walking if walk.head() is not None]
+            # What one of them has not looked at may have ended later than what another found.
+            if not ahead or any(walk.tired for walk in walking):
                 break
             found.append(max(ahead, key=_ended).take())
-        more = any(walk is not None and walk.head() is not None for walk in walks) if limit else False
-        return Page(found, "|".join(_DONE if walk is None else walk.position for walk in walks) if more else None)
+        if not any(walk.head() is not None or walk.tired for walk in walking):
+            return Page(found)
+        stopped = [walk.until for walk in walking if walk.tired]
+        cursor = "|".join(_DONE if walk is None else walk.position for walk in walks)
+        return Page(found, cursor, max(stopped) if stopped and len(found) < limit else None)
 
-    def count(self, query: RunQuery) -> dict[str, int]:
-        sums: dict[str, int] = {}
-        if query.id is not None or query.root is not None:
-            for _, _, _, run in self._all(query):
-                sums[run.state] = sums.get(run.state, 0) + 1
-            return sums
+    def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:
+        sums: Counter[str] = Counter()
+        if query.id is not None or query.root is not None or query.argument is not None:
+            sums.update(run.state for _, _, _, run in itertools.islice(self._all(query), most))
+            return dict(sums)
         for log in _logs(query):
             for chunk in self._chunks(log, query):
                 numbers = self._client.run(scripts.RUNS_COUNT, *self._asked(log, chunk.number, query))
                 for state, number in zip(numbers[::2], numbers[1::2], strict=True):
-                    sums[state.decode()] = sums.get(state.decode(), 0) + int(number)
-        return sums
+                    sums[state.decode()] += int(number)
+                if most is not None and sums.total() >= most:
+                    return dict(sums)
+        return dict(sums)
 
     def attempts(self, task_id: str) -> list[RunRecord]:
         return sorted((run for _, _, _, run in self._all(RunQuery(id=task_id))), key=lambda run: run.ended)
@@ -200,7 +215,7 @@ class RedisHistory(History):
             groups.append(tuple(f"state:{state}" for state in query.states))
         parts: list[Part] = [self._prefix, log, chunk]
         parts += ("" if moment is None else repr(moment) for moment in (query.since, query.until))
-        parts += ((query.text or "").lower(), "" if name is None else bucket(name), len(groups))
+        parts += ((query.text or "").lower(), query.argument or "", "" if name is None else bucket(name), len(groups))
         for group in groups:
             parts += (len(group), *group)
         return parts
@@ -209,26 +224,42 @@ class RedisHistory(History):
         """Log, chunk, offset and run of everything that fits."""
         for log in _logs(query):
             for chunk in self._chunks(log, query):
-                for offset, _, run in self._search(log, chunk.number, query, "", _PAGE):
-                    yield log, chunk.number, offset, run
+                for offset, _, run in self._search(log, chunk, query, "", _PAGE):
+                    if isinstance(run, RunRecord):
+                        yield log, chunk.number, offset, run
 
     def _search(
-        self, log: str, chunk: str, query: RunQuery, below: str, page: int
-    ) -> Iterator[tuple[int, float, RunRecord]]:
-        """Offset, end and run of what fits in one chunk, the latest first, below an offset."""
+        self, log: str, chunk: _Chunk, query: RunQuery, below: str, page: int
+    ) -> Iterator[tuple[int, float, RunRecord | int]]:
+        """Offset, end and run of what fits in one chunk, the latest first, below an offset; and after each script how
+        far it has looked, with how many it looked at instead of a run."""
         while True:
-            asked = self._asked(log, chunk, query)
-            on, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
-            for offset, ended, item in zip(told[::3], told[1::3], told[2::3], strict=True):
+            asked = self._asked(log, chunk.number, query)
+            on, until, looks, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
+            for offset, item in zip(told[::2], told[1::2], strict=True):
                 run = _decode(item)
                 # Ids share buckets.
-                if (query.id is None or run.id == query.id) and (
-                    query.root is None or query.root in (run.root, run.id)
+                if (
+                    (query.id is None or run.id == query.id)
+                    and (query.root is None or query.root in (run.root, run.id))
+                    and query.in_arguments(run)
                 ):
-                    yield int(offset), float(ended), run
+                    yield int(offset), run.ended, run
+            yield int(on or 0), float(until or chunk.first), int(looks)
             if not on:
                 return
             below = on.decode()
+
+
+def _told(field: bytes, name: str | None, queue: str | None) -> tuple[str, str, str, str, int, bytes] | None:
+    """Task, queue, state, kind and bucket of a counter, and the field of its microseconds; None for what is none, or
+    not asked for."""
+    if field[:1] != b"c":
+        return None
+    task, of, state, kind, bucket = field[1:].decode().split("\0")
+    if (name is not None and task != name) or (queue is not None and of != queue):
+        return None
+    return task, of, state, kind, int(bucket), b"s" + field[1:]
 
 
 #: Seconds by which the order of settlements may differ from that of ends.
@@ -236,31 +267,44 @@ _SLACK = 60.0
 
 
 class _Walk:
-    """One log from its latest run back; ``position`` says where it stands, for a cursor."""
+    """One log from its latest run back; ``position`` says where it stands, for a cursor.
+
+    ``tired``: it has looked as far as one page may, down to runs that ended at ``until``.
+    """
 
     def __init__(self, history: RedisHistory, log: str, query: RunQuery, start: str, page: int) -> None:
         self.position = start
+        self.tired = False
+        self.until = math.inf
+        self._looks = next(most for reading, most in _MOST_LOOKS if not reading or getattr(query, reading) is not None)
         self._found = self._begin(history, log, query, start, page) if start != _DONE else iter(())
         self._head: tuple[str, RunRecord] | None = None
 
     @staticmethod
     def _begin(
         history: RedisHistory, log: str, query: RunQuery, start: str, page: int
-    ) -> Iterator[tuple[str, RunRecord]]:
+    ) -> Iterator[tuple[str, float, RunRecord | int]]:
         at, _, below = start.partition("/")
         for chunk in history._chunks(log, query):
             if at and int(chunk.number) > int(at):
                 continue
             under = below if chunk.number == at else ""
-            for offset, _, run in history._search(log, chunk.number, query, under, page):
-                yield f"{chunk.number}/{offset}", run
+            for offset, ended, run in history._search(log, chunk, query, under, page):
+                yield f"{chunk.number}/{offset}", ended, run
 
     def head(self) -> RunRecord | None:
-        """The next run; None at the end."""
-        if self._head is None:
-            self._head = next(self._found, None)
-            if self._head is None:
-                self.position = _DONE
+        """The next run; None at the end, and when it is tired."""
+        while self._head is None and not self.tired:
+            position, ended, run = next(self._found, (_DONE, 0.0, 0))
+            if isinstance(run, RunRecord):
+                self._head = position, run
+                break
+            # All that stands before has been taken.
+            self.position, self.until = position, ended
+            if position == _DONE:
+                break
+            self._looks -= max(run, _SCRIPT)
+            self.tired = self._looks <= 0
         return None if self._head is None else self._head[1]
 
     def take(self) -> RunRecord:

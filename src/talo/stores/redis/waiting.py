@@ -6,9 +6,10 @@ Owns reading without taking, and the one change that begins with such a look: ``
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from talo.stores.base import Delivery, Lease
+from talo.stores.base import Lease
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Part
@@ -34,25 +35,28 @@ class Waiting:
         self._client = client
         self._keys = client.keys
 
-    def peek(self, queue: str, limit: int, offset: int, *, delayed: bool) -> list[Message]:
+    def peek(self, queue: str, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
         """See ``Broker.peek``."""
         found = self._delayed(queue, offset + limit) if delayed else self._ready(queue, offset + limit)
+        text = None if about is None else _as_written(about)
         messages = []
-        for delivery, due in list(found)[offset : offset + limit]:
-            if delivery.message is not None:
-                delivery.message.due = due
-                messages.append(delivery.message)
+        for name, raw, due in itertools.islice(found, offset, offset + limit):
+            if text is None or text in raw:
+                message = delivery_of(_NOBODY, name, raw).message
+                if message is not None:
+                    message.due = due
+                    messages.append(message)
         return messages
 
-    def _ready(self, queue: str, most: int) -> Iterator[tuple[Delivery, None]]:
+    def _ready(self, queue: str, most: int) -> Iterator[tuple[str, bytes, None]]:
         for name in self._keys.lists(queue):
             if most <= 0:
                 return
             raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)
             most -= len(raws)
-            yield from ((delivery_of(_NOBODY, queue, raw), None) for raw in reversed(raws))
+            yield from ((queue, raw, None) for raw in reversed(raws))
 
-    def _delayed(self, queue: str, most: int) -> Iterator[tuple[Delivery, float]]:
+    def _delayed(self, queue: str, most: int) -> Iterator[tuple[str, bytes, float]]:
         lists = self._keys.lists(queue)
         for rank in range(0, _FURTHEST, _LOOKS):
             looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, *lists)
@@ -60,7 +64,7 @@ class Waiting:
                 if most <= 0:
                     return
                 most -= 1
-                yield delivery_of(_NOBODY, queue_of(name), raw), float(due)
+                yield queue_of(name), raw, float(due)
             if looked_at < _LOOKS:
                 return
 
@@ -92,6 +96,12 @@ class Waiting:
                 queue = queue_of(name)
                 ages[queue] = max(ages.get(queue, 0.0), now - max(moments))
         return ages
+
+
+def _as_written(text: str) -> bytes | None:
+    """The text as it stands in JSON; None where senders write it in several ways."""
+    plain = text.isascii() and text.isprintable() and not set(text) & set('"\\/')
+    return text.encode() if plain else None
 
 
 def _changed(name: bytes, raw: bytes, due: float, change: Callable[[Message], Message]) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql.database import Database, Session
 from talo.stores.sql.dead import DeadLetters
+from talo.stores.sql.dialect import asking
 from talo.stores.sql.waker import poll
 from talo.wire.message import Message
 from talo.wire.sent import ready_since
@@ -292,10 +293,13 @@ class SqlBroker(DeadLetters):
             [(level,)] = tx.rows("less_urgent_high_first", queue, level)
         return max(0.0, tx.now - min(since)) if since else None
 
-    def peek(self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False) -> list[Message]:
-        step = "peek_delayed" if delayed else f"peek_ready_{self._order}"
+    def peek(
+        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+    ) -> list[Message]:
+        values = [queue, limit, offset, None if about is None else about.encode()]
+        step = asking("peek_delayed" if delayed else f"peek_ready_{self._order}", values)
         found = []
-        for name, priority, head, body, due in self._database.read(lambda tx: tx.rows(step, queue, limit, offset)):
+        for name, priority, head, body, due in self._database.read(lambda tx: tx.rows(step, *values)):
             each, _ = message(name, priority, head, body)
             if each is not None:
                 each.due = due

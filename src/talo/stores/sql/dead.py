@@ -14,6 +14,7 @@ import msgspec
 from talo.stores.base import Broker, DeadLetter, Death
 from talo.stores.sql._codec import message
 from talo.stores.sql.database import Database, Session
+from talo.stores.sql.dialect import asking
 
 __all__ = ["DeadLetters"]
 
@@ -31,6 +32,14 @@ class DeadLetters(Broker):
     ) -> list[DeadLetter]:
         rows = self._database.read(lambda tx: tx.rows("dead", task, queue, tx.now, limit, offset))
         return [_letter(row) for row in rows]
+
+    def dead_count(self, most: int, *, task: str | None = None, queue: str | None = None) -> int:
+        def work(tx: Session) -> int:
+            values = [task, queue, tx.now, most]
+            [(number,)] = tx.rows(asking("dead_count", values), *values)
+            return int(number)
+
+        return self._database.read(work)
 
     def dead_get(self, ids: Sequence[str]) -> list[DeadLetter]:
         if not ids:

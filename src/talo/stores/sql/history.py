@@ -8,6 +8,7 @@ transaction by ``keep``, which ``_writing`` calls; everything else here only rea
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,10 +29,15 @@ from talo.stores.sql import _writing
 from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dialect import asking
 
-__all__ = ["SqlHistory"]
+__all__ = ["SqlHistory", "values_of"]
 
 #: Runs deleted in one transaction, so that nobody waits long for the lock.
 _STEP = 1000
+#: Records that are looked through for an argument on one page; each is a row of another table.
+_LOOKS = 20_000
+
+#: Where a search stopped: when the last run that it looked at had ended, and its number.
+Last = tuple[float, int] | None
 
 _decode = msgspec.msgpack.Decoder(RunRecord).decode
 
@@ -60,21 +66,37 @@ class SqlHistory(History):
         self, since: float, until: float, step: int, *, name: str | None = None, queue: str | None = None
     ) -> list[Count]:
         def work(tx: Session) -> list[Row]:
-            values = [name, queue, period_for(since, step, tx.now), since // step * step, until]
+            values = [name, queue, period_for(since, step, tx.now), since // step * step, until, step]
             return tx.rows(asking("counts", values), *values)
 
         rows = self._database.read(work)
         return collect((_whole(row) for row in rows), step, since, until)
 
     def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
-        ended, seq = cursor.split("/") if cursor else (None, None)
-        where = [None if ended is None else float(ended), None if seq is None else int(seq), limit]
-        rows = self._asked("history", query, where)
-        more = f"{rows[-1][1]!r}/{rows[-1][0]}" if limit and len(rows) >= limit else None
-        return Page([_decode(run) for _, _, run in rows if run is not None], more)
+        found, last = self._database.read(lambda tx: _search(tx, query, limit, cursor))
+        runs = [run for _, run in found]
+        return Page(runs) if last is None else Page(runs, _cursor(last), last[0] if len(runs) < limit else None)
 
-    def count(self, query: RunQuery) -> dict[str, int]:
-        return {state: int(number) for state, number in self._asked("count_history", query, [])}
+    def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:
+        if query.argument is not None:
+            return self._count_records(query, most)
+
+        def work(tx: Session) -> list[Row]:
+            values = [*values_of(query, tx.now), most]
+            return tx.rows(asking("count_history", values), *values)
+
+        return {state: int(number) for state, number in self._database.read(work)}
+
+    def _count_records(self, query: RunQuery, most: int | None) -> dict[str, int]:
+        sums: Counter[str] = Counter()
+        cursor: str | None = None
+        while (room := _STEP if most is None else min(_STEP, most - sums.total())) > 0:
+            page = self.runs(query, room, cursor)
+            sums.update(run.state for run in page.runs)
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return dict(sums)
 
     def attempts(self, task_id: str) -> list[RunRecord]:
         return self.runs(RunQuery(id=task_id), 1000).runs[::-1]
@@ -86,25 +108,15 @@ class SqlHistory(History):
 
         return self._database.read(work)
 
-    def _asked(self, step: str, query: RunQuery, more: list[Any]) -> list[Row]:
-        def work(tx: Session) -> list[Row]:
-            values = [*_values(query, tx.now), *more]
-            return tx.rows(asking(step, values), *values)
-
-        return self._database.read(work)
-
     # Deleting
 
     def forget(self, query: RunQuery) -> int:
-        def work(tx: Session) -> int:
-            values = [*_values(query, tx.now), _STEP]
-            return _delete(tx, tx.rows(asking("find_history", values), *values))
-
         forgotten = 0
+        cursor: str | None = None
         while True:
-            gone = self._database.write(work)
+            gone, cursor = self._database.write(lambda tx: _forget(tx, query, cursor))  # noqa: B023  called at once
             forgotten += gone
-            if gone < _STEP:
+            if cursor is None:
                 return forgotten
 
     def trim(self, most: int, limit: int) -> int:
@@ -117,6 +129,42 @@ class SqlHistory(History):
             if gone < room:
                 break
         return trimmed
+
+
+def _search(tx: Session, query: RunQuery, limit: int, cursor: str | None) -> tuple[list[tuple[int, RunRecord]], Last]:
+    """Return number and run of what fits, the latest first, and where it stopped if there may be more."""
+    ended, seq = cursor.split("/") if cursor else (None, None)
+    last: Last = None if ended is None or seq is None else (float(ended), int(seq))
+    text = None if query.argument is None else query.argument.encode()
+    found: list[tuple[int, RunRecord]] = []
+    looked, size = 0, limit if text is None else max(limit, _STEP)
+    while len(found) < limit and looked < _LOOKS:
+        values = [*values_of(query, tx.now), *(last or (None, None)), size, text]
+        rows = tx.rows(asking("history", values), *values)
+        for number, end, record in rows:
+            last = float(end), number
+            if record is not None and query.in_arguments(run := _decode(record)):
+                found.append((number, run))
+                if len(found) == limit:
+                    return found, last
+        if len(rows) < size:
+            return found, None
+        looked, size = looked + size, max(size, 4 * _STEP)
+    return found, last
+
+
+def _cursor(last: tuple[float, int]) -> str:
+    return f"{last[0]!r}/{last[1]}"
+
+
+def _forget(tx: Session, query: RunQuery, cursor: str | None) -> tuple[int, str | None]:
+    """Delete some of what fits; return how many, and where to go on, None at the end."""
+    if query.argument is not None:
+        found, last = _search(tx, query, _STEP, cursor)
+        return _delete(tx, found), None if last is None else _cursor(last)
+    values = [*values_of(query, tx.now), _STEP]
+    gone = _delete(tx, tx.rows(asking("find_history", values), *values))
+    return gone, "" if gone == _STEP else None
 
 
 def _kind(tx: Session, row: Row) -> Failures | None:
@@ -138,7 +186,7 @@ def _trim(tx: Session, beyond: int, limit: int) -> int:
     return gone + (_delete(tx, tx.rows("oldest_history", room)) if room > 0 else 0)
 
 
-def _delete(tx: Session, rows: Sequence[Row]) -> int:
+def _delete(tx: Session, rows: Sequence[Sequence[Any]]) -> int:
     if rows:
         wanted = [row[0] for row in rows]
         tx.run("delete_history_details", wanted)
@@ -152,7 +200,7 @@ def _whole(row: Row) -> tuple[int, str, str, str, str, int, int, int]:
     return start, name, queue, state, kind, bucket, int(count), int(micros)
 
 
-def _values(query: RunQuery, now: float) -> list[Any]:
+def values_of(query: RunQuery, now: float) -> list[Any]:
     """The first twelve values of the searching steps."""
     states = list(query.states)
     return [

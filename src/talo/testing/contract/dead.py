@@ -114,6 +114,18 @@ class DeadContract(ContractCase):
         assert [each.id for each in store.broker.dead()] == [second.id]
         assert bodies(store.broker.turn([], "me", ["q"], 10)) == []
 
+    def test_they_are_counted_up_to_a_number(self, store: Store) -> None:
+        _die(store, "a", "b", "c")
+        _die(store, "short", expires=0.01)
+        count = store.broker.dead_count
+
+        def three() -> None:
+            assert [count(10), count(2), count(10, queue="q"), count(10, queue="other")] == [3, 2, 3, 0]
+
+        eventually(three)
+        task = store.broker.dead(limit=1)[0].death.task
+        assert count(10, task=task) == (0 if task is None else 3)
+
     @pytest.mark.promise("M05")
     def test_they_expire(self, store: Store) -> None:
         _die(store, "short", expires=0.05)

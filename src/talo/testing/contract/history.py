@@ -153,8 +153,8 @@ class HistoryContract(ContractCase):
         self._settle(
             store,
             _run("a", root="a"),
-            _run("b", name="t.mul", queue="other", root="a", ended=_NOW + 10),
-            _failed("c", worker="w@two", ended=_NOW + 20),
+            _run("b", name="t.mul", queue="other", root="a", args="(7, 'Zoë')", ended=_NOW + 10),
+            _failed("c", worker="w@two", kwargs="{'order': 7}", ended=_NOW + 20),
             _failed("d", error="KeyError: 'A%_b'", kind="f2", state="RETRY", ended=_NOW + 30),
         )
         cases: list[tuple[dict[str, Any], list[str]]] = [
@@ -169,6 +169,12 @@ class HistoryContract(ContractCase):
             ({"text": "error"}, ["d", "c"]),
             ({"text": "a%"}, ["d"]),
             ({"text": "%%"}, []),
+            ({"argument": "7"}, ["c", "b"]),
+            ({"argument": "zoë"}, []),
+            ({"argument": "Zoë"}, ["b"]),
+            ({"argument": "'order': 7", "name": "t.add", "since": _NOW + 15}, ["c"]),
+            # Records say this, but in no argument.
+            ({"argument": "t.mul"}, []),
             ({"id": "c"}, ["c"]),
             ({"root": "a"}, ["b", "a"]),
             ({"since": _NOW + 10, "until": _NOW + 30}, ["c", "b"]),
@@ -208,6 +214,8 @@ class HistoryContract(ContractCase):
 
     def test_what_is_forgotten_is_gone_and_stays_counted(self, store: Store, history: History) -> None:
         self._settle(store, _run("a"), _failed("b"), _run("c", name="t.mul"))
+        assert history.forget(RunQuery(argument="t.mul")) == 0
+        assert history.forget(RunQuery(argument="nobody")) == 0
         assert history.forget(RunQuery(name="t.add")) == 2
         assert _ids(history.runs(RunQuery(), 10).runs) == ["c"]
         assert history.count(RunQuery()) == {"SUCCESS": 1}
@@ -263,5 +271,11 @@ class HistoryContract(ContractCase):
         assert delayed[0].due is not None and abs(delayed[0].due - now - 600) < 1
         assert store.broker.peek("q", 10, 1, delayed=True)[0].body == b"later"
         assert store.broker.peek("nowhere", 10) == []
+        # And those of a task, or a workflow, without reading the others
+        about = message(body="mine")
+        about.headers["root_id"] = "r-1"
+        store.broker.send([about])
+        assert [each.body for each in store.broker.peek("q", 10, about="r-1")] == [b"mine"]
+        assert store.broker.peek("q", 2, about="r-1") == store.broker.peek("q", 10, delayed=True, about="r-1") == []
         [stats] = store.broker.stats(["q"])
         assert stats.oldest is not None and 49 < stats.oldest < 120

@@ -21,6 +21,8 @@ __all__ = ["bulk", "bulk_apply"]
 #: An action takes so many at most; it can be repeated.
 MOST = 10_000
 _PAGE = 500
+#: States of runs that may have left a dead letter.
+_DEADLY = ("FAILURE", "REJECTED")
 
 #: ``replay``: dead letters among them are sent again. ``forget``: their records are deleted. ``revoke``: they are
 #: cancelled before they start. ``terminate``: those that run are stopped.
@@ -31,6 +33,8 @@ class Asked(Search, kw_only=True, forbid_unknown_fields=True):
     """A search and what to do with what it finds."""
 
     action: Action
+    #: Count all that would be forgotten, however many; else it is told only that they are more than ``most``.
+    exact: bool = False
 
 
 class Confirmed(Asked, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +47,10 @@ class Confirmed(Asked, kw_only=True, forbid_unknown_fields=True):
 def bulk(desk: Desk, asked: Asked) -> dict[str, Any]:
     """Count what a bulk action would change; changes nothing."""
     found = _number(desk, asked)
-    search = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "quick"}
-    return {"action": asked.action, "number": found, "most": MOST, "search": search}
+    search = {name: value for name, value in msgspec.to_builtins(asked).items() if name not in ("quick", "exact")}
+    # What is forgotten is one step for the store, however many; the other actions go from one to the next.
+    cut = found > MOST and not (asked.exact and asked.action == "forget")
+    return {"action": asked.action, "number": found, "most": MOST, "more": cut, "search": search}
 
 
 @acts("/runs/bulk/apply", Confirmed, Role.ADMIN)
@@ -72,7 +78,7 @@ def _number(desk: Desk, asked: Asked) -> int:
         return len(unfinished(desk, asked, MOST))
     if asked.action == "replay":
         return len(_letters(desk, asked))
-    return sum(desk.history.count(query_of(asked, time.time())).values())
+    return sum(desk.history.count(query_of(asked, time.time()), None if asked.exact else MOST + 1).values())
 
 
 def _fits(asked: Asked) -> None:
@@ -94,13 +100,16 @@ def _letters(desk: Desk, asked: Asked) -> list[str]:
 
 
 def _dead_runs(desk: Desk, asked: Asked) -> Iterator[list[str]]:
-    query = query_of(asked, time.time())
-    cursor = None
-    while True:
-        page = desk.history.runs(query, _PAGE, cursor)
-        ids = [run.id for run in page.runs if run.dead is not None]
-        if ids:
-            yield ids
-        cursor = page.cursor
-        if cursor is None:
-            return
+    """Ids of runs that left a dead letter, some at a time. A search without a state asks for those that can, one by
+    one: each is found by the store's index."""
+    for state in (asked.state,) if asked.state else _DEADLY:
+        query = msgspec.structs.replace(query_of(asked, time.time()), states=(state,))
+        cursor = None
+        while True:
+            page = desk.history.runs(query, _PAGE, cursor)
+            ids = [run.id for run in page.runs if run.dead is not None]
+            if ids:
+                yield ids
+            cursor = page.cursor
+            if cursor is None:
+                break

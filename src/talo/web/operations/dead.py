@@ -19,7 +19,7 @@ __all__ = ["dead_drop", "dead_edit", "dead_letter", "dead_letters", "dead_replay
 #: What is shown of bytes that make no message.
 _RAW = 2000
 #: Dead letters are counted up to this.
-_COUNTED = 10_000
+COUNTED = 10_000
 
 
 class Search(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,13 +65,14 @@ def dead_letters(desk: Desk, asked: Search) -> dict[str, Any]:
         "letters": [_facts(each) for each in found[: asked.limit]],
         "more": len(found) > asked.limit,
         "number": _number(desk, wanted, asked, len(found)),
+        "number_most": COUNTED,
     }
 
 
 def _number(desk: Desk, wanted: dict[str, Any], asked: Search, shown: int) -> int:
     if shown <= asked.limit:
         return asked.offset + shown
-    return len(desk.letters.list(limit=_COUNTED, **wanted))
+    return desk.letters.number(COUNTED, **wanted)
 
 
 @reads("/dead/letter", One)

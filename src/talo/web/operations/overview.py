@@ -53,7 +53,7 @@ def overview(desk: Desk, asked: Asked) -> dict[str, Any]:
             "held": sum(node["held"] for node in nodes),
         },
         "paused": {"queues": sorted(queues), "tasks": sorted(tasks)},
-        "dead": len(desk.broker.dead(limit=MOST_DEAD)),
+        "dead": desk.broker.dead_count(MOST_DEAD),
         "dead_most": MOST_DEAD,
         "schedules": _schedules(desk, now),
         "history": desk.has_history,

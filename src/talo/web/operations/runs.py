@@ -26,6 +26,7 @@ ENDED = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST"
 LIVE = ("running", "waiting", "delayed")
 #: Of what has not ended so many are looked through in each queue or owner.
 FURTHEST = 1000
+_PAGE = 100
 
 State = Literal[
     "", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST", "running", "waiting", "delayed"
@@ -41,6 +42,8 @@ class Search(msgspec.Struct, forbid_unknown_fields=True):
     worker: str | None = None
     #: A part of the error's text.
     error: str | None = None
+    #: A part of the arguments as they are shown.
+    argument: str | None = None
     #: A kind of failure.
     fingerprint: str | None = None
     id: str | None = None
@@ -88,6 +91,7 @@ def query_of(asked: Search, now: float) -> RunQuery:
         states=(asked.state,) if asked.state in ENDED else (),
         fingerprint=asked.fingerprint or None,
         text=asked.error or None,
+        argument=asked.argument or None,
         id=asked.id or None,
         root=asked.root or None,
         since=_moment(asked.since, now),
@@ -111,6 +115,7 @@ def runs(desk: Desk, asked: Search) -> dict[str, Any]:
         "search": {name: value for name, value in msgspec.to_builtins(asked).items() if name != "quick"},
         "counts": {**(ended or {}), **open_counts},
         "counted": ended is not None,
+        "until": page.until,
         "history": desk.has_history,
         "runs": [_row(each) for each in page.runs],
         "unfinished": found,
@@ -119,9 +124,12 @@ def runs(desk: Desk, asked: Search) -> dict[str, Any]:
 
 
 def _ended_counts(desk: Desk, asked: Search, now: float) -> dict[str, int] | None:
-    """What has ended, by state, whatever state is asked for; None: it is being counted."""
+    """What has ended, by state, whatever state is asked for; None: it is being counted, or takes too long to count."""
     if not desk.has_history:
         return {}
+    if asked.quick and asked.argument:
+        # Nothing but reading every record tells.
+        return None
     query = msgspec.structs.replace(query_of(asked, now), states=())
     if not asked.quick:
         return desk.history.count(query)
@@ -162,12 +170,14 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
                     yield {**facts_of(delivery.message), "worker": owner.worker, "deliveries": delivery.deliveries}
         return
     delayed = asked.state == "delayed"
+    about = asked.id or asked.root or asked.name or None
     for stats in broker.stats([asked.queue] if asked.queue else None):
-        if (stats.delayed if delayed else stats.ready) == 0:
-            continue
+        number = stats.delayed if delayed else stats.ready
         try:
-            for message in broker.peek(stats.name, FURTHEST, 0, delayed=delayed):
-                yield facts_of(message)
+            step = FURTHEST if about else _PAGE
+            for offset in range(0, min(number, FURTHEST), step):
+                for message in broker.peek(stats.name, step, offset, delayed=delayed, about=about):
+                    yield facts_of(message)
         except NotSupported:
             return
 

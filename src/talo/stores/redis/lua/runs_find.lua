@@ -1,12 +1,13 @@
 -- Find runs in one chunk, the latest first; changes nothing. uses _messages.lua, _history.lua, _runs.lua
 --
 -- ARGV  as in _runs.lua, then: offset below which to look ('' for all), how many to find, how many to look at
--- Returns { offset to go on below, '' at the end of the chunk; offset, when it ended, run, and so on }.
+-- Returns { offset to go on below and when that one ended, '' and '' at the end of the chunk; how many it looked at;
+-- offset, run, and so on }.
 
 local groups, at = asked()
 local below, limit, looks = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
 local first, marks, gone = walk(groups)
-local found = { '' }
+local found, allowed = { '', '', 0 }, looks
 local place = first and #first or #times / 8
 while place > 0 do
   local offset = first and first[place] or place - 1
@@ -17,15 +18,15 @@ while place > 0 do
       local item = call('HGET', CHUNK .. ':items', offset)
       if item then
         found[#found + 1] = offset
-        found[#found + 1] = seconds(time_of(offset))
         found[#found + 1] = item
         limit = limit - 1
       end
     end
     if (limit == 0 or looks == 0) and place > 0 then
-      found[1] = string.format('%d', offset)
+      found[1], found[2] = string.format('%d', offset), seconds(time_of(offset))
       break
     end
   end
 end
+found[3] = allowed - looks
 return found

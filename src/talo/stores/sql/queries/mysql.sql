@@ -147,6 +147,16 @@ WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR queue = ?2)
     AND (expires IS NULL OR expires > ?3)
 ORDER BY id DESC LIMIT ?4 OFFSET ?5;
 
+-- name: dead_count
+-- How many there are, up to ?4.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_dead
+    WHERE (expires IS NULL OR expires > ?3)
+        AND task = ?1
+        AND queue = ?2
+    LIMIT ?4
+) AS found;
+
 -- name: dead_get
 SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
 WHERE (id IN ?1 OR task_id IN ?2) AND (expires IS NULL OR expires > ?3)
@@ -327,28 +337,30 @@ INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, r
 INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
 
 -- name: count_history
-SELECT h.state, count(*) FROM talo_history AS h
-WHERE h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND h.state IN ?7
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
-GROUP BY h.state;
+SELECT state, count(*) FROM (
+    SELECT h.state FROM talo_history AS h
+    WHERE h.expires > ?12
+        AND h.id = ?1
+        AND (h.root = ?2 OR h.id = ?2)
+        AND h.name = ?3
+        AND h.queue = ?4
+        AND h.worker = ?5
+        AND h.state = ?6
+        AND h.state IN ?7
+        AND h.fingerprint = ?8
+        AND h.ended >= ?9
+        AND h.ended < ?10
+        AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    LIMIT ?13
+) AS found GROUP BY state;
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start DIV ?6 * ?6, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
 WHERE width = ?3 AND start >= ?4 AND start < ?5
     AND name = ?1
     AND queue = ?2
-GROUP BY start, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state, kind, bucket;
 
 -- name: delete_history
 DELETE FROM talo_history WHERE seq IN ?1;
@@ -360,8 +372,9 @@ DELETE FROM talo_history_detail WHERE seq IN ?1;
 SELECT seq FROM talo_history WHERE expires <= ?1 LIMIT ?2;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1 AND expires > ?2
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: find_history
@@ -387,7 +400,11 @@ WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
-SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    LOCATE(?16, d.run) > 0 AND
+    1 THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE h.expires > ?12
     AND h.id = ?1
     AND (h.root = ?2 OR h.id = ?2)
@@ -401,7 +418,10 @@ WHERE h.expires > ?12
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
     AND (h.ended, h.seq) < (?13, ?14)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+ORDER BY
+    CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15;
 
 -- name: history_details
 SELECT run FROM talo_history_detail WHERE seq IN ?1;
@@ -419,13 +439,22 @@ DELETE FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3;
 SELECT seq FROM talo_history ORDER BY ended LIMIT ?1;
 
 -- name: peek_delayed
-SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
-WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+    WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE LOCATE(?4, head) > 0;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE LOCATE(?4, head) > 0;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE LOCATE(?4, head) > 0;

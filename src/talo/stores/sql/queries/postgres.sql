@@ -164,6 +164,16 @@ WHERE (?1::text IS NULL OR task = ?1::text) AND (?2::text IS NULL OR queue = ?2:
     AND (expires IS NULL OR expires > ?3::float8)
 ORDER BY id DESC LIMIT ?4::bigint OFFSET ?5::bigint;
 
+-- name: dead_count
+-- How many there are, up to ?4.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_dead
+    WHERE (expires IS NULL OR expires > ?3::float8)
+        AND task = ?1::text
+        AND queue = ?2::text
+    LIMIT ?4::int
+) AS found;
+
 -- name: dead_get
 SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
 WHERE (id = ANY(?1::bigint[]) OR task_id = ANY(?2::text[])) AND (expires IS NULL OR expires > ?3::float8)
@@ -353,11 +363,11 @@ DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.mic
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6::int * ?6::int, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
 WHERE width = ?3::int AND start >= ?4::float8 AND start < ?5::float8
     AND name = ?1::text
     AND queue = ?2::text
-GROUP BY start, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state, kind, bucket;
 
 -- name: old_counts
 DELETE FROM talo_count WHERE ctid = ANY(ARRAY(
@@ -376,7 +386,11 @@ SELECT 1 FROM talo_history WHERE id = ?1::text AND attempt = ?2::int AND ended =
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
-SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    position(?16::bytea IN d.run) > 0 AND
+    true THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE h.expires > ?12::float8
     AND h.id = ?1::text
     AND (h.root = ?2::text OR h.id = ?2::text)
@@ -390,23 +404,28 @@ WHERE h.expires > ?12::float8
     AND h.ended < ?10::float8
     AND h.error IS NOT NULL AND h.error ILIKE ?11::text
     AND (h.ended, h.seq) < (?13::float8, ?14::bigint)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15::int;
+ORDER BY
+    CASE WHEN ?1::text IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2::text IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15::int;
 
 -- name: count_history
-SELECT h.state, count(*) FROM talo_history AS h
-WHERE h.expires > ?12::float8
-    AND h.id = ?1::text
-    AND (h.root = ?2::text OR h.id = ?2::text)
-    AND h.name = ?3::text
-    AND h.queue = ?4::text
-    AND h.worker = ?5::text
-    AND h.state = ?6::text
-    AND h.state = ANY(?7::text[])
-    AND h.fingerprint = ?8::text
-    AND h.ended >= ?9::float8
-    AND h.ended < ?10::float8
-    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
-GROUP BY h.state;
+SELECT state, count(*) FROM (
+    SELECT h.state FROM talo_history AS h
+    WHERE h.expires > ?12::float8
+        AND h.id = ?1::text
+        AND (h.root = ?2::text OR h.id = ?2::text)
+        AND h.name = ?3::text
+        AND h.queue = ?4::text
+        AND h.worker = ?5::text
+        AND h.state = ?6::text
+        AND h.state = ANY(?7::text[])
+        AND h.fingerprint = ?8::text
+        AND h.ended >= ?9::float8
+        AND h.ended < ?10::float8
+        AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    LIMIT ?13::int
+) AS found GROUP BY state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
@@ -425,8 +444,9 @@ WHERE h.expires > ?12::float8
 LIMIT ?13::int;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1::float8 AND expires > ?2::float8
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1::float8 AND expires > ?2::float8
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3::int;
 
 -- name: history_details
@@ -453,13 +473,22 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1::text ORDER BY r.priority DESC, r.place, r.message LIMIT ?2::int OFFSET ?3::int;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1::text ORDER BY r.priority DESC, r.place, r.message LIMIT ?2::int OFFSET ?3::int
+) AS found
+WHERE position(?4::bytea IN head) > 0;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1::text ORDER BY r.priority, r.place, r.message LIMIT ?2::int OFFSET ?3::int;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1::text ORDER BY r.priority, r.place, r.message LIMIT ?2::int OFFSET ?3::int
+) AS found
+WHERE position(?4::bytea IN head) > 0;
 
 -- name: peek_delayed
-SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
-WHERE d.queue = ?1::text ORDER BY d.due, d.message LIMIT ?2::int OFFSET ?3::int;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+    WHERE d.queue = ?1::text ORDER BY d.due, d.message LIMIT ?2::int OFFSET ?3::int
+) AS found
+WHERE position(?4::bytea IN head) > 0;

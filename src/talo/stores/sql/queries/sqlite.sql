@@ -149,6 +149,16 @@ SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
 WHERE (?1 IS NULL OR task = ?1) AND (?2 IS NULL OR queue = ?2) AND (expires IS NULL OR expires > ?3)
 ORDER BY id DESC LIMIT ?4 OFFSET ?5;
 
+-- name: dead_count
+-- How many there are, up to ?4.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_dead
+    WHERE (expires IS NULL OR expires > ?3)
+        AND task = ?1
+        AND queue = ?2
+    LIMIT ?4
+) AS found;
+
 -- name: dead_get
 SELECT id, queue, priority, head, body, deliveries, death, died FROM talo_dead
 WHERE (id IN (SELECT value FROM json_each(?1)) OR task_id IN (SELECT value FROM json_each(?2)))
@@ -326,11 +336,11 @@ DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.mic
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6 * ?6, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
 WHERE width = ?3 AND start >= ?4 AND start < ?5
     AND name = ?1
     AND queue = ?2
-GROUP BY start, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state, kind, bucket;
 
 -- name: old_counts
 DELETE FROM talo_count WHERE (width, start, name, queue, state, kind, bucket, shard) IN (
@@ -349,7 +359,11 @@ SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
 
 -- name: history
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
-SELECT h.seq, h.ended, d.run FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    instr(d.run, ?16) > 0 AND
+    1 THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE +h.expires > ?12
     AND h.id = ?1
     AND (h.root = ?2 OR h.id = ?2)
@@ -363,23 +377,28 @@ WHERE +h.expires > ?12
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
     AND (h.ended, h.seq) < (?13, ?14)
-ORDER BY h.ended DESC, h.seq DESC LIMIT ?15;
+ORDER BY
+    CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
+    CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,
+    h.ended DESC, h.seq DESC LIMIT ?15;
 
 -- name: count_history
-SELECT h.state, count(*) FROM talo_history AS h
-WHERE +h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND '' || h.state IN (SELECT value FROM json_each(?7))
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
-GROUP BY h.state;
+SELECT state, count(*) FROM (
+    SELECT h.state FROM talo_history AS h
+    WHERE +h.expires > ?12
+        AND h.id = ?1
+        AND (h.root = ?2 OR h.id = ?2)
+        AND h.name = ?3
+        AND h.queue = ?4
+        AND h.worker = ?5
+        AND h.state = ?6
+        AND '' || h.state IN (SELECT value FROM json_each(?7))
+        AND h.fingerprint = ?8
+        AND h.ended >= ?9
+        AND h.ended < ?10
+        AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+    LIMIT ?13
+) AS found GROUP BY +state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
@@ -398,8 +417,9 @@ WHERE +h.expires > ?12
 LIMIT ?13;
 
 -- name: failures
+-- Most runs are none: the index of those that are is read, not the one of all by time.
 SELECT fingerprint, count(*), min(ended), max(ended), max(seq) FROM talo_history
-WHERE fingerprint IS NOT NULL AND ended >= ?1 AND expires > ?2
+WHERE fingerprint IS NOT NULL AND ended + 0 >= ?1 AND expires > ?2
 GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: history_details
@@ -426,13 +446,22 @@ SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.mess
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE instr(head, ?4) > 0;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
-WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+    WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE instr(head, ?4) > 0;
 
 -- name: peek_delayed
-SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d CROSS JOIN talo_message AS m ON m.id = d.message
-WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3;
+SELECT queue, priority, head, body, due FROM (
+    SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d CROSS JOIN talo_message AS m ON m.id = d.message
+    WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3
+) AS found
+WHERE instr(head, ?4) > 0;

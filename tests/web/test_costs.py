@@ -1,0 +1,255 @@
+"""What pages cost over a long history: nothing that happened long ago is looked at again.
+
+Cost is counted in SQLite's own steps and read from PostgreSQL's plans, so that no machine is too slow for these tests.
+At full size, with times, on every store: ``TALO_SOAK=1 pytest -m soak tests/web/test_costs.py``; per page:
+``python -m bench.dashboard``."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talo.app.app import Talo as App
+from talo.stores.history import RunQuery
+from talo.stores.sql.dialect import asking
+from talo.stores.sql.history import values_of
+from talo.stores.sql.sqlite import SqliteSession
+from talo.stores.sql.store import SqlStore
+from tests.contract.test_django import DjangoPlace
+from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
+from tests.servers.redis import redis_server, redis_url  # noqa: F401
+from tests.web import past
+from tests.web.past import DAY, TASKS
+from tests.web.support import Client, dashboard_of, shop
+
+#: Runs of the short past, and how much longer the long one is: as much happens in a day of it.
+RUNS, LONGER = 1500, 4
+#: Steps of SQLite between two counts.
+_EVERY = 50
+
+#: Searches as people make them; none of them says until when.
+SEARCHES: dict[str, RunQuery] = {
+    "everything": RunQuery(),
+    "a task": RunQuery(name=TASKS[0]),
+    "a task in a state": RunQuery(name=TASKS[0], states=("SUCCESS",)),
+    "a state": RunQuery(states=("FAILURE",)),
+    "a queue": RunQuery(queue="mail"),
+    "a worker": RunQuery(worker="worker3@host3"),
+    "an error": RunQuery(text="no such order"),
+    "a kind": RunQuery(fingerprint=f"{TASKS[0]}/Conne"),
+    "an id": RunQuery(id="nobody"),
+    "a workflow": RunQuery(root="flow-3"),
+}
+#: Pages that tell of the last days.
+PAGES = (
+    *("/", "/?window=6h", "/?window=24h", "/?window=7d", "/tasks", "/tasks?window=7d", "/queues", "/queue?queue=mail"),
+    *("/workers", "/schedules", "/workflows", "/failures", "/failures?window=7d", "/dead", "/api/pulse"),
+    *(
+        "/runs?since=2d",
+        f"/runs?since=2d&name={TASKS[0]}",
+        "/runs?since=2d&state=FAILURE",
+        "/runs?since=2d&state=waiting",
+    ),
+    f"/runs?since=2d&name={TASKS[0]}&argument=order",
+    *("/run?id=nobody", "/explain?id=nobody"),
+)
+
+
+class Steps:
+    """Counts the steps of SQLite's machine that a store takes."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many."""
+        return self._taken * _EVERY
+
+    def of(self, work: Callable[[], object]) -> int:
+        """The steps of some work."""
+        before = self.taken
+        work()
+        return self.taken - before
+
+    def watch(self) -> None:
+        """Begin."""
+
+        def begin(tx: Any) -> None:
+            assert isinstance(tx, SqliteSession)
+            tx.connection.set_progress_handler(self._count, _EVERY)
+
+        self._store.database.read(begin)
+
+    def _count(self) -> int:
+        self._taken += 1
+        return 0
+
+
+def _lived(url: str, number: int, days: float) -> App:
+    """A shop with a past of so many days."""
+    app = shop(url)
+    now = time.time()
+    past.keep(app, past.runs(number, now, days))
+    past.backlog(app, waiting=50, delayed=50, letters=5)
+    return app
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, App]]:
+    """A shop with a short past and one with a long past, which are the same lately."""
+    folder = tmp_path_factory.mktemp("past")
+    short = _lived(f"sqlite:///{folder}/short.sqlite3", RUNS, 10.0)
+    long = _lived(f"sqlite:///{folder}/long.sqlite3", LONGER * RUNS, LONGER * 10.0)
+    yield short, long
+    short.close()
+    long.close()
+
+
+def _steps(app: App) -> Steps:
+    assert isinstance(app.store, SqlStore)
+    steps = Steps(app.store)
+    steps.watch()
+    return steps
+
+
+@pytest.mark.parametrize("what", SEARCHES)
+def test_a_search_looks_at_no_more_because_there_is_more(lives: tuple[App, App], what: str) -> None:
+    # When the latest that fit are asked for
+    taken = []
+    for app in lives:
+        history = app.store.history
+        assert history is not None
+        taken.append(_steps(app).of(lambda: history.runs(SEARCHES[what], 20)))
+    # Then it takes as long in a long past
+    assert taken[1] <= 1.5 * taken[0] + 2000
+
+
+def test_a_search_that_looks_at_everything_would_be_seen(lives: tuple[App, App]) -> None:
+    # Given what nobody is spared: deleting and recounting all
+    taken = []
+    for app in lives:
+        history = app.store.history
+        assert history is not None
+        taken.append(_steps(app).of(lambda: history.count(RunQuery())))
+    # Then the measure tells
+    assert taken[1] > 2 * taken[0] + 2000
+
+
+def test_what_is_counted_up_to_a_number_costs_no_more_than_that(lives: tuple[App, App]) -> None:
+    taken = []
+    for app in lives:
+        history = app.store.history
+        assert history is not None
+        steps = _steps(app)
+        for query in (RunQuery(), RunQuery(name=TASKS[0])):
+            taken.append(steps.of(lambda: history.count(query, 100)))
+            assert sum(history.count(query, 100).values()) == 100
+    assert max(taken) < 100 * 100
+
+
+@pytest.mark.anyio
+async def test_no_page_looks_at_what_is_long_over(lives: tuple[App, App]) -> None:
+    # When each page is asked for
+    costs: dict[str, list[int]] = {page: [] for page in PAGES}
+    for app in lives:
+        steps = _steps(app)
+        async with Client(dashboard_of(app)) as client:
+            for page in PAGES:
+                before = steps.taken
+                answer = await client.page(page)
+                assert answer.status_code == 200, page
+                costs[page].append(steps.taken - before)
+    # Then it takes as long in a long past
+    grown = {page: cost for page, cost in costs.items() if cost[1] > 1.6 * cost[0] + 5000}
+    assert grown == {}
+
+
+@pytest.fixture(params=["sqlite", "redis", "postgres", "django"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store of each kind that keeps history. Django's apps are not loaded here."""
+    if request.param == "django":
+        made = DjangoPlace(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "django.sqlite3"))
+        yield made.url
+        made.close()
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/talo.sqlite3"
+    else:
+        yield request.getfixturevalue(f"{request.param}_url")
+
+
+async def _search(url: str, number: int) -> tuple[list[float], list[float]]:
+    """Keep so many runs and look for single ones by task, argument and time; return seconds of the store's answers, and
+    of the dashboard's."""
+    app = shop(url, history_max_runs=10 * number)
+    now = time.time()
+    kept = [run for run in past.runs(number, now) if run.state == "SUCCESS"]
+    past.keep(app, past.runs(number, now))
+    history = app.store.history
+    assert history is not None
+    wanted = [kept[len(kept) * at // 40] for at in range(3, 40, 6)]
+    asked: list[float] = []
+    shown: list[float] = []
+    async with Client(dashboard_of(app)) as client:
+        for run in wanted:
+            # Given that one knows the order's number, the task, and about the day
+            since, until = run.ended - DAY, run.ended + DAY
+            words = {"name": run.name, "argument": run.kwargs.split(",")[0][1:], "since": since, "until": until}
+            # When it is looked for
+            began = time.perf_counter()
+            page = history.runs(RunQuery(**words), 50)
+            asked.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            answer = await client.get("/runs", params=words)
+            shown.append(time.perf_counter() - began)
+            # Then it is found, and all of that time has been looked at
+            assert run.id in [each.id for each in page.runs]
+            assert all(each.name == run.name and since <= each.ended < until for each in page.runs)
+            assert page.cursor is None
+            assert answer.status_code == 200
+            assert run.id in answer.text
+    app.close()
+    return asked, shown
+
+
+@pytest.mark.anyio
+async def test_a_run_is_found_by_task_argument_and_time(place: str) -> None:
+    await _search(place, 2000)
+
+
+@pytest.mark.soak
+@pytest.mark.anyio
+async def test_a_run_is_found_among_a_million_at_once(place: str) -> None:
+    asked, shown = await _search(place, 1_000_000)
+    assert statistics.median(asked) < 0.2, asked
+    assert statistics.median(shown) < 1.0, shown
+
+
+@pytest.mark.parametrize("what", SEARCHES)
+def test_postgres_finds_by_index_in_the_order_of_time(postgres_url: str, what: str) -> None:  # noqa: F811
+    # Given
+    app = shop(postgres_url)
+    past.keep(app, past.runs(500, time.time()))
+    assert isinstance(app.store, SqlStore)
+
+    # When PostgreSQL is asked how it would search
+    queries = app.store.database.dialect.queries
+
+    def plan(tx: Any) -> list[str]:
+        values = [*values_of(SEARCHES[what], tx.now), None, None, 20, None]
+        [statement] = queries[asking("history", values)]
+        rows, _ = tx.execute(statement._replace(text=f"EXPLAIN {statement.text}"), values)
+        return [row[0] for row in rows]
+
+    told = app.store.database.read(plan)
+    app.close()
+    # Then it reads no table as a whole, and puts nothing into order but what ended at the same moment
+    assert not [line for line in told if "Seq Scan" in line], told
+    if what not in ("an id", "a workflow"):
+        assert not [line for line in told if line.strip(" ->").startswith("Sort  ")], told

@@ -21,6 +21,7 @@ from talo import states
 from talo.app.aio import in_thread, sends_ended
 from talo.app.app import Talo
 from talo.errors import NotSupported, OperationalError
+from talo.stores.base import Store
 from talo.util.optional import load
 from talo.wire.repr import saferepr
 
@@ -84,7 +85,7 @@ def lifespan(app: Talo, also: Lifespan | None = None) -> Lifespan:
 
     @contextlib.asynccontextmanager
     async def life(server: Any) -> AsyncIterator[Mapping[str, Any]]:
-        await in_thread(app.finalize)
+        await in_thread(_opened, app)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 more = await stack.enter_async_context(also(server)) if also is not None else None
@@ -95,6 +96,13 @@ def lifespan(app: Talo, also: Lifespan | None = None) -> Lifespan:
             await in_thread(app.release_stores)
 
     return life
+
+
+def _opened(app: Talo) -> tuple[Store, Store | None]:
+    """The app's stores. What cannot be used of settings, URLs and extras is found now, and not with the first request;
+    nothing is connected to yet."""
+    app.finalize()
+    return app.store, app.result_store
 
 
 def status_app(app: Talo) -> Starlette:

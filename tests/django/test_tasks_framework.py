@@ -164,7 +164,7 @@ print(json.dumps(told))
 """
     told = site.python(SHOW + code)
     assert told == [
-        ["enqueued", "TaloBackend", "READY"], ["enqueued", "TaloBackend", "READY"], ["enqueued", "TaloBackend", "READY"],
+        *[["enqueued", "TaloBackend", "READY"]] * 3,
         ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "SUCCESSFUL"],
         ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "FAILED"],
         ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "FAILED"],

@@ -172,9 +172,10 @@ def _trim(row: Task, limit: int, per: str | None) -> None:
 
 def _cache(wanted: Call, row: Task) -> None:
     timeout = {} if wanted.cached is True else {"timeout": wanted.cached}
-    cache.set(cache_key("task", wanted.id), row, **timeout)
     if wanted.group:
-        # Places are drawn one by one, so that two who end at once do not forget each other.
+        # Places are drawn one by one, so that two who end at once do not forget each other. Whoever sees that a task
+        # has ended finds it in its group, too.
         count = cache_key("group", wanted.group)
         cache.add(count, 0, **timeout)
         cache.set(f"{count}:{cache.incr(count)}", wanted.id, **timeout)
+    cache.set(cache_key("task", wanted.id), row, **timeout)

@@ -121,9 +121,18 @@ def test_a_send_to_a_port_where_nobody_listens_gives_up_at_its_deadline() -> Non
 # -- long beside short -----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def soon(request: pytest.FixtureRequest) -> float:
+    """Seconds in which short tasks are through, that do not wait for a long one. A cluster whose slot is on its way
+    more often than not lets nothing end meanwhile."""
+    return 3.0 if request.config.getoption("--redis") == "server" else 12.0
+
+
 @pytest.mark.promise("D06")
 @pytest.mark.parametrize("first", ["long", "short"])
-def test_short_tasks_do_not_wait_behind_a_long_one(first: str, broker: str, app: Talo, tmp_path: Path) -> None:
+def test_short_tasks_do_not_wait_behind_a_long_one(
+    first: str, broker: str, app: Talo, soon: float, tmp_path: Path
+) -> None:
     with Fleet(broker, tmp_path, "-c", "2") as fleet:
         if first == "short":
             # Children that have learnt to fetch many at once
@@ -133,14 +142,14 @@ def test_short_tasks_do_not_wait_behind_a_long_one(first: str, broker: str, app:
         judge = Judge(app, fleet.trace, short)
         judge.wait()
         ended = fleet.trace.times("end")
-        assert max(ended[task_id] for task_id in short) < sent_at + 3.0
+        assert max(ended[task_id] for task_id in short) < sent_at + soon
         assert app.AsyncResult(long).state == "PENDING"
     assert all(fleet.trace.count("start")[task_id] == 1 for task_id in short)
 
 
 @pytest.mark.promise("D06")
 def test_a_long_task_holds_up_neither_what_ended_before_it_nor_what_was_fetched_behind_it(
-    broker: str, app: Talo, tmp_path: Path
+    broker: str, app: Talo, soon: float, tmp_path: Path
 ) -> None:
     # Given a long one among many quick ones
     with Fleet(broker, tmp_path, "-c", "2") as fleet:
@@ -154,20 +163,22 @@ def test_a_long_task_holds_up_neither_what_ended_before_it_nor_what_was_fetched_
         judge.wait()
         seen = time.time()
         ended = fleet.trace.times("end")
-        assert max(ended[task_id] for task_id in ids) < sent_at + 3.0
-        assert seen < sent_at + 4.0
+        assert max(ended[task_id] for task_id in ids) < sent_at + soon
+        assert seen < sent_at + soon + 1.0
         assert judge.repeated() == set()
 
 
 @pytest.mark.promise("D06")
-def test_a_long_task_in_one_worker_leaves_the_rest_to_the_other(broker: str, app: Talo, tmp_path: Path) -> None:
+def test_a_long_task_in_one_worker_leaves_the_rest_to_the_other(
+    broker: str, app: Talo, soon: float, tmp_path: Path
+) -> None:
     with Fleet(broker, tmp_path, "-c", "1") as fleet:
         fleet.start()
         sent_at = time.time()
         _, *short = send_all(app, [call("nap", 60.0), *(call("nap", 0.1) for _ in range(10))])
         Judge(app, fleet.trace, short).wait()
         ended = fleet.trace.times("end")
-        assert max(ended[task_id] for task_id in short) < sent_at + 3.0
+        assert max(ended[task_id] for task_id in short) < sent_at + soon
 
 
 @pytest.mark.promise("D07")

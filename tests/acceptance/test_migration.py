@@ -70,6 +70,7 @@ CHAIN = (
 )
 
 
+@pytest.mark.one_server  # Celery reads no URL of a cluster
 def test_a_project_moves_to_talo_task_by_task_and_back(redis_server: RedisServer, url: str, tmp_path: Path) -> None:
     # Given the project on Celery alone,
     with ShopWorker(CELERY, "celery", url, tmp_path) as celery:

@@ -84,8 +84,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Callable
         return f"sqlite:///{tmp_path}/talo.sqlite3", lambda: b""  # its files are in the folder
     if request.param == "redis":
         redis: RedisServer = request.getfixturevalue("own_redis")
-        files = lambda: [path for path in redis.directory.rglob("*.aof") if path.is_file()]  # noqa: E731
-        return redis.url, lambda: b"".join(path.read_bytes() for path in files())
+        return redis.url, redis.appended
     url = str(request.getfixturevalue("postgres_url"))
     return url, lambda: _rows(url)
 

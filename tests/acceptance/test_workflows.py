@@ -243,8 +243,10 @@ def test_an_error_callback_of_a_body_is_called_once(worker: Worker, body: Any) -
     signature = chord([fail.s(), fail.s(), add.s(1, 1)], body.clone())
     signature.link_error(on_error.s())
     result = signature.apply_async()
+    # Of the body itself: where the store of results is another one, a member that has failed is seen before it.
+    alone = {} if isinstance(body, group) else {"follow_parents": False}
     with pytest.raises(ChordError):
-        result.get(timeout=TIMEOUT)
+        result.get(timeout=TIMEOUT, **alone)
     ids = {leaf.id for leaf in (result if isinstance(result, list) else getattr(result, "results", [result]))}
     ids |= {result.parent.id} if result.parent is not None else set()
 

@@ -155,6 +155,9 @@ def last_state(result: Any, expected: str) -> str:
 def abort_it() -> Any:
     """Abort a task that runs."""
     sent = patient.delay()
+    until = time.monotonic() + 30
+    while sent.state != states.STARTED and time.monotonic() < until:
+        time.sleep(0.05)
     AbortableAsyncResult(sent.id, app=app).abort()
     return sent.get(timeout=30)
 

@@ -65,7 +65,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing(broker: str, app: Ta
 def test_what_a_sleeper_had_fetched_and_not_started_is_forgotten(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a child with many fetched tasks, of which it may start a few before it notices
     ids = send_all(app, [call("burn", 0.01) for _ in range(300)])
-    with Fleet(broker, tmp_path, "-c", "1", env={**ENV, "TALO_WORKER_BATCH_TIME": "3.0"}) as fleet:
+    with Fleet(broker, tmp_path, "-c", "1", env={**ENV, "TALO_WORKER_BATCH_TIME": "30.0"}) as fleet:
         sleeper = fleet.last
         judge = Judge(app, fleet.trace, ids)
         eventually(lambda: check(any(info.held > 80 for info in app.store.broker.owners())), LONG)

@@ -165,7 +165,7 @@ def test_nothing_is_lost_though_everything_fails(
     with Proxy("127.0.0.1", own_sqs.port) as proxy:
         direct = Cloud(own_sqs, tmp_path, keeper.url)
         seen = Cloud(own_sqs, tmp_path, keeper.url, proxy.port)
-        env = {**seen.env, "TALO_STORE_TIMEOUT": "2"}
+        env = {**seen.env, "TALO_STORE_TIMEOUT": "4"}
         with direct.client() as app, Fleet(seen.url, tmp_path, "-c", "2", results=keeper.url, env=env) as fleet:
             after = app.signature("tests.apps.traced.after")
             calls = [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)]

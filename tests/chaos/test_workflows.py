@@ -21,12 +21,13 @@ from tests.support import eventually
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A broker URL of this test, which the app of workflows uses."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
     else:
-        url = redis_server.url_of(11)
+        server: RedisServer = request.getfixturevalue("redis_server")
+        url = server.url_of(11)
     flows.app.conf.broker_url = url
     flows.app.conf.result_backend = None
     flows.app.close_stores()

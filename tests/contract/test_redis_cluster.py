@@ -21,7 +21,6 @@ _tests = itertools.count(1)
 NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slots -@dangerous -client"
 
 
-@pytest.mark.promise("B11")
 class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     """While the test's slot moves from master to master, and masters step down."""
 
@@ -43,7 +42,6 @@ class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawCont
         place.close()
 
 
-@pytest.mark.promise("B11")
 class TestManagedRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 

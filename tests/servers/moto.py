@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +19,13 @@ from tests.servers.process import free_port
 from tests.support import eventually
 
 __all__ = ["SqsServer", "own_sqs", "sqs_endpoint"]
+
+#: What makes a request one for the list of queues (API reference, "Making API requests"); nobody checks the signature.
+_LIST_QUEUES = {
+    "Content-Type": "application/x-amz-json-1.0",
+    "X-Amz-Target": "AmazonSQS.ListQueues",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/sqs/aws4_request, Signature=0",
+}
 
 
 class SqsServer:
@@ -45,8 +52,11 @@ class SqsServer:
         return self
 
     def _answers(self) -> None:
+        """Whether it answers for SQS. What that takes it loads at the first request, longer than any client waits on a
+        busy machine."""
+        request = urllib.request.Request(self.endpoint, data=b"{}", headers=_LIST_QUEUES)
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            urllib.request.urlopen(request, timeout=60).close()
         except OSError as error:
             raise AssertionError from error
 

@@ -122,6 +122,10 @@ class RedisInCluster:
         for node in self.cluster.nodes:
             node.kill()
 
+    def appended(self) -> bytes:
+        """All that was ever written to a durable one, on any node."""
+        return b"".join(node.appended() for node in self.cluster.nodes)
+
     def restart(self) -> None:
         """Stop and start."""
         self.stop()

@@ -132,6 +132,10 @@ class RedisServer(ServerProcess):
         """The raw reply to one command."""
         return command(self.port, *words, db=db, password=self.password)
 
+    def appended(self) -> bytes:
+        """All that was ever written to a durable one."""
+        return b"".join(path.read_bytes() for path in self.directory.rglob("*.aof") if path.is_file())
+
     def restart(self) -> None:
         """Stop and start."""
         self.stop()

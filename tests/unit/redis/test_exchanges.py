@@ -75,6 +75,7 @@ def test_an_answer_finds_the_list_that_is_bound_and_nothing_is_left(redis_server
         store.close()
 
 
+@pytest.mark.one_server
 def test_who_posts_is_told_whether_anybody_heard(redis_url: str) -> None:
     store = RedisStore(redis_url)
     beat = Post(exchange="celeryev", kind="topic", key="worker.heartbeat")
@@ -82,7 +83,16 @@ def test_who_posts_is_told_whether_anybody_heard(redis_url: str) -> None:
         assert store.bus.post([beat]) is False
         with store.bus.hear("celeryev", "topic", ["task.#"], queue="q"):
             assert store.bus.post([beat]) is True
-        reply = Post(exchange="reply.celery.pidbox", kind="direct", key="gone")
+    finally:
+        store.close()
+
+
+def test_who_answers_is_told_that_nobody_waits_any_more(redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    reply = Post(exchange="reply.celery.pidbox", kind="direct", key="me")
+    try:
+        with store.bus.hear("reply.celery.pidbox", "direct", ["me"], queue="me.reply.celery.pidbox"):
+            assert store.bus.post([reply]) is True
         assert store.bus.post([reply]) is False
     finally:
         store.close()

@@ -69,6 +69,29 @@ def test_what_a_dead_promoter_held_is_promoted_by_another(open_store: OpenStore,
     _gets(other, ["1"])
 
 
+@pytest.mark.parametrize("name", ["o-{prefix}", "{prefix}more-"], ids=["another", "a longer one"])
+def test_what_a_promoter_of_another_prefix_held_is_left_to_its_own(
+    name: str, open_store: OpenStore, side: Store, prefix: str
+) -> None:
+    # Given two prefixes on one side store, and a promoter of one that died with a message in its hands
+    theirs = name.format(prefix=prefix)
+    other = open_store(side, queue_name_prefix=theirs)
+    assert isinstance(other.broker.shelf, Shelf)
+    other.broker.shelf.put([message(body="theirs")])
+    dead = f"talo.sqs/{theirs}/dead"
+    side.broker.open(dead, worker="talo.sqs", slots=0, lease=0.05)
+    assert bodies(side.broker.turn([], dead, [f"talo.sqs.due/{theirs}q"], 1)) == ["theirs"]
+    eventually(lambda: _check(side.broker.owners()[0].remaining < 0))
+    # When the other one's looks, and sends what is its own
+    ours = open_store(side)
+    assert isinstance(ours.broker.shelf, Shelf)
+    ours.broker.shelf.put([message(body="ours")])
+    _gets(ours, ["ours"])
+    # Then the dead one's message is still there, for whoever is of its prefix
+    assert bodies(side.broker.held(dead)) == ["theirs"]
+    _gets(other, ["theirs"])
+
+
 def test_dead_letters_stand_in_the_side_store_as_they_were(open_store: OpenStore, side: Store) -> None:
     store = open_store(side)
     store.broker.open("me", worker="w", slots=1, lease=30)

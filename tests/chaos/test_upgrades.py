@@ -47,9 +47,9 @@ print(json.dumps(ids))
 """
 
 
-#: On which store beside which release: only tables know migrations.
 #: On a cluster the prefix stands in the URL, where the earlier release knows none.
 REDIS_EARLIER = pytest.param("redis-earlier", marks=pytest.mark.one_server)
+#: On which store beside which release: only tables know migrations.
 PLACES = ["sqlite-earlier", REDIS_EARLIER, "postgres-earlier", "sqlite-later", "postgres-later"]
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "eventlet_pool_started",
     "heartbeat_sent",
     "import_modules",
+    "periodic_task_prepared",
     "setup_logging",
     "task_failure",
     "task_internal_error",
@@ -62,6 +63,9 @@ task_sent = Signal(
 # Talo's own: a message was made that others send, with the settlement of a run or when a group is complete. The sender
 # is the name of the task; headers may be changed in place.
 task_prepared = Signal("task_prepared", ("headers",))
+# Talo's own: a beat is about to send a run of a periodic task, unless another beat does. The sender is the scheduler;
+# entry has ``name`` and ``schedule``; headers may be changed in place.
+periodic_task_prepared = Signal("periodic_task_prepared", ("entry", "headers"))
 
 # Running. The sender is the task object, for ``task_received``, ``task_unknown`` and ``task_rejected`` the consumer.
 task_received = Signal("task_received", ("request",))

@@ -18,9 +18,10 @@ from typing import Any
 import msgspec
 
 from talo import states
-from talo.app.aio import in_thread
+from talo.app.aio import in_thread, sends_ended
 from talo.app.app import Talo
 from talo.errors import NotSupported, OperationalError
+from talo.stores.base import Store
 from talo.util.optional import load
 from talo.wire.repr import saferepr
 
@@ -75,8 +76,8 @@ class TaskStatus:
 
 
 def lifespan(app: Talo, also: Lifespan | None = None) -> Lifespan:
-    """A lifespan that readies ``app`` at the start and closes its connections at the end; ``also`` is one of your own,
-    entered within it.
+    """A lifespan that readies ``app`` at the start and closes its connections at the end, after the sends that are
+    still on their way; ``also`` is one of your own, entered within it.
 
     Settings that cannot be used stop the start; a broker that is away does not. Requests find the app as
     ``request.state.talo``.
@@ -84,15 +85,24 @@ def lifespan(app: Talo, also: Lifespan | None = None) -> Lifespan:
 
     @contextlib.asynccontextmanager
     async def life(server: Any) -> AsyncIterator[Mapping[str, Any]]:
-        await in_thread(app.finalize)
+        await in_thread(_opened, app)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 more = await stack.enter_async_context(also(server)) if also is not None else None
                 yield {**(more or {}), STATE_KEY: app}
         finally:
+            # A send that comes after its connections were closed would open new ones, which nobody closes.
+            await sends_ended(app)
             await in_thread(app.release_stores)
 
     return life
+
+
+def _opened(app: Talo) -> tuple[Store, Store | None]:
+    """The app's stores. What cannot be used of settings, URLs and extras is found now, and not with the first request;
+    nothing is connected to yet."""
+    app.finalize()
+    return app.store, app.result_store
 
 
 def status_app(app: Talo) -> Starlette:

@@ -41,6 +41,16 @@ class Place:
         """Whether a lease outlives its connection, so that a lost one repeats nothing."""
         return not isinstance(self.server, RabbitServer)
 
+    def end_connections(self, times: int, pause: float) -> None:
+        """Let the server end every connection, so many times."""
+        if isinstance(self.server, RabbitServer):
+            self.server.end_connections(times, pause)
+            return
+        assert not isinstance(self.server, RedisServer)
+        for _ in range(times):
+            self.server.end_connections()
+            for_seconds(pause)
+
     def remember(self) -> None:
         """Let the server write down which queues there are, where it would forget them (see ``RabbitServer``)."""
         if isinstance(self.server, RabbitServer):

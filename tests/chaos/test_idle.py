@@ -24,6 +24,8 @@ QUIET = 0.5
 WORKERS = full(200, 4)
 #: Seconds for which they are watched; more than any of their rhythms in a soak.
 WATCHED = full(120.0, 12.0)
+#: Seconds after which PostgreSQL has counted what an idle connection did; it has ten for that.
+COUNTED_WITHIN = 12.0
 #: What belongs to the queue that the workers consume, as Celery keeps it, and to the store: the counter of tokens, and
 #: which generation of Talo's keys it holds.
 LASTING = {b"_kombu.binding.celery", b"_kombu.binding_permanent.celery", b"talo:queues", b"talo:token"}
@@ -118,6 +120,8 @@ def test_idle_workers_are_quiet_on_postgres(roomy_postgres: PostgresServer, tmp_
         [(number,)] = client.execute(query)
         return int(number)
 
+    # And the server has counted what they said at their start: a connection tells what it did when it has rested
+    for_seconds(COUNTED_WITHIN)
     # When the server is watched
     before, began = transactions(), time.monotonic()
     for_seconds(full(120.0, 30.0))

@@ -119,11 +119,13 @@ class TestRabbit(
         assert store.broker.turn([], "me", ["q"], 1) == Turn([], [], None)
 
     def test_stats_count_what_is_ready_delayed_and_leased(self, store: Store, other: Store) -> None:
-        """What is ready everywhere, what is leased by this process; what is delayed stands in other queues."""
+        """What is ready everywhere, what is leased by this process; what is delayed stands in queues that all others
+        share, so nobody knows how much is whose: that is told as unknown, not as none."""
         store.broker.open("me", worker="w", slots=1, lease=30)
-        store.broker.send([message("a") for _ in range(5)])
+        store.broker.send([message("a") for _ in range(5)] + [message("a", due=time.time() + 900)])
         store.broker.turn([], "me", ["a"], 2)
-        assert [(each.name, each.ready, each.leased) for each in store.broker.stats()] == [("a", 3, 2)]
+        numbers = [(each.name, each.ready, each.delayed, each.leased) for each in store.broker.stats()]
+        assert numbers == [("a", 3, None, 2)]
         assert [(each.name, each.ready) for each in other.broker.stats(["a", "unknown"])] == [("a", 3), ("unknown", 0)]
 
     def test_purge_deletes_what_waits_and_leaves_what_is_leased(self, store: Store) -> None:
@@ -135,6 +137,32 @@ class TestRabbit(
         assert bodies(store.broker.turn([], "me", ["a", "b"], 10)) == ["kept"]
         assert store.broker.settle([end(leased)]) == []
         assert store.broker.purge(["a"]) == 0
+
+    @pytest.mark.parametrize("closes", ["group", "once:1:a"], ids=["group", "step"])
+    def test_what_closes_once_is_remembered_by_the_store_of_the_results(
+        self, store: Store, other: Store, closes: str
+    ) -> None:
+        # Given three messages that end the same, held here and elsewhere
+        one, two = self._held(store, "me", 2)
+        [three] = self._held(other, "other", 1)
+        # When all of them end
+        copies = [
+            end(one, closes=closes, follow=[message("next", "body")], result=document("one")),
+            end(two, closes=closes, follow=[message("next", "body")], result=document("two")),
+        ]
+        assert store.broker.settle(copies) == []
+        late = end(three, Verdict.DEAD, closes=closes, follow=[message("next", "body")], result=document("three"))
+        assert other.broker.settle([late]) == []
+        # Then one of them has an effect, and none is held any more
+        assert [each.ready for each in store.broker.stats(["next"])] == [1]
+        assert set(store.results.get(["one", "two", "three"])) == {"one"}
+        assert (store.broker.dead(), store.broker.held("me"), other.broker.held("other")) == ([], [], [])
+
+    @staticmethod
+    def _held(store: Store, owner: str, count: int) -> list[Delivery]:
+        store.broker.open(owner, worker="w", slots=1, lease=30)
+        store.broker.send([message() for _ in range(count)])
+        return [each for _ in range(count) for each in eventually(_fetched(store, owner=owner))]
 
     def test_result_and_follow_ups_come_with_the_end(self, store: Store, other: Store) -> None:
         [delivery] = self._one(store)

@@ -81,6 +81,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.promise("J08")
 def test_results_say_what_became_of_a_task(place: Site) -> None:
     # When tasks of every kind are enqueued and a worker runs those of the default queue
     with place.worker("-c", "2") as worker:
@@ -99,7 +100,7 @@ def test_results_say_what_became_of_a_task(place: Site) -> None:
     assert told["failed"]["status"] == "FAILED"
     assert told["failed"]["errors"][0][0] == "builtins.LookupError"
     assert "nobody of that name" in told["failed"]["errors"][0][1]
-    assert told["wrong"]["status"] == "FAILED"
+    assert (told["wrong"]["status"], told["wrong"]["errors"][0][0]) == ("FAILED", "builtins.TypeError")
     # And what no worker has come to is ready
     assert (told["slow"]["status"], told["slow"]["attempts"], told["slow"]["times"][1]) == ("READY", 0, None)
     errors = ["ValueError", "ValueError", "TaskResultDoesNotExist", "TaskResultMismatch", "InvalidTaskError"]
@@ -157,14 +158,15 @@ told = []
 for name, signal in (("enqueued", task_enqueued), ("started", task_started), ("finished", task_finished)):
     signal.connect(lambda sender, task_result, name=name, **more:
                    told.append([name, sender.__name__, task_result.status]), weak=False)
-write.enqueue("Ada"); fail.enqueue()
+write.enqueue("Ada"); fail.enqueue(); wrong.enqueue()
 LocalWorker(app).run_all()
 print(json.dumps(told))
 """
     told = site.python(SHOW + code)
     assert told == [
-        ["enqueued", "TaloBackend", "READY"], ["enqueued", "TaloBackend", "READY"],
+        *[["enqueued", "TaloBackend", "READY"]] * 3,
         ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "SUCCESSFUL"],
+        ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "FAILED"],
         ["started", "TaloBackend", "RUNNING"], ["finished", "TaloBackend", "FAILED"],
     ]  # fmt: skip
 

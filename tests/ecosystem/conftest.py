@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ecosystem.venv import Environment, build
+from tests.ecosystem.venv import Environment, build, build_celery
 from tests.servers.redis import RedisServer, redis_server  # noqa: F401
 
 _databases = itertools.count(250)
@@ -18,6 +18,12 @@ _databases = itertools.count(250)
 def where(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The environment with Talo as its celery."""
     return build(tmp_path_factory.mktemp("ecosystem") / "venv")
+
+
+@pytest.fixture(scope="session")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The environment with the real Celery."""
+    return build_celery(tmp_path_factory.mktemp("celery") / "venv")
 
 
 @pytest.fixture

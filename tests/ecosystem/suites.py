@@ -26,19 +26,22 @@ HEAD = """\
 
 Packages that were written for Celery bring along tests of their own. These are run as published, unchanged, in an
 environment in which `celery` is Talo (`make soak`). What fails is listed with its reason; a failure that is not listed
-here, or one that is and no longer happens, fails the run. What the packages do in their main jobs is tested
-beside that: [from Celery](../howto/from-celery.md).
+here, or one that is and no longer happens, fails the run. The last columns are from the same tests on the real Celery,
+in an environment that is otherwise the same: how many fail on both, and how many on Celery only. What the packages do
+in their main jobs is tested beside that: [from Celery](../howto/from-celery.md).
+
+**Not all of the ecosystem is here.** What could not be run, and why, stands at the end of the page.
 
 Rendered by `python -m tests.ecosystem.suites` from `tests/ecosystem/suites.toml`; do not edit.
 
-| package | version | tests | passed | failed |
-|---|---|---|---|---|
+| package | version | tests | passed | failed | on Celery too | on Celery only |
+|---|---|---|---|---|---|---|
 """
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of one package. ``failing`` holds names, or how names begin, by the reason."""
+    """The tests of one package. ``failing`` holds names by the reason, ``celery`` those that fail on the real one."""
 
     package: str
     version: str
@@ -47,6 +50,7 @@ class Suite:
     needs: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     failing: dict[str, list[str]] = field(default_factory=dict)
+    celery: list[str] = field(default_factory=list)
 
     @property
     def known(self) -> list[str]:
@@ -113,16 +117,23 @@ def run(suite: Suite, where: Environment, source: Path) -> Outcome:
     return Outcome(len(ran), sorted(failed))
 
 
+def _shown(name: str, anyway: bool) -> str:
+    return f"`{name.rpartition('::')[2]}`" + (" (on Celery too)" if anyway else "")
+
+
 def page() -> str:
     """The page, from the table."""
     rows, failures = [], []
     for suite in sorted(suites(), key=lambda suite: suite.package):
-        failed = len(suite.known)
-        rows.append(f"| {suite.package} | {suite.version} | {suite.ran} | {suite.ran - failed} | {failed} |\n")
+        failed, both = len(suite.known), len({*suite.known} & {*suite.celery})
+        rows.append(
+            f"| {suite.package} | {suite.version} | {suite.ran} | {suite.ran - failed} | {failed} | {both}"
+            f" | {len(suite.celery) - both} |\n"
+        )
         if failed:
             failures.append(f"\n## {suite.package}\n\n")
             for reason, names in suite.failing.items():
-                shown = ", ".join(f"`{name.rpartition('::')[2]}`" for name in names)
+                shown = ", ".join(_shown(name, name in suite.celery) for name in names)
                 failures.append(f"- {reason}: {shown}\n")
     absent = "".join(f"| {name} | {reason} |\n" for name, reason in unreached().items())
     return (

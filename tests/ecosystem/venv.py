@@ -12,14 +12,15 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.workers import ROOT, Worker
 
-#: What must not be seen in it: the real ones, and how the tests' own environment finds Talo.
-HIDDEN = ("celery-", "kombu", "billiard", "vine", "talo-", "_editable_impl_talo")
+#: How the tests' own environment finds Talo.
+OURS = ("talo-", "_editable_impl_talo")
+#: What must not be seen where Talo is celery: the real ones, too.
+HIDDEN = (*OURS, "celery-", "kombu", "billiard", "vine")
 PLUGINS = (
     "celery-batches",
     "celery-once",
@@ -80,27 +81,40 @@ def worker(where: Environment, folder: Path, *arguments: str, app: str = "projec
 
 def build(folder: Path, *, distributions: bool = True) -> Environment:
     """Make the environment; without ``distributions`` nothing in it is called celery."""
-    venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
-    made = Environment(folder)
-    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
-        if entry.name == "celery" or entry.name.startswith(HIDDEN) or entry.name in ("__pycache__", "opentelemetry"):
-            continue
-        (made.site / entry.name).symlink_to(entry)
-    _merged(Path(sysconfig.get_paths()["purelib"]) / "opentelemetry", made.site / "opentelemetry")
+    made = _linked(folder, HIDDEN)
+    (made.site / "celery").unlink()  # no beginning of other names
     (made.site / "talo_source.pth").write_text(f"{ROOT / 'src'}\n")
-    if not distributions:
-        return made
-    pip = [sys.executable, "-m", "pip", "--python", str(made.python), "install", "--no-deps", "--quiet"]
-    done = _pip([*pip, str(ROOT / "packages/talo-as-celery")])
-    done = done if done.returncode else _pip([*pip, "--ignore-installed", *PLUGINS])
-    if done.returncode:
-        reason = f"the plug-ins cannot be installed: {done.stderr.strip().splitlines()[-1:]}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    if distributions:
+        _install(made, str(ROOT / "packages/talo-as-celery"))
+        _install(made, "--ignore-installed", *PLUGINS)
     return made
 
 
-def _pip(command: list[str]) -> Any:
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def build_celery(folder: Path) -> Environment:
+    """Make one in which celery is the real one, and Talo is not; the plug-ins are the same."""
+    made = _linked(folder, OURS)
+    _install(made, "--ignore-installed", *PLUGINS)
+    return made
+
+
+def _linked(folder: Path, hidden: tuple[str, ...]) -> Environment:
+    """An environment with all that the tests have, but for what is ``hidden`` (beginnings of names)."""
+    venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
+    made = Environment(folder)
+    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not entry.name.startswith((*hidden, "__pycache__")) and entry.name != "opentelemetry":
+            (made.site / entry.name).symlink_to(entry)
+    _merged(Path(sysconfig.get_paths()["purelib"]) / "opentelemetry", made.site / "opentelemetry")
+    return made
+
+
+def _install(made: Environment, *what: str) -> None:
+    """Skip without a package index, or fail in CI."""
+    command = [sys.executable, "-m", "pip", "--python", str(made.python), "install", "--no-deps", "--quiet", *what]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        reason = f"the plug-ins cannot be installed: {done.stderr.strip().splitlines()[-1:]}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 def _merged(source: Path, target: Path) -> None:

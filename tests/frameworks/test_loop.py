@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,11 +26,16 @@ import pytest
 from talo import Talo
 from talo.app.aio import in_thread
 from talo.errors import PublishTimeout, TimeoutError
+from tests.django.postgres import Postgres, postgres  # noqa: F401
+from tests.django.site import Site
+from tests.frameworks.watched_loop import HELD
+from tests.frameworks.watched_loop import PATIENCE as WATCHED_PATIENCE
 from tests.servers.moto import sqs_endpoint  # noqa: F401
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
 from tests.servers.redis import redis_server, redis_url  # noqa: F401
+from tests.workers import ROOT
 
 #: Seconds after which a call gives up; nothing answers for so long.
 PATIENCE = 0.2
@@ -46,6 +55,15 @@ def silenced(
         path = folder / "talo.sqlite3"
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
             yield {"broker": f"sqlite:///{path}"}, lambda: holder.execute("BEGIN EXCLUSIVE")
+        return
+    if store == "django":
+        server: Postgres = request.getfixturevalue("postgres")
+        database = server.database()
+        with Proxy("127.0.0.1", database["PORT"]) as proxy:
+            databases = {"default": {**database, "PORT": proxy.port}}
+            publish_timeout = {"TALO_PUBLISH_TIMEOUT": WATCHED_PATIENCE}
+            yield {"databases": databases, "settings": publish_timeout}, proxy.black_hole
+            proxy.reset()
         return
     url: str = request.getfixturevalue("sqs_endpoint" if store == "sqs" else f"{store}_url")
     parts = urlsplit(url)
@@ -121,6 +139,55 @@ def test_sends_and_waits_leave_the_loop_free_while_the_store_is_silent(
     # Then none of them holds the loop longer than threads that sleep
     app.close()
     assert max(over.values()) <= HOLD, over
+
+
+def seen_on_the_loop(store: str, request: pytest.FixtureRequest, folder: Path, **plan: Any) -> dict[str, Any]:
+    """What ``watched_loop`` saw; its store answers its first call only."""
+    with silenced(store, request, folder) as (settings, hush):
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+        if store == "django":
+            site = Site(folder, broker="django://default", **settings)
+            site.manage("migrate", "-v0")
+            env = site.env
+        whole = json.dumps({"django": store == "django", "settings": settings, **plan})
+        program = subprocess.Popen(
+            [sys.executable, "-m", "tests.frameworks.watched_loop", whole], cwd=folder, env=env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert program.stdin
+        assert program.stdout
+        assert program.stdout.readline() == "sent\n"
+        hush()
+        program.stdin.write("\n")
+        program.stdin.flush()
+        seen: dict[str, Any] = json.loads(program.stdout.readline())
+    # The store is back: whatever still waited for it ends.
+    program.communicate(timeout=60)
+    assert program.returncode == 0
+    return seen
+
+
+@pytest.mark.promise("P06")
+@pytest.mark.parametrize("store", ["sqlite", "redis", "rabbit", "sqs", "postgres", "django"])
+def test_nothing_on_the_loop_s_thread_waits_for_a_store_or_takes_long(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    # When a program sends and waits, for the first time and while the store is silent
+    seen = seen_on_the_loop(store, request, tmp_path)
+
+    # Then all of it ends, sends as not sent and waits as timed out
+    assert seen["ends"] == [["PublishTimeout", "TimeoutError"]] * 2
+    # And the loop's thread has asked neither the store nor anybody who may be asking it
+    assert seen["asked"] == []
+    assert seen["wall"] < HELD, seen["longest"]
+    # And had little to do itself, whatever else the machine was doing
+    assert seen["cpu"] <= HOLD, seen["dearest"]
+
+
+def test_a_send_that_is_not_awaited_would_be_noticed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    seen = seen_on_the_loop("redis", request, tmp_path, held=True)
+    assert any("_socket" in each for each in seen["asked"])
+    assert seen["wall"] >= HELD
 
 
 def test_a_wait_ends_in_time_although_the_store_is_silent(request: pytest.FixtureRequest, tmp_path: Path) -> None:

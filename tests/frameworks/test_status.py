@@ -244,6 +244,18 @@ def test_settings_that_cannot_be_used_stop_the_start() -> None:
         pass
 
 
+def test_an_url_that_no_store_has_stops_the_start_and_a_broker_that_is_away_does_not() -> None:
+    nonsense = Talo("bad", broker="redsi://localhost", set_as_current=False)
+    with (
+        pytest.raises(ImproperlyConfigured, match="did you mean redis://"),
+        TestClient(FastAPI(lifespan=lifespan(nonsense))),
+    ):
+        pass
+    away = Talo("away", broker="redis://127.0.0.1:1", set_as_current=False)
+    with TestClient(FastAPI(lifespan=lifespan(away))) as client:
+        assert client.get("/").status_code == 404
+
+
 def test_the_dependency_without_the_lifespan_says_what_to_do(talo: Talo) -> None:
     api = FastAPI()
 

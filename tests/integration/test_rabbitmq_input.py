@@ -103,6 +103,39 @@ def test_new_queues_are_quorum_queues(rabbit_server: RabbitServer) -> None:
     store.close()
 
 
+def test_levels_of_delay_that_somebody_has_made_otherwise_are_used_as_they_are(rabbit_server: RabbitServer) -> None:
+    # Given some of the levels, as another setting makes them
+    vhost = rabbit_server.new_vhost()
+    store = RabbitStore(rabbit_server.url_of(vhost))
+    with store._client.using(store._client.deadline()) as connection:
+        for level in (0, 3):
+            connection.channel(store._client.deadline()).declare_queue(
+                f"celery_delayed_{level}", store._client.deadline(), arguments=_classic(level)
+            )
+    # When messages are delayed by them
+    store.broker.send([message("late", due=time.time() + 0.9), message("late", due=time.time() + 14.9)])
+
+    # Then one waits where the highest bit of its delay says, and the other comes
+    def come() -> None:
+        listed = rabbit_server.ctl("list_queues", "-p", vhost, "name", "type", "messages", "--no-table-headers")
+        found = {name: (kind, int(count)) for name, kind, count in map(str.split, listed.splitlines())}
+        assert len([name for name in found if name.startswith("celery_delayed_")]) == 28
+        assert found["celery_delayed_3"] == ("classic", 1)
+        assert found["celery_delayed_4"] == ("quorum", 0)
+        assert found["late"] == ("quorum", 1)
+
+    eventually(come)
+    store.close()
+
+
+def _classic(level: int) -> dict[str, object]:
+    return {
+        "x-overflow": "reject-publish",
+        "x-message-ttl": 2**level * 1000,
+        "x-dead-letter-exchange": f"celery_delayed_{level - 1}" if level else "celery_delayed_delivery",
+    }
+
+
 def test_priorities_that_a_queue_does_not_know_are_named_once(
     rabbit_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -249,6 +249,26 @@ async def test_what_waits_and_how_old_it_is_is_shown_within_five_seconds(place: 
             await _shown(web, wanted | {"media": (0, 0, 3), "reports": (1, 4, 0)}, sent | {"media": None})
 
 
+@pytest.mark.parametrize("place", ["rabbit_url"], indirect=True)
+@pytest.mark.anyio
+async def test_what_the_broker_does_not_tell_is_shown_as_unknown(place: Place) -> None:
+    with place.client() as app:
+        # Given work that waits and work that is delayed, on a broker that tells neither ages nor whose the delays are
+        app.send_task("t", queue="mail")
+        app.send_task("t", queue="mail", countdown=600)
+        async with Client(dashboard_of(app)) as web:
+            # When one looks
+            told = (await web.get("/api/queues")).json()["queues"]
+            pages = [(await web.page(path)).text for path in ("/", "/queues", "/queue?queue=mail", "/runs?queue=mail")]
+            # Then nothing is called none
+            assert [(each["ready"], each["delayed"], each["oldest"]) for each in told if each["name"] == "mail"] == [
+                (1, None, None)
+            ]
+            assert [page.count("unknown") > 0 for page in pages] == [True] * 4
+            # Of this queue both, of the default one, in which nothing waits, what is delayed
+            assert pages[1].count(">unknown<") == 3
+
+
 async def _shown(web: Client, wanted: dict[str, tuple[int, int, int]], sent: dict[str, Any]) -> None:
     """Within five seconds the dashboard shows these numbers, and ages that fit when the oldest were sent."""
     deadline = time.monotonic() + 5.0

@@ -228,9 +228,11 @@ class RabbitServer:
             )
         return self._spare.pop(0)
 
-    def end_connections(self) -> None:
-        """End every connection from the server's side."""
-        self.ctl("close_all_connections", "a test")
+    def end_connections(self, times: int = 1, pause: float = 0.15) -> None:
+        """End every connection from the server's side, so many times. One command for all: each takes seconds to
+        start where others compete for the machine."""
+        end_all = '[catch rabbit_networking:close_connection(C, <<"a test">>) || C <- rabbit_networking:connections()]'
+        self.eval(f"[begin {end_all}, timer:sleep({round(pause * 1000)}) end || _ <- lists:seq(1, {times})], ok.")
 
     @property
     def url(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from talo.app.app import Talo as App
-from talo.stores.history import RunQuery
+from talo.stores.history import RunQuery, RunRecord
 from talo.stores.sql.dialect import asking
 from talo.stores.sql.history import values_of
 from talo.stores.sql.sqlite import SqliteSession
@@ -184,38 +184,51 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield request.getfixturevalue(f"{request.param}_url")
 
 
-async def _search(url: str, number: int) -> tuple[list[float], list[float]]:
-    """Keep so many runs and look for single ones by task, argument and time; return seconds of the store's answers, and
-    of the dashboard's."""
+class Found:
+    """Seconds that searches took: the store's answers, and the dashboard's."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.shown: list[float] = []
+
+
+async def _search(url: str, number: int) -> dict[str, Found]:
+    """Keep so many runs of thirty days and look for single ones by task, argument and time: of any task, and of the one
+    that runs most."""
     app = shop(url, history_max_runs=10 * number)
     now = time.time()
     kept = [run for run in past.runs(number, now) if run.state == "SUCCESS"]
+    busy = [run for run in kept if run.name == TASKS[0]]
     past.keep(app, past.runs(number, now))
+    found = {"any": Found(), "busy": Found()}
+    async with Client(dashboard_of(app)) as client:
+        for what, some in (("any", kept), ("busy", busy)):
+            for run in (some[len(some) * at // 40] for at in range(3, 40, 6)):
+                await _find(app, client, run, found[what])
+    app.close()
+    return found
+
+
+async def _find(app: App, client: Client, run: RunRecord, found: Found) -> None:
+    """Look for a run, knowing the order's number, the task, and about the week."""
     history = app.store.history
     assert history is not None
-    wanted = [kept[len(kept) * at // 40] for at in range(3, 40, 6)]
-    asked: list[float] = []
-    shown: list[float] = []
-    async with Client(dashboard_of(app)) as client:
-        for run in wanted:
-            # Given that one knows the order's number, the task, and about the day
-            since, until = run.ended - DAY, run.ended + DAY
-            words = {"name": run.name, "argument": run.kwargs.split(",")[0][1:], "since": since, "until": until}
-            # When it is looked for
-            began = time.perf_counter()
-            page = history.runs(RunQuery(**words), 50)
-            asked.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            answer = await client.get("/runs", params=words)
-            shown.append(time.perf_counter() - began)
-            # Then it is found, and all of that time has been looked at
-            assert run.id in [each.id for each in page.runs]
-            assert all(each.name == run.name and since <= each.ended < until for each in page.runs)
-            assert page.cursor is None
-            assert answer.status_code == 200
-            assert run.id in answer.text
-    app.close()
-    return asked, shown
+    # Given
+    since, until = run.ended - 3.5 * DAY, run.ended + 3.5 * DAY
+    words = {"name": run.name, "argument": run.kwargs.split(",")[0][1:], "since": since, "until": until}
+    # When it is looked for
+    began = time.perf_counter()
+    page = history.runs(RunQuery(**words), 50)
+    found.asked.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    answer = await client.get("/runs", params=words)
+    found.shown.append(time.perf_counter() - began)
+    # Then it is found, and all of that time has been looked at
+    assert run.id in [each.id for each in page.runs]
+    assert all(each.name == run.name and since <= each.ended < until for each in page.runs)
+    assert page.cursor is None
+    assert answer.status_code == 200
+    assert run.id in answer.text
 
 
 @pytest.mark.anyio
@@ -225,10 +238,11 @@ async def test_a_run_is_found_by_task_argument_and_time(place: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.anyio
+@pytest.mark.timeout(1800)
 async def test_a_run_is_found_among_a_million_at_once(place: str) -> None:
-    asked, shown = await _search(place, 1_000_000)
-    assert statistics.median(asked) < 0.2, asked
-    assert statistics.median(shown) < 1.0, shown
+    for what, found in (await _search(place, 1_000_000)).items():
+        assert statistics.median(found.asked) < 0.2, (what, found.asked)
+        assert statistics.median(found.shown) < 1.0, (what, found.shown)
 
 
 @pytest.mark.parametrize("what", SEARCHES)

@@ -27,7 +27,7 @@ class Sources:
         self._namespace = namespace
         self._timezone: tuple[Any, dt.tzinfo] | None = None
         self.loaded = False
-        self.conf = Settings(celery=app.celery_defaults)
+        self.conf: Settings = app.settings_cls(celery=app.celery_defaults)
         self.conf.add_defaults(self._begin)
         if values:
             self.conf.update(values)

@@ -15,7 +15,7 @@ from talo.settings import Settings
 from talo.settings.bags import FIXED, SQS_KEYS
 from talo.stores.url import scheme_of
 
-__all__ = ["store_options"]
+__all__ = ["RPC", "results_url", "store_options"]
 
 _REDIS = frozenset(
     f"{name}{kind}" for name in ("redis", "rediss", "valkey", "valkeys") for kind in ("", "+cluster")
@@ -25,15 +25,33 @@ _RABBITMQ = frozenset({"amqp", "amqps", "pyamqp"})
 RPC = "rpc"
 _LOCAL = frozenset({"sqlite", "memory"})
 _SQL = _LOCAL | {"postgresql", "postgres", "postgresql+psycopg", "mysql", "mysql+pymysql", "mariadb"}
+#: What Celery's tests name for results: a cache in the memory of the process.
+_CACHE = "cache+memory"
 #: Fewer would let one that waits for work keep another from sending.
 _LEAST_CONNECTIONS = 2
+
+
+def results_url(conf: Settings) -> str | None:
+    """Return where results go, as ``result_backend`` says; None if it says nothing.
+
+    ``rpc://`` over a store that only Talo has (``memory://``, a database) means that store: no worker of Celery's
+    can be there that would wait for an answer. ``cache+memory://`` is the memory of this process.
+    """
+    url = conf.result_backend
+    if url is None or (scheme := scheme_of(url)) not in (RPC, _CACHE):
+        return url
+    broker = scheme_of(conf.broker_url)
+    if scheme == RPC:
+        return conf.broker_url if broker in _SQL else url
+    return conf.broker_url if broker == "memory" else "memory://"
 
 
 def store_options(conf: Settings, url: str, *, broker: bool, results: bool, app: Any = None) -> dict[str, Any]:
     """Return the options for ``open_store``; of ``app`` come the queues, where the store declares them. Raises
     ImproperlyConfigured for a setting that this store cannot keep."""
     bag = _bag(conf, broker, results)
-    answering = conf.result_backend is not None and scheme_of(conf.result_backend) == RPC
+    results_at = results_url(conf)
+    answering = results_at is not None and scheme_of(results_at) == RPC
     if scheme_of(url) in _RABBITMQ:
         return _rabbitmq(conf, app, bag, answering)
     if answering and results:

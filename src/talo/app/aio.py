@@ -2,8 +2,8 @@
 
 Owns nothing but the way from the event loop to the sync verbs: sends go to a thread, results are told by the store's
 ``watch``. The loop is never held, and its own threads, which name lookups and other libraries need, are left alone.
-Sync is the source; a test compares the signatures. Mixed into ``Task``, ``AsyncResult`` and ``Talo``; ``in_thread``
-serves ``talo.starlette`` too.
+Sync is the source; a test compares the signatures. Mixed into ``Task``, ``AsyncResult`` and ``Talo``; ``in_thread`` and
+``sends_ended`` serve ``talo.starlette`` too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from talo.app.result import AsyncResult
 
-__all__ = ["AppTwins", "ResultTwins", "TaskTwins", "in_thread"]
+__all__ = ["AppTwins", "ResultTwins", "TaskTwins", "in_thread", "sends_ended"]
 
 #: Threads that may wait for servers at a time. They are made as they are needed.
 THREADS = 32
@@ -45,6 +45,8 @@ class _Threads:
     def __init__(self, name: str) -> None:
         self._name = name
         self._pool: ThreadPoolExecutor | None = None
+        #: What was asked for and has not ended, with whom it is for; also what nobody awaits any more.
+        self.going: dict[Future[Any], object] = {}
         os.register_at_fork(after_in_child=self._forget)
 
     @property
@@ -58,12 +60,15 @@ class _Threads:
 
     def _forget(self) -> None:
         self._pool = None
+        self.going = {}
 
-    async def call(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    async def call(self, owner: object, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call ``verb`` in one of them, in a copy of this context; return or raise what it does. Cancelled before it
         has begun it never begins."""
-        call = partial(contextvars.copy_context().run, verb, *args, **kwargs)
-        result: T = await _asyncio().get_running_loop().run_in_executor(self.pool, call)
+        call = self.pool.submit(contextvars.copy_context().run, verb, *args, **kwargs)
+        self.going[call] = owner
+        call.add_done_callback(lambda done: self.going.pop(done, None))
+        result: T = await _asyncio().wrap_future(call)
         return result
 
 
@@ -75,12 +80,24 @@ _askers = _Threads("talo-ask")
 async def in_thread(verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Ask a store in a thread of Talo's: return or raise what ``verb`` does. Cancelled before it has begun it never
     begins."""
-    return await _askers.call(verb, *args, **kwargs)
+    return await _askers.call(None, verb, *args, **kwargs)
+
+
+async def sends_ended(app: Any) -> None:
+    """Wait until every send of ``app`` that a loop has asked for has ended, awaited or not: each does within
+    ``publish_timeout``. Sends that are asked for meanwhile are not waited for."""
+    asyncio = _asyncio()
+    going = [asyncio.wrap_future(call) for call, owner in list(_senders.going.items()) if owner is app]
+    if going:
+        await asyncio.wait(going)
+    for each in going:
+        if not each.cancelled():
+            each.exception()  # its caller was told, if there still is one
 
 
 async def _send(app: Any, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Send in a thread. ``PublishTimeout`` as of the verb, and if no thread was free before ``publish_timeout``."""
-    return await _senders.call(_in_time, app, time.monotonic(), partial(verb, *args, **kwargs))
+    return await _senders.call(app, _in_time, app, time.monotonic(), partial(verb, *args, **kwargs))
 
 
 def _in_time(app: Any, since: float, send: Callable[[], T]) -> T:

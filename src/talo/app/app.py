@@ -55,6 +55,8 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
     stores_cls: Any = AppStores
     #: Whether Celery's defaults hold wherever they change effects (``compat``).
     celery_defaults = False
+    #: The class of ``conf``.
+    settings_cls: type[Settings] = Settings
 
     def __init__(
         self,

@@ -261,7 +261,8 @@ class ResultSet(Generic[R]):
                     task_id, payload = came.get(timeout=pause)
                 except queue.Empty:
                     if deadline is not None and time.monotonic() >= deadline:
-                        raise TimeoutError("The operation timed out.") from None
+                        left_over = f"{len(open_)} results of the group have not come"
+                        raise TimeoutError(f"The operation timed out: {left_over}") from None
                     if on_interval is not None:
                         on_interval()
                     continue

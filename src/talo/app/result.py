@@ -201,7 +201,7 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         return value
 
     def _timed_out(self) -> TimeoutError:
-        return TimeoutError("The operation timed out.")
+        return TimeoutError(f"The operation timed out: task {self.id} has not ended, or nobody knows this id")
 
     def _check_parents(self) -> None:
         for node in self._parents():

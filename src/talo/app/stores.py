@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from talo.app._store_options import RPC, store_options
+from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import ResultBackend, Store
@@ -49,7 +49,7 @@ class StoreDoors:
     @property
     def results_are_answers(self) -> bool:
         """Whether each result is sent back to who asked for it (``rpc://``), and kept nowhere."""
-        url = self._stores.app.conf.result_backend
+        url = results_url(self._stores.app.conf)
         return url is not None and _answers(url)
 
     @property
@@ -120,7 +120,7 @@ class AppStores:
     def results(self) -> Store | None:
         """The store that results go to; None if they are disabled."""
         if self._results is None:
-            url = self._app.conf.result_backend
+            url = results_url(self._app.conf)
             if _disabled(url):
                 return None
             if url is None or _answers(url) or self._shared():
@@ -161,10 +161,10 @@ class AppStores:
 
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
-        conf = self._app.conf
-        if conf.result_backend is not None and _answers(conf.result_backend):
+        conf, url = self._app.conf, results_url(self._app.conf)
+        if url is not None and _answers(url):
             return True
-        if conf.result_backend not in (None, conf.broker_url):
+        if url not in (None, conf.broker_url):
             return False
         prefix = (conf.broker_transport_options or {}).get("global_keyprefix")
         return (conf.result_backend_transport_options or {}).get("global_keyprefix", prefix) == prefix
@@ -182,7 +182,7 @@ class AppStores:
 
     def _side(self) -> Store | None:
         """The store beside a broker that keeps messages only: that of the results."""
-        url = self._app.conf.result_backend
+        url = results_url(self._app.conf)
         return None if url is None or _disabled(url) or takes_side(url) else self._open(url, broker=False, results=True)
 
     def use(self, store: Store) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from talo import signals
 from talo.beat.entries import ScheduleEntry, evaluated
 from talo.beat.jobs import POLICIES, schedule_of
 from talo.errors import OperationalError, TaloError
@@ -244,7 +245,7 @@ class Scheduler:
         try:
             args, keywords = evaluated(entry.args, entry.kwargs)
             options = {**(entry.options or {}), **kwargs}
-            options["headers"] = {**(options.get("headers") or {}), HEADER: True}
+            options["headers"] = self.headers_of(entry, options)
             if task is not None:
                 return task.apply_async(args, keywords, **options)
             return self.send_task(entry.task, args, keywords, **options)
@@ -256,6 +257,14 @@ class Scheduler:
             self._tasks_since_sync += 1
             if self.should_sync():
                 self._do_sync()
+
+    def headers_of(self, entry: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The headers of one run of an entry that is sent with these options, as receivers of
+        ``periodic_task_prepared`` want them."""
+        headers = {**(options.get("headers") or {}), HEADER: True}
+        if signals.periodic_task_prepared.receivers:
+            signals.periodic_task_prepared.send(sender=self, entry=entry, headers=headers)
+        return headers
 
     def send_task(self, *args: Any, **kwargs: Any) -> Any:
         """Send by name."""

@@ -91,6 +91,7 @@ class Service:
         self.max_interval = max_interval or app.conf.beat_max_loop_interval
         self.schedule_filename = schedule_filename or app.conf.beat_schedule_filename
         self.scheduler_cls = scheduler_cls
+        self._making = threading.Lock()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
 
@@ -144,8 +145,11 @@ class Service:
 
     @cached_property
     def scheduler(self) -> Scheduler:
-        """The scheduler, made at the first use."""
-        return self.get_scheduler()  # type: ignore[no-any-return]
+        """The scheduler, made at the first use: one, although a beat in a thread is looked at from others."""
+        with self._making:  # from Python 3.12 on a cached property takes no lock of its own
+            if "scheduler" not in self.__dict__:
+                self.__dict__["scheduler"] = self.get_scheduler()
+            return self.__dict__["scheduler"]  # type: ignore[no-any-return]
 
 
 class EmbeddedService:

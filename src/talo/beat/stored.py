@@ -19,7 +19,7 @@ from talo.beat.book import Book
 from talo.beat.entries import evaluated
 from talo.beat.fate import Verdict, judge, next_due
 from talo.beat.jobs import Job, digest, job_of
-from talo.beat.scheduler import HEADER, Scheduler
+from talo.beat.scheduler import Scheduler
 from talo.errors import NotSupported, OperationalError, StoreError, TaloError
 from talo.schedules._cron import ParseException
 from talo.states import READY_STATES
@@ -257,7 +257,7 @@ class StoreScheduler(Scheduler):
         try:
             args, kwargs = evaluated(job.args, job.kwargs)
             options = {"task_id": new_id(), **job.options}
-            options["headers"] = {**(options.get("headers") or {}), HEADER: True, "periodic_task_name": job.name}
+            options["headers"] = {**self.headers_of(job, options), "periodic_task_name": job.name}
             if definition.expires is not None:
                 options["expires"] = dt.datetime.fromtimestamp(due + definition.expires, dt.UTC)
             if definition.limit:

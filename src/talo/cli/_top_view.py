@@ -16,6 +16,7 @@ from rich.text import Text
 
 from talo.control.overview import Overview
 from talo.errors import OperationalError
+from talo.stores.base import QueueStats, delayed_in
 
 __all__ = ["print_once", "watch"]
 
@@ -73,7 +74,7 @@ def _totals(found: Overview, place: str) -> Text:
     slots, held = sum(worker.slots for worker in alive), sum(worker.held for worker in alive)
     text = Text(f"{place}  {time.strftime('%H:%M:%S', time.localtime(found.at))}\n", style="dim")
     text.append(f"workers {len(alive)}   slots {slots}   held {held}", style="bold not dim")
-    ready, delayed = sum(queue.ready for queue in found.queues), sum(queue.delayed for queue in found.queues)
+    ready, delayed = sum(queue.ready for queue in found.queues), _known(delayed_in(found.queues))
     text.append(f"   ready {ready}   delayed {delayed}", style="bold not dim")
     if found.counted:
         rate = found.ended / max(found.window, 1.0)
@@ -103,7 +104,7 @@ def _queues(found: Overview) -> Table:
     table = _table("Queues", "queue", "ready", "delayed", "leased", "oldest")
     # The longest first.
     for queue in _first(table, sorted(found.queues, key=lambda queue: (-queue.ready, queue.name))):
-        table.add_row(_text(queue.name), str(queue.ready), str(queue.delayed), str(queue.leased), _time(queue.oldest))
+        table.add_row(_text(queue.name), str(queue.ready), _known(queue.delayed), str(queue.leased), _age(queue))
     return table
 
 
@@ -137,6 +138,14 @@ def _first(table: Table, rows: list[T]) -> list[T]:
 def _text(value: str) -> Text:
     """A name as it may be shown: whoever sends a task may write into it what a terminal would obey."""
     return Text("".join(each if each.isprintable() else "?" for each in value))
+
+
+def _known(number: int | None) -> str:
+    return "unknown" if number is None else str(number)
+
+
+def _age(queue: QueueStats) -> str:
+    return "unknown" if queue.ready and queue.oldest is None else _time(queue.oldest)
 
 
 def _time(seconds: float | None) -> str:

@@ -20,12 +20,12 @@ def queues(session: Session, as_json: bool) -> None:
     """Count what waits in each queue.
 
     Ready tasks could start now, delayed ones wait for their time, leased ones are held by a worker. Oldest is for how
-    long the one that has waited longest could have started.
+    long the one that has waited longest could have started. What the broker does not tell is unknown.
     """
     with session.opened() as app:
         found = {stats.name: stats for stats in app.store.broker.stats()}
         for name in app.queues.consume_from:
-            found.setdefault(name, QueueStats(name=name, ready=0, delayed=0, leased=0))
+            found.setdefault(name, QueueStats(name=name))
     rows = [found[name] for name in sorted(found)]
     if as_json:
         print_json([msgspec.to_builtins(row) for row in rows])
@@ -33,9 +33,15 @@ def queues(session: Session, as_json: bool) -> None:
         print_table(
             session,
             ("queue", "ready", "delayed", "leased", "oldest"),
-            [(row.name, row.ready, row.delayed, row.leased, _age(row.oldest)) for row in rows],
+            [(row.name, row.ready, _known(row.delayed), row.leased, _age(row)) for row in rows],
         )
 
 
-def _age(seconds: float | None) -> str | None:
-    return None if seconds is None else f"{seconds:.1f} s"
+def _known(number: int | None) -> str:
+    return "unknown" if number is None else str(number)
+
+
+def _age(row: QueueStats) -> str | None:
+    if row.oldest is None:
+        return "unknown" if row.ready else None
+    return f"{row.oldest:.1f} s"

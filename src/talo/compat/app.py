@@ -18,6 +18,7 @@ from talo.app.groups import GroupResult, ResultSet
 from talo.app.result import AsyncResult
 from talo.compat import strategy, trace
 from talo.compat.amqp import AMQP
+from talo.compat.conf import CelerySettings
 from talo.compat.loaders import AppLoader
 from talo.compat.log import Logging
 from talo.compat.messaging import Connection, Producer
@@ -34,6 +35,7 @@ class Celery(Talo):
     """An app with Celery's defaults. Classes that a subclass or a keyword replaces are taken as Celery takes them."""
 
     celery_defaults = True
+    settings_cls = CelerySettings
     stores_cls: Any = CompatStores
     amqp_cls: Any = AMQP
     loader_cls: Any = AppLoader

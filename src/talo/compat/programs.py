@@ -12,14 +12,16 @@ import os
 import runpy
 import shutil
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from talo.beat.service import Service
 from talo.compat.install import install_as_celery
 from talo.compat.log import mlevel
+from talo.testing.local import LocalWorker
 from talo.worker.logs import set_up_logging
-from talo.worker.main import run_worker
+from talo.worker.main import node_name, run_worker
 
 __all__ = ["Beat", "Worker", "main", "run_command", "worker_main"]
 
@@ -94,7 +96,11 @@ def worker_main(app: Any, argv: Sequence[str] | None = None) -> None:
 
 
 class Worker:
-    """A worker in this process: ``app.Worker(concurrency=2, loglevel='INFO').start()``."""
+    """A worker in this process: ``app.Worker(concurrency=2, loglevel='INFO').start()``.
+
+    Started in a thread that is not the main one, as tests do, it can neither hear signals nor fork: it is a
+    ``LocalWorker`` then, which runs tasks in threads and enforces no time limits.
+    """
 
     app: Any = None
 
@@ -107,10 +113,22 @@ class Worker:
         self._arguments: Any = {name: arguments[name] for name in known if arguments.get(name) is not None}
         self._arguments["loglevel"] = mlevel(arguments.get("loglevel") or logging.WARNING)
         self.exitcode: int | None = None
+        self._told = threading.Event()
 
     def start(self) -> None:
-        """Run until it is told to stop by a signal."""
-        self.exitcode = run_worker(self.app, **self._arguments)
+        """Run until it is told to stop: by a signal, in a thread by ``stop``."""
+        if threading.current_thread() is threading.main_thread():
+            self.exitcode = run_worker(self.app, **self._arguments)
+        else:
+            self.app.env.hostname = node_name(self._arguments.get("hostname"))
+            with LocalWorker(self.app, concurrency=self._arguments.get("concurrency", 1)):
+                self._told.wait()
+            self.exitcode = 0
+
+    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
+        """End one that runs in a thread, or is about to; one in the main thread ends by a signal."""
+        del in_sighandler, exitcode
+        self._told.set()
 
 
 class Beat:

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from talo import signals
 from talo.errors import SoftTimeLimitExceeded, TimeLimitExceeded
+from talo.execution.einfo import ExceptionInfo
+from talo.execution.request import Context
 from talo.execution.run import Outcome, Run
 from talo.util.names import import_path
 from talo.wire.protocol import decode
@@ -207,9 +210,20 @@ def with_hooks(
     if cls is Request:
         return inner
 
+    def made(context: Context) -> Any:
+        message = _MessageOf(context)
+        request = cls(message, task=task, app=app, hostname=context.hostname, headers=message.headers)
+        request._loaded = message.payload
+        return request
+
+    def lost(request: Context, exception: BaseException, **_: Any) -> None:
+        _tell_lost(made(request), exception)
+
+    # Only the agent tells of the dead; there this is connected by the first of them that it looks at.
+    signals.task_lost.connect(lost, sender=task, weak=False, dispatch_uid=f"Request of {task.name}")
+
     def outer(run: Run, call: Callable[[Run], None]) -> None:
-        request = cls(_MessageOf(run), task=task, app=app, hostname=run.request.hostname, headers=run.call.headers)
-        request._loaded = (run.call.args, run.call.kwargs, {})
+        request = made(run.request)
         request.on_accepted(os.getpid(), time.time())
         if inner is None:
             call(run)
@@ -232,11 +246,19 @@ def _tell(request: Any, run: Run) -> None:
         request.on_retry(run.einfo)
 
 
+def _tell_lost(request: Any, exc: BaseException) -> None:
+    """The process of an attempt is dead, and nothing else is told of it."""
+    if isinstance(exc, TimeLimitExceeded):
+        request.on_timeout(False, exc.args[0] if exc.args else None)
+    else:
+        request.on_failure(ExceptionInfo(exc))
+
+
 class _MessageOf:
     """What a request reads of the message of a run."""
 
-    def __init__(self, run: Run) -> None:
-        self.delivery_info = run.request.delivery_info
-        self.properties = run.request.properties
-        self.headers = run.call.headers
-        self.payload: tuple[Any, Any, dict[str, Any]] = (run.call.args, run.call.kwargs, {})
+    def __init__(self, context: Context) -> None:
+        self.delivery_info = context.delivery_info
+        self.properties = context.properties
+        self.headers = context.message_headers
+        self.payload: tuple[Any, Any, dict[str, Any]] = (context.args, context.kwargs, {})

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from talo import states
+from talo.app._store_options import results_url
 from talo.app.stores import AppStores
 from talo.compat.backends import DisabledBackend, StoreBackend
 from talo.errors import ImproperlyConfigured, NotSupported
@@ -39,7 +40,7 @@ class CompatStores(AppStores):
     def results(self) -> Store | None:
         """The store that results go to; None if none is configured, as in Celery."""
         if self._results is None:
-            url = self._app.conf.result_backend
+            url = results_url(self._app.conf)
             if not url:
                 return None
             known = {**(self._app.conf.override_backends or {}), **_aliases()}

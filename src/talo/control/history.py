@@ -26,7 +26,8 @@ __all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "
 ANSWER = 1.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-_PAGE = 1000
+#: Messages that one question to the broker looks through.
+_PAGE = 2500
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 
@@ -137,7 +138,7 @@ def _waiting(app: Talo, found: Explanation) -> bool:
     if not app.store.features.peek:
         return False
     for stats in app.store.broker.stats():
-        for delayed, number in ((False, stats.ready), (True, stats.delayed)):
+        for delayed, number in ((False, stats.ready), (True, stats.delayed or 0)):
             for offset in range(0, min(number, FURTHEST), _PAGE):
                 place = _place_of(app, found.id, stats.name, delayed, offset)
                 if place is not None:

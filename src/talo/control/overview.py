@@ -88,7 +88,7 @@ def overview(app: Talo, now: float, window: float, most: int = 20) -> Overview:
     since = (now - window) // _MINUTE * _MINUTE
     queues = {stats.name: stats for stats in broker.stats()}
     for name in app.queues.consume_from:
-        queues.setdefault(name, QueueStats(name=name, ready=0, delayed=0, leased=0))
+        queues.setdefault(name, QueueStats(name=name))
     tasks = [] if history is None else _tasks(history.counters(since, now + 1, _MINUTE), now - since)
     return Overview(
         at=now,

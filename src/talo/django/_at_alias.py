@@ -90,6 +90,6 @@ class AtAlias(Database):
 
     def outdated(self) -> ImproperlyConfigured:
         return ImproperlyConfigured(
-            f"the tables of tasks in database {self.alias!r} are not those of this release: "
+            f"database {self.alias!r} has no tables for tasks, or those of another release: "
             f"run manage.py migrate --database {self.alias} (with 'talo.django' in INSTALLED_APPS)"
         )

@@ -18,13 +18,18 @@ __all__ = [
     "TaskError",
     "TaskResult",
     "TaskResultStatus",
+    "normalize_json",
     "task_backends",
     "task_enqueued",
     "task_finished",
     "task_started",
 ]
 
-_package = "django.tasks" if importlib.util.find_spec("django.tasks") else "django_tasks"
+_package, _json = (
+    ("django.tasks", "django.utils.json")
+    if importlib.util.find_spec("django.tasks")
+    else ("django_tasks", "django_tasks.utils")
+)
 _tasks: Any = importlib.import_module(_package)
 _base: Any = importlib.import_module(f"{_package}.base")
 _signals: Any = importlib.import_module(f"{_package}.signals")
@@ -32,6 +37,7 @@ _signals: Any = importlib.import_module(f"{_package}.signals")
 BaseTaskBackend: Any = importlib.import_module(f"{_package}.backends.base").BaseTaskBackend
 DoesNotExist: Any = importlib.import_module(f"{_package}.exceptions").TaskResultDoesNotExist
 DEFAULT_QUEUE: str = _tasks.DEFAULT_TASK_QUEUE_NAME
+normalize_json: Any = importlib.import_module(_json).normalize_json
 task_backends: Any = _tasks.task_backends
 Task: Any = _base.Task
 TaskContext: Any = _base.TaskContext

@@ -24,6 +24,7 @@ from talo.django._framework import (
     TaskContext,
     TaskError,
     TaskResultStatus,
+    normalize_json,
     task_backends,
     task_finished,
     task_started,
@@ -83,7 +84,7 @@ def _body(func: Callable[..., Any]) -> Callable[..., Any]:
         async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
             attempt = await sync_to_async(_Attempt)(self)
             try:
-                answer = await attempt.task.func(*attempt.leading, *args, **kwargs)
+                answer = normalize_json(await attempt.task.func(*attempt.leading, *args, **kwargs))
             except BaseException as exc:
                 await sync_to_async(attempt.failed)(exc)
                 raise
@@ -98,7 +99,7 @@ def _run(self: Any, *args: Any, **kwargs: Any) -> Any:
     attempt = _Attempt(self)
     try:
         # Of a coroutine function the framework runs the coroutine to its end.
-        answer = attempt.task.call(*attempt.leading, *args, **kwargs)
+        answer = normalize_json(attempt.task.call(*attempt.leading, *args, **kwargs))
     except BaseException as exc:
         attempt.failed(exc)
         raise

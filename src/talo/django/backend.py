@@ -14,7 +14,14 @@ from django.core.checks import Error
 from django.utils import timezone
 
 from talo.app.app import Talo
-from talo.django._framework import DEFAULT_QUEUE, BaseTaskBackend, TaskResult, TaskResultStatus, task_enqueued
+from talo.django._framework import (
+    DEFAULT_QUEUE,
+    BaseTaskBackend,
+    TaskResult,
+    TaskResultStatus,
+    normalize_json,
+    task_enqueued,
+)
 from talo.django._task_records import HEADER, TaskRecord, as_header, keep, read, result_of
 from talo.django._task_runs import name_for
 from talo.errors import ImproperlyConfigured, NotSupported
@@ -47,7 +54,8 @@ class TaloBackend(BaseTaskBackend):
         self.validate_task(task)
         app = self._app()
         sent = app.tasks[name_for(task)]
-        args, kwargs = app.secrets.call(sent.name, args, kwargs)
+        # What the task gets is what its result shows, and the framework's results show JSON.
+        args, kwargs = app.secrets.call(sent.name, normalize_json(args), normalize_json(kwargs))
         result = TaskResult(
             task=task,
             id=new_id(),

@@ -24,6 +24,7 @@ class Plan:
 
     __slots__ = (
         "after",
+        "after_loss",
         "around",
         "before",
         "env",
@@ -76,10 +77,9 @@ class Plan:
         )
         #: For a task that cannot speak for itself any more: its process is dead. Its hooks died with it.
         self.on_death: tuple[Step, ...] = (steps.tell_failure,)
-        self.after: tuple[Step, ...] = self._chosen(
-            (_custom(task, "after_return"), steps.hook_after_return),
-            (True, steps.tell_postrun),
-        )
+        #: After a run whose process is dead.
+        self.after_loss: tuple[Step, ...] = self._chosen((_custom(task, "after_return"), steps.hook_after_return))
+        self.after: tuple[Step, ...] = (*self.after_loss, steps.tell_postrun)
 
     @staticmethod
     def _chosen(*choices: tuple[bool, Step]) -> tuple[Step, ...]:

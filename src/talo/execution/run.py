@@ -158,6 +158,20 @@ class Run:
         for step in self.plan.on_retry:
             step(self)
 
+    def lose(self, exc: BaseException) -> None:
+        """The process died while the function ran, and this is another one: take the steps of the failure and of the
+        return, with the request entered. What receivers of ``task_prerun`` had opened died with it, so they are not
+        told of the end. As in a living run, a hook that raises is what the task has failed by."""
+        self.token = enter(self.plan.task, self.request)
+        try:
+            self.fail(exc, skip=0)
+            for step in self.plan.after_loss:
+                step(self)
+        except Exception as fault:  # noqa: BLE001  a hook of the user's raised
+            self.disturb(fault)
+        finally:
+            leave(self.token)
+
     def finish(self) -> None:
         """Take the last steps and leave the request."""
         try:

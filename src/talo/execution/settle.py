@@ -230,7 +230,7 @@ def settlement_of_lost(run: Run, exc: BaseException, reason: str, detail: dict[s
     """
     delivery = run.delivery
     assert delivery is not None
-    run.fail(exc, skip=0)
+    run.lose(exc)
     if run.outcome is not Outcome.FAILURE:
         settlement = _ENDINGS[run.outcome](run, delivery)
     else:

@@ -28,13 +28,16 @@ class BaseSchedule:
 
     #: Finds the app of a schedule that was given none; set by the app's floor.
     _current_app: ClassVar[Callable[[], Any] | None] = None
-    #: Where the app is kept; of the class, since subclasses may not call ``__init__``.
+    #: Where the app and the zone are kept; of the class, since subclasses may not call ``__init__``, or set ``tz``
+    #: before they do.
     _app: Any = None
+    _tz: dt.tzinfo | None = None
 
     def __init__(self, nowfun: Callable[[], dt.datetime] | None = None, app: Any = None, tz: Any = None) -> None:
         self.nowfun = nowfun
         self._app = app
-        self._tz = None if tz is None else as_zone(tz)
+        if tz is not None:
+            self.tz = tz
 
     @property
     def app(self) -> Any:

@@ -41,6 +41,7 @@ from talo.stores.records import (
     Settlement,
     Turn,
     Verdict,
+    delayed_in,
 )
 from talo.stores.schedules import Schedules
 from talo.wire.message import Message
@@ -69,6 +70,7 @@ __all__ = [
     "Turn",
     "Verdict",
     "Watch",
+    "delayed_in",
 ]
 
 

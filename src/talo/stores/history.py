@@ -284,26 +284,30 @@ def period_for(since: float, step: int, now: float) -> int:
 def collect(
     rows: Iterable[tuple[int, str, str, str, str, int, int, int]], step: int, since: float, until: float
 ) -> list[Count]:
-    """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps."""
+    """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps.
+    Some databases sum integers into decimals; here they become integers again."""
     found: dict[tuple[int, str, str, str], Count] = {}
     first = since // step * step
+    before = None
+    sums = Count(start=0.0, name="", queue="", state="")
     for start, name, queue, state, kind, bucket, count, micros in rows:
         at = start // step * step
         if not first <= at < until:
             continue
         key = (at, name, queue, state)
-        sums = found.get(key)
-        if sums is None:
-            sums = found[key] = Count(start=float(at), name=name, queue=queue, state=state)
+        # The buckets of one counter stand together in most rows: there are tens of thousands for a page.
+        if key != before:
+            before = key
+            sums = found.setdefault(key, Count(start=float(at), name=name, queue=queue, state=state))
         if kind == "run":
-            sums.count += count
-            sums.seconds += micros / 1e6
+            sums.count += int(count)
+            sums.seconds += int(micros) / 1e6
             buckets = sums.run_buckets
         else:
-            sums.waited += micros / 1e6
+            sums.waited += int(micros) / 1e6
             buckets = sums.wait_buckets
         if bucket != NO_BUCKET:
-            buckets[bucket] = buckets.get(bucket, 0) + count
+            buckets[bucket] = buckets.get(bucket, 0) + int(count)
     return [found[key] for key in sorted(found)]
 
 

@@ -7,7 +7,7 @@ and not changed afterwards."""
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,6 +31,7 @@ __all__ = [
     "Settlement",
     "Turn",
     "Verdict",
+    "delayed_in",
 ]
 
 
@@ -202,12 +203,19 @@ class QueueStats(msgspec.Struct, kw_only=True):
     """One queue's numbers at the moment of asking."""
 
     name: str
-    ready: int
-    delayed: int
-    leased: int
+    ready: int = 0
+    #: None: the store does not tell by queue what waits for its time.
+    delayed: int | None = 0
+    leased: int = 0
     #: Seconds for which the ready message that has waited longest could have been fetched; None: nothing is ready, or
     #: the store or the message does not say.
     oldest: float | None = None
+
+
+def delayed_in(queues: Iterable[QueueStats]) -> int | None:
+    """Return how many wait for their time in all of these; None: the store does not tell."""
+    numbers = [each.delayed for each in queues]
+    return None if None in numbers else sum(number for number in numbers if number is not None)
 
 
 class Post(msgspec.Struct, kw_only=True):

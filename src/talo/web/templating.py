@@ -26,10 +26,10 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def age(seconds: Any) -> str:
+def age(seconds: Any, none: str = "–") -> str:
     """``0.8 ms``, ``12 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
     if seconds is None:
-        return "–"
+        return none
     if seconds < 0:
         return "0 s"
     if seconds < 0.001:
@@ -59,10 +59,10 @@ def each(step: int) -> str:
     return {60: "minute", 300: "5 minutes", 7200: "2 hours", 21600: "6 hours"}.get(step, f"{step} s")
 
 
-def number(value: Any) -> str:
+def number(value: Any, none: str = "–") -> str:
     """``12,345``; fractions with two digits that count."""
     if value is None:
-        return "–"
+        return none
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -96,7 +96,7 @@ class Handover:
                 continue  # run() does what waits there.
             try:
                 waiting = self._broker.peek(stats.name, min(stats.ready, _LOOKS))
-                waiting += self._broker.peek(stats.name, min(stats.delayed, _LOOKS), delayed=True)
+                waiting += self._broker.peek(stats.name, min(stats.delayed or 0, _LOOKS), delayed=True)
             except NotSupported:
                 return found
             found[stats.name] += sum(map(_only_talos, waiting))
@@ -120,7 +120,7 @@ class Handover:
             for queue in self._own_queues():
                 self._empty(queue)
             own = self._own_queues()
-            self._done.left = sum(q.delayed + (q.ready if q.name in own else 0) for q in self._broker.stats())
+            self._done.left = sum((q.delayed or 0) + (q.ready if q.name in own else 0) for q in self._broker.stats())
         finally:
             self._broker.close_owner(self._owner)
             close_loop()

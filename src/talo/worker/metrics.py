@@ -131,9 +131,10 @@ class Metrics:
             "talo_queue_oldest_seconds", "For how long the oldest task of a queue could have started", labels=("queue",)
         )
         for stats in queues:
+            # Where the store does not know, nothing is told. Nothing waits: nothing is old.
             for state in ("ready", "delayed", "leased"):
-                waiting.add_metric((stats.name, state), getattr(stats, state))
-            # Nothing waits: nothing is old. Where the store does not know, nothing is told.
+                if (number := getattr(stats, state)) is not None:
+                    waiting.add_metric((stats.name, state), number)
             if stats.oldest is not None or not stats.ready:
                 oldest.add_metric((stats.name,), stats.oldest or 0.0)
         alive = [owner for owner in owners if owner.remaining > 0]

@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from talo.stores.base import ResultBackend, Settlement, Store
+from talo.stores.closings import Closings
 from talo.stores.history import History
 
 __all__ = ["Split", "split_of"]
@@ -28,7 +29,9 @@ def split_of(store: Store, results: Store | None, state: Store | None = None, *,
     elif store.same_as(results):
         split = _whole
     else:
-        split = partial(_apart, store, results.results)
+        # What is closed is remembered with the messages, where their store can, and else with the results.
+        remembers = store.features.atomic or not results.features.locks
+        split = partial(_apart, store, results.results, None if remembers else Closings(results))
     if not history:
         return partial(_told, None, split)
     if store.history is not None:
@@ -50,25 +53,39 @@ def _whole(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
     return settlements
 
 
-def _apart(store: Store, results: ResultBackend, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+def _apart(
+    store: Store, results: ResultBackend, closings: Closings | None, settlements: Sequence[Settlement]
+) -> Sequence[Settlement]:
     """Results and parts first, then what the parts complete: a crash before the settlement repeats, and loses
-    nothing."""
-    metas = [meta for s in settlements for meta in ((s.result, *s.also) if s.result is not None else s.also)]
+    nothing. With ``closings`` also what a group or a step frees, so that it is sent before it counts as closed."""
+    void = closings.void(settlements) if closings is not None else frozenset[int]()
+    live = {index: s for index, s in enumerate(settlements) if index not in void}
+    metas = [meta for s in live.values() for meta in ((s.result, *s.also) if s.result is not None else s.also)]
     if metas:
         results.store(metas)
-    parts = [s.part for s in settlements if s.part is not None]
-    if parts:
-        completed = results.add_parts(parts)
-        if completed:
-            store.broker.send(completed)
-    # What is closed is remembered with the messages, where their store can: a repeated one finds it there.
-    remembers = store.features.atomic
-    return [
-        msgspec.structs.replace(s, result=None, also=(), part=None, closes=s.closes if remembers else None)
-        if s.result is not None or s.also or s.part is not None or s.closes is not None
-        else s
-        for s in settlements
-    ]
+    parts = [s.part for s in live.values() if s.part is not None]
+    freed = results.add_parts(parts) if parts else []
+    closing = {i: s for i, s in live.items() if s.closes is not None} if closings is not None else {}
+    freed += [message for s in closing.values() for message in s.follow]
+    if freed:
+        store.broker.send(freed)
+    if closings is not None:
+        closings.close([s.closes for s in closing.values() if s.closes is not None])
+    return [_ended(s) if index in void else _rest(s, sent=index in closing) for index, s in enumerate(settlements)]
+
+
+def _rest(s: Settlement, *, sent: bool) -> Settlement:
+    """What is left to the broker; nothing to send where that has been ``sent``."""
+    if sent:
+        return msgspec.structs.replace(s, result=None, also=(), part=None, closes=None, follow=())
+    if s.result is not None or s.also or s.part is not None:
+        return msgspec.structs.replace(s, result=None, also=(), part=None)
+    return s
+
+
+def _ended(s: Settlement) -> Settlement:
+    """The end of a lease and of nothing else."""
+    return Settlement(lease=s.lease, run=s.run)
 
 
 def _bare(settlements: Sequence[Settlement]) -> Sequence[Settlement]:

@@ -185,7 +185,7 @@ class Writer(Transport):
 
 
 sentry_sdk.init(dsn="http://key@127.0.0.1:1/1", transport=Writer, traces_sample_rate=1.0,
-                integrations=[TaloIntegration()])
+                integrations=[TaloIntegration(monitor_beat_tasks=True)])
 app = Talo("reports")
 
 
@@ -213,11 +213,13 @@ def test_a_worker_reports_each_failure_once(tmp_path: Path, arguments: tuple[str
     with client(broker) as app, Worker(broker, tmp_path, *arguments, app="reports", env=env) as worker:
         sent = [app.send_task("reports.fail", (name,)) for name in ("ann", "bob", "cy")]
         eventually(lambda: _ended([result.state for result in sent], "FAILURE"), timeout=30)
-        sent.append(dead := app.send_task("reports.dies"))
+        awaited = {"sentry-monitor-slug": "nightly", "sentry-monitor-check-in-id": "c" * 32}
+        sent.append(dead := app.send_task("reports.dies", headers=awaited))
         eventually(lambda: _ended([dead.state], "FAILURE"), timeout=30)
         assert worker.stop() == 0
     # Then each is there once, with its own tags
-    events = [payload for type, payload in map(json.loads, file.read_text().splitlines()) if type == "event"]
+    items = [json.loads(line) for line in file.read_text().splitlines()]
+    events = [payload for type, payload in items if type == "event"]
     told = [(event["tags"]["talo.task_id"], event["tags"].get("who")) for event in events if "exception" in event]
     assert sorted(told, key=str) == sorted(
         zip((result.id for result in sent), ("ann", "bob", "cy", None), strict=True), key=str
@@ -226,6 +228,9 @@ def test_a_worker_reports_each_failure_once(tmp_path: Path, arguments: tuple[str
         "KeyError",
         "WorkerLostError",
     }
+    # And the monitor that awaited the dead one knows
+    closed = [(each["monitor_slug"], each["check_in_id"], each["status"]) for type, each in items if type == "check_in"]
+    assert closed == [("nightly", "c" * 32, "error")]
 
 
 def _ended(found: list[str], wanted: str) -> None:

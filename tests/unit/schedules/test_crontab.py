@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -77,6 +78,17 @@ def test_fields_mean_what_they_mean_in_celery(field: str, spec: Any, expected: s
 def test_an_impossible_line_says_why(fields: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         crontab(**fields)
+
+
+def test_a_zone_that_a_subclass_sets_first_stays() -> None:
+    # Given a subclass that sets its zone before it calls the constructor (as django-celery-beat's does)
+    class Zoned(crontab):
+        def __init__(self) -> None:
+            self.tz = ZoneInfo("Europe/Berlin")
+            super().__init__(minute="0", hour="7")
+
+    # Then it counts in that zone.
+    assert Zoned().following(dt.datetime(2026, 1, 1, tzinfo=dt.UTC)) == dt.datetime(2026, 1, 1, 6, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize("line", ["", "* * * *", "* * * * * *", "@daily"])

@@ -159,7 +159,7 @@ def test_a_lock_that_others_hold_ends_a_verb_at_its_deadline_and_a_turn_passes_i
     def stall(tx: object) -> None:
         # Given a transaction that has taken a message and an owner, and stands still
         tx.rows("hold", "me")  # type: ignore[attr-defined]
-        tx.rows("ready", "q", 0, 1)  # type: ignore[attr-defined]
+        tx.rows("ready", "q", 0, 1, 0)  # type: ignore[attr-defined]
         impatient.broker.open("other", worker="w", slots=1, lease=60)
         # Then another's turn gets what is free at once, and only who wants the owner itself waits
         assert bodies(impatient.broker.turn([], "other", ["q"], 10)) == ["free"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from tests.support import eventually
 
 from talo import errors
 from talo.app.app import Talo
+from talo.app.task import Task
 from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Turn, Verdict
@@ -279,6 +281,45 @@ def test_a_task_over_its_limit_fails_and_its_neighbours_go_back_unharmed(
         app.AsyncResult("a").get(timeout=1)
     assert caught.value.args == (7,)
     assert [(d.message and d.message.id, d.deliveries) for d in fetch(app, "next")] == [("b", 0)]
+
+
+def test_handlers_of_a_dead_run_see_its_request(app: Talo, options: WorkerOptions, share: Share) -> None:
+    # Given
+    seen: list[tuple[str, Any]] = []
+
+    class Noted(Task[Any, Any]):
+        def on_failure(self, exc: BaseException, *args: Any) -> None:
+            seen.append(("on_failure", self.request.id))
+
+        def after_return(self, status: str, *args: Any) -> None:
+            seen.append((status, self.request.id))
+
+    app.task(lambda: None, name="noted", base=Noted, at_most_once=True).apply_async(task_id="a")
+    # When
+    make_undertaker(app, options).bury(death_of("dead", fetch(app, "dead")), share.ring)
+    # Then
+    assert seen == [("on_failure", "a"), ("FAILURE", "a")]
+
+
+@pytest.mark.parametrize("handler", ["on_failure", "after_return"])
+def test_a_handler_that_raises_costs_nothing_but_itself(
+    app: Talo, options: WorkerOptions, share: Share, handler: str
+) -> None:
+    # Given
+    def breaks(*args: Any) -> None:
+        raise LookupError(handler)
+
+    base = type("Fragile", (Task,), {handler: breaks})
+    app.task(lambda: None, name="fragile", base=base, at_most_once=True).apply_async(task_id="a")
+    app.send_task("add", (1, 2), task_id="b")
+    # When the process dies that had both, and ran the first
+    both = fetch(app, "dead")
+    make_undertaker(app, options).bury(death_of("dead", both[:1]), share.ring)
+    # Then it has failed by its handler, as a living one would have, and the other goes on
+    with pytest.raises(LookupError, match=handler):
+        app.AsyncResult("a").get(timeout=1)
+    assert ready(app) == ["b"]
+    assert [letter.death.task_id for letter in app.store.broker.dead()] == ["a"]
 
 
 def test_the_delay_after_a_death_is_the_task_s_own_back_off(app: Talo, options: WorkerOptions, share: Share) -> None:

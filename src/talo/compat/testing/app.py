@@ -85,13 +85,12 @@ def set_trap(app: Any) -> Iterator[None]:
 
 @contextmanager
 def setup_default_app(app: Any, use_trap: bool = False) -> Iterator[None]:
-    """Let an app be the current and default one inside the block."""
+    """Take back at the end of the block what is made the current or default app inside; ``use_trap``: until then
+    the use of one is an error. The app of a test becomes the current one with its worker, or when it is told so."""
+    del app
     before = current._State.current, current._State.default
     if use_trap:
         current.set_current_app(Trap())
-    else:
-        current.set_current_app(app)
-        current.set_default_app(app)
     logging.getLogger("celery")
     try:
         yield

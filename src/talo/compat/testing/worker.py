@@ -43,9 +43,12 @@ def start_worker(
     shutdown_timeout: float = 10.0,
     **kwargs: Any,
 ) -> Iterator[Any]:
-    """A worker that runs the app's tasks inside the block. ``TimeoutError`` if it does not answer a ping."""
+    """A worker that runs the app's tasks inside the block; its app stays the current one. ``TimeoutError`` if it does
+    not answer a ping."""
     del logfile, pool, kwargs
     logging.getLogger("talo").setLevel(loglevel if isinstance(loglevel, int) else loglevel.upper())
+    app.set_current()
+    app.set_default()
     worker = TestWorkController(app, concurrency=concurrency)
     worker.start()
     try:

@@ -404,7 +404,7 @@ class RabbitBroker(Broker):
             for owner in self._owners.values():
                 for held in owner.held.values():
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
-        return [QueueStats(name=name, ready=ready[name], delayed=0, leased=leased[name]) for name in names]
+        return [QueueStats(name=name, ready=ready[name], delayed=None, leased=leased[name]) for name in names]
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:  # noqa: ARG002
         """Nothing to do: what is delayed waits in Celery's own exchanges, and comes into its queue by itself."""

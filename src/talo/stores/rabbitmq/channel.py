@@ -19,7 +19,7 @@ from talo.stores.rabbitmq.frames import content, method, read_short, short, tabl
 if TYPE_CHECKING:
     from talo.stores.rabbitmq.connection import Connection
 
-__all__ = ["Channel", "Letter"]
+__all__ = ["Ask", "Channel", "Letter", "exchange_bound", "exchange_declared", "queue_bound", "queue_declared"]
 
 _ACK = struct.Struct(">QB")
 _U16 = struct.Struct(">H")
@@ -48,6 +48,42 @@ class Letter(NamedTuple):
     header: bytes
     body: bytes
     consumer: str = ""
+
+
+class Ask(NamedTuple):
+    """A method that is answered by the next one of its class."""
+
+    class_id: int
+    method_id: int
+    arguments: bytes
+
+
+def exchange_declared(
+    name: str, kind: str, *, durable: bool = True, auto_delete: bool = False, passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+) -> Ask:  # fmt: skip
+    """Let an exchange be there; ``passive``: ask whether it is."""
+    bits = passive | durable << 1 | auto_delete << 2
+    return Ask(40, 10, b"\0\0" + short(name) + short(kind) + bytes((bits,)) + table(arguments or {}))
+
+
+def queue_declared(
+    name: str, *, durable: bool = True, exclusive: bool = False, auto_delete: bool = False, passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+) -> Ask:  # fmt: skip
+    """Let a queue be there; ``passive``: ask whether it is."""
+    bits = passive | durable << 1 | exclusive << 2 | auto_delete << 3
+    return Ask(50, 10, b"\0\0" + short(name) + bytes((bits,)) + table(arguments or {}))
+
+
+def queue_bound(queue: str, exchange: str, key: str, arguments: Mapping[str, Any] | None = None) -> Ask:
+    """Let a queue have what an exchange gets with this key."""
+    return Ask(50, 20, b"\0\0" + short(queue) + short(exchange) + short(key) + b"\0" + table(arguments or {}))
+
+
+def exchange_bound(target: str, source: str, key: str) -> Ask:
+    """Let an exchange have what another gets with this key."""
+    return Ask(40, 30, b"\0\0" + short(target) + short(source) + short(key) + b"\0" + table({}))
 
 
 class Channel:
@@ -83,6 +119,13 @@ class Channel:
         self._connection.write(method(self.number, class_id, method_id, arguments), deadline)
         payload: bytes = self._reply((class_id, method_id + 1), deadline)[0]
         return payload
+
+    def call_all(self, asks: Sequence[Ask], deadline: float) -> None:
+        """Send methods in one piece, and wait until each is answered. Raises what refused the first that was."""
+        self.check()
+        self._connection.write(b"".join(method(self.number, *ask) for ask in asks), deadline)
+        for class_id, method_id, _ in asks:
+            self._reply((class_id, method_id + 1), deadline)
 
     def cast(self, *frames: bytes, deadline: float) -> None:
         """Send frames that have no answer."""
@@ -120,18 +163,20 @@ class Channel:
         passive: bool = False, arguments: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """Declare an exchange."""
-        bits = passive | durable << 1 | auto_delete << 2
-        payload = b"\0\0" + short(name) + short(kind) + bytes((bits,)) + table(arguments or {})
-        self.call(40, 10, payload, deadline)
+        asked = exchange_declared(
+            name, kind, durable=durable, auto_delete=auto_delete, passive=passive, arguments=arguments
+        )
+        self.call(*asked, deadline)
 
     def declare_queue(
         self, name: str, deadline: float, *, durable: bool = True, exclusive: bool = False, auto_delete: bool = False,
         passive: bool = False, arguments: Mapping[str, Any] | None = None,
     ) -> tuple[str, int]:  # fmt: skip
         """Declare a queue (``passive``: only ask for it); return its name and the number of ready messages."""
-        bits = passive | durable << 1 | exclusive << 2 | auto_delete << 3
-        payload = b"\0\0" + short(name) + bytes((bits,)) + table(arguments or {})
-        answer = self.call(50, 10, payload, deadline)
+        asked = queue_declared(
+            name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, passive=passive, arguments=arguments
+        )
+        answer = self.call(*asked, deadline)
         found, at = read_short(answer, 4)
         return found, int(_U32.unpack_from(answer, at)[0])
 
@@ -139,13 +184,7 @@ class Channel:
         self, queue: str, exchange: str, key: str, deadline: float, arguments: Mapping[str, Any] | None = None
     ) -> None:
         """Bind a queue to an exchange."""
-        payload = b"\0\0" + short(queue) + short(exchange) + short(key) + b"\0" + table(arguments or {})
-        self.call(50, 20, payload, deadline)
-
-    def bind_exchange(self, target: str, source: str, key: str, deadline: float) -> None:
-        """Let an exchange pass on to another."""
-        payload = b"\0\0" + short(target) + short(source) + short(key) + b"\0" + table({})
-        self.call(40, 30, payload, deadline)
+        self.call(*queue_bound(queue, exchange, key, arguments), deadline)
 
     def purge(self, queue: str, deadline: float) -> int:
         """Delete what is ready in a queue; return how many."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.rabbitmq._refusals import NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, ChannelRefused
-from talo.stores.rabbitmq.channel import Channel
+from talo.stores.rabbitmq.channel import Ask, Channel, exchange_bound, exchange_declared, queue_bound, queue_declared
 from talo.stores.rabbitmq.connection import Connection
 from talo.wire.queues import Broadcast, Exchange, Queue
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 #: How the names of Talo's own queues begin.
 OWN = "talo."
 _LEVELS = 28
+_TOP = _LEVELS - 1
 #: Milliseconds that a queue which deletes itself outlives its last reader. AMQP's own flag would take it, with what is
 #: in it, whenever a child pauses between two consumers.
 _LINGER = 3_600_000
@@ -150,7 +152,8 @@ class Topology:
             self._asking(connection, deadline).bind(queue, DELAY, "*." * _LEVELS + queue, deadline)
             self._delays.add(queue)
         digits = ".".join(format(whole, f"0{_LEVELS}b"))
-        return f"celery_delayed_{_LEVELS - 1}", f"{digits}.{queue}"
+        # It enters where it waits first. The levels above would only hand it down, each at the cost of a publish.
+        return _level(whole.bit_length() - 1), f"{digits}.{queue}"
 
     # -- making -------------------------------------------------------------------------------------------------------
 
@@ -233,34 +236,46 @@ class Topology:
     # -- delays -------------------------------------------------------------------------------------------------------
 
     def _ensure_delays(self, connection: Connection, deadline: float) -> None:
-        top = _LEVELS - 1
-        if self.ready(connection, f"celery_delayed_{top}", deadline) is None:
-            channel = self._asking(connection, deadline)
-            channel.declare_exchange(DELAY, "topic", deadline)
-            for level in range(_LEVELS):
-                channel.declare_exchange(f"celery_delayed_{level}", "topic", deadline)
-            channel.bind_exchange(DELAY, "celery_delayed_0", "*." * top + "0.#", deadline)
-            for level in range(top):
-                self._ensure_level(connection, level, deadline)
+        """Let the levels be there, made in one exchange: one by one they are more than a hundred, which take a server
+        under load longer than a send may."""
+        exchanges = [exchange_declared(each, "topic") for each in (DELAY, *map(_level, range(_LEVELS)))]
+        exchanges.append(exchange_bound(DELAY, _level(0), "*." * _TOP + "0.#"))
+        queues = [queue_declared(_level(each), arguments=self._delay_arguments(each)) for each in range(_LEVELS)]
         # The topmost comes last: where it is, the others are; it is bound again in case its maker died over it.
-        self._ensure_level(connection, top, deadline)
+        asks = _bound(_TOP)
+        if self.ready(connection, _level(_TOP), deadline) is None:
+            asks = [*exchanges, *chain.from_iterable((queues[each], *_bound(each)) for each in range(_LEVELS))]
+        try:
+            self._asking(connection, deadline).call_all(asks, deadline)
+        except ChannelRefused as refused:
+            if refused.code != PRECONDITION_FAILED:
+                raise
+            # Somebody has made some of them, and otherwise. They are used as they are.
+            there = {each for each in range(_LEVELS) if self.ready(connection, _level(each), deadline) is not None}
+            asks = [ask for ask in asks if ask not in {queues[each] for each in there}]
+            self._asking(connection, deadline).call_all(asks, deadline)
 
-    def _ensure_level(self, connection: Connection, level: int, deadline: float) -> None:
-        name = f"celery_delayed_{level}"
-        if self.ready(connection, name, deadline) is None:
-            arguments: dict[str, Any] = {
-                "x-overflow": "reject-publish",
-                "x-message-ttl": 2**level * 1000,
-                "x-dead-letter-exchange": f"celery_delayed_{level - 1}" if level else DELAY,
-            }
-            if self._delayed_type == "quorum":
-                arguments |= {"x-queue-type": "quorum", "x-dead-letter-strategy": "at-least-once"}
-            self._asking(connection, deadline).declare_queue(name, deadline, arguments=arguments)
-        channel = self._asking(connection, deadline)
-        stars = "*." * (_LEVELS - 1 - level)
-        channel.bind(name, name, f"{stars}1.#", deadline)
-        if level:
-            channel.bind_exchange(f"celery_delayed_{level - 1}", name, f"{stars}0.#", deadline)
+    def _delay_arguments(self, level: int) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "x-overflow": "reject-publish",
+            "x-message-ttl": 2**level * 1000,
+            "x-dead-letter-exchange": _level(level - 1) if level else DELAY,
+        }
+        if self._delayed_type == "quorum":
+            arguments |= {"x-queue-type": "quorum", "x-dead-letter-strategy": "at-least-once"}
+        return arguments
+
+
+def _level(level: int) -> str:
+    """The exchange and the queue in which a delay with this bit waits."""
+    return f"celery_delayed_{level}"
+
+
+def _bound(level: int) -> list[Ask]:
+    """A level takes what waits for its bit, and hands down what does not."""
+    stars = "*." * (_TOP - level)
+    own = queue_bound(_level(level), _level(level), f"{stars}1.#")
+    return [own, exchange_bound(_level(level - 1), _level(level), f"{stars}0.#")] if level else [own]
 
 
 def _misfit(refused: ChannelRefused, what: str) -> Exception:

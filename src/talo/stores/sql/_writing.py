@@ -19,6 +19,7 @@ from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Ver
 from talo.stores.history import PERIODS, RunRecord, tally
 from talo.stores.sql import _groups
 from talo.stores.sql._codec import Parcel, delivery, pack
+from talo.stores.sql._fronts import Fronts
 from talo.stores.sql.database import RESULTS, Session
 
 __all__ = ["Plan", "insert", "keep", "lease", "move", "promote", "settle", "store_results"]
@@ -223,7 +224,9 @@ def promote(tx: Session) -> Counter[str]:
     return Counter(row[2] for row in rows)
 
 
-def lease(tx: Session, holder: int, owner: str, queues: Sequence[str], limit: int, order: str) -> list[Delivery]:
+def lease(
+    tx: Session, holder: int, owner: str, queues: Sequence[str], limit: int, order: str, fronts: Fronts
+) -> list[Delivery]:
     """Lease up to ``limit`` ready messages, an even share of each queue first, then whatever there is."""
     rows: list[Any] = []
     dry: set[str] = set()
@@ -233,7 +236,7 @@ def lease(tx: Session, holder: int, owner: str, queues: Sequence[str], limit: in
             share = -(-(limit - len(rows)) // (len(wet) - at))
             if share <= 0:
                 break
-            found = _take(tx, queue, share, order)
+            found = _take(tx, queue, share, order, fronts)
             if len(found) < share:
                 dry.add(queue)
             rows += found
@@ -244,12 +247,12 @@ def lease(tx: Session, holder: int, owner: str, queues: Sequence[str], limit: in
     return [delivery(owner, token, row) for token, row in zip(tokens, rows, strict=True)]
 
 
-def _take(tx: Session, queue: str, count: int, order: str) -> list[Any]:
+def _take(tx: Session, queue: str, count: int, order: str, fronts: Fronts) -> list[Any]:
     """Take messages out of a queue, the most urgent first, of these the oldest."""
     rows: list[Any] = []
     [[level]] = tx.rows(f"most_urgent_{order}", queue)
     while level is not None:
-        found = tx.rows("ready", queue, level, count - len(rows))
+        found = fronts.take(tx, queue, level, count - len(rows))
         if found:
             tx.run("leave_ready", queue, level, found[-1][7], found[-1][0], [row[0] for row in found])
             rows += found

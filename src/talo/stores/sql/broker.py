@@ -17,6 +17,7 @@ from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
+from talo.stores.sql._fronts import Fronts
 from talo.stores.sql.database import Database, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.dialect import asking
@@ -30,8 +31,6 @@ __all__ = ["SqlBroker"]
 _ALL = 2**62
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
-#: A waiter's pause between two looks grows by this with each that was in vain.
-_SLOWER = 1.5
 
 
 class SqlBroker(DeadLetters):
@@ -40,10 +39,11 @@ class SqlBroker(DeadLetters):
     def __init__(self, database: Database, order: str) -> None:
         super().__init__(database)
         self._order = order.replace("-", "_")
+        self._fronts = Fronts()
         #: How often in a row a turn found nothing of what a look had seen.
         self._in_vain = 0
-        #: Seconds between two looks of one who waits; it begins as one who has waited for long.
-        self._nap = float("inf")
+        #: Seconds between two looks of one who waits.
+        self._nap = database.waker.opening_look
         self._rotation = itertools.count()
         self._interrupts: tuple[int, int] | None = None
         self._pid = os.getpid()
@@ -112,7 +112,7 @@ class SqlBroker(DeadLetters):
             if limit > 0:
                 if promotes:
                     wake.update(_writing.promote(tx))
-                deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order)
+                deliveries = _writing.lease(tx, holder[0], owner, rotated, limit, self._order, self._fronts)
             if wake:
                 wake.subtract(each.queue for each in deliveries)
                 tx.ring(wake)
@@ -161,7 +161,7 @@ class SqlBroker(DeadLetters):
                     return True
                 self._in_vain = 0
                 nap = min(self._nap, waker.slowest_look)
-                self._nap = nap * _SLOWER
+                self._nap = nap * waker.slower
                 if soon is not None:
                     nap = min(nap, soon)
                 heard = poll(ear, ends, min(time.monotonic() + nap, until))

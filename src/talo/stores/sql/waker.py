@@ -51,6 +51,10 @@ class Waker(ABC):
     #: Seconds after which a waiter looks by itself, in case that a wake-up was lost with the process that took it: at
     #: first, and at most, after having looked in vain for long.
     first_look, slowest_look = LOOK, SLOWEST_LOOK
+    #: The pause of one who has just begun; as a rule he is as one who has waited for long.
+    opening_look = float("inf")
+    #: By this a pause grows with each look that was in vain.
+    slower = 1.5
 
     @abstractmethod
     def listen(self, queues: Sequence[str]) -> contextlib.AbstractContextManager[Ear]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from talo.errors import NotSupported
 from talo.stores.base import Death, Delivery, Settlement, Store, Verdict
+from talo.stores.closings import Closings
 from talo.stores.sqs.ledger import Held
 from talo.stores.sqs.messages import delivery_of
 from talo.stores.sqs.shelf import Shelf
@@ -19,10 +20,6 @@ from talo.wire.message import Message
 __all__ = ["Ending", "Endings"]
 
 log = logging.getLogger(__name__)
-
-#: Marks of groups whose continuation has run, and seconds to remember them: a continuation that is given out twice
-#: comes again well before.
-_CLOSED, _REMEMBERED = "closed-groups", 3600.0
 
 Pair = tuple[Settlement, Held]
 
@@ -41,6 +38,7 @@ class Endings:
 
     def __init__(self, side: Store | None, shelf: Shelf | None, send: Callable[[Sequence[Message]], None]) -> None:
         self._side = side
+        self._closings = None if side is None else Closings(side)
         self._shelf = shelf
         self._send = send
 
@@ -68,24 +66,16 @@ class Endings:
 
     def close(self, ending: Ending) -> None:
         """Remember the continuations that have run, and forget their groups."""
-        if ending.closed and self._side is not None:
-            self._side.locks.mark(_CLOSED, dict.fromkeys(ending.closed, _REMEMBERED))
-            self._side.results.close_groups(ending.closed)
+        if self._closings is not None:
+            self._closings.close(ending.closed)
 
     def _open(self, pairs: Sequence[Pair], ending: Ending) -> list[Pair]:
         """Without those whose group was closed before: of these nothing but the message ends."""
-        names = {settlement.closes for settlement, _ in pairs if settlement.closes}
-        if not names or self._side is None:
+        if self._closings is None:
             return list(pairs)
-        closed = self._side.locks.marked(_CLOSED, sorted(names))
-        effective = []
-        for settlement, held in pairs:
-            if settlement.closes:
-                if settlement.closes in closed:
-                    continue
-                closed.add(settlement.closes)
-                ending.closed.append(settlement.closes)
-            effective.append((settlement, held))
+        void = self._closings.void([settlement for settlement, _ in pairs])
+        effective = [pair for index, pair in enumerate(pairs) if index not in void]
+        ending.closed = [settlement.closes for settlement, _ in effective if settlement.closes is not None]
         return effective
 
     def _results(self, pairs: Sequence[Pair]) -> None:

@@ -184,7 +184,7 @@ class Shelf:
     def waiting(self, queues: Sequence[str]) -> dict[str, int]:
         """How many messages of each queue are here."""
         found = self._side.broker.stats([_DUE + self._prefix + queue for queue in queues])
-        return {self._name(each.name): each.ready + each.delayed for each in found}
+        return {self._name(each.name): each.ready + (each.delayed or 0) for each in found}
 
     def purge(self, queues: Sequence[str]) -> int:
         """Delete what waits here for these queues; return how many."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from talo.errors import NotSupported
-from talo.stores.base import QueueStats
+from talo.stores.base import QueueStats, delayed_in
 from talo.web.desk import Desk
 from talo.web.operation import Nothing, reads
 from talo.web.operations._counting import Total, series, window
@@ -69,14 +69,14 @@ def _backlog(stats: list[QueueStats]) -> dict[str, Any]:
     ages = [each.oldest for each in stats if each.oldest is not None]
     return {
         "ready": sum(each.ready for each in stats),
-        "delayed": sum(each.delayed for each in stats),
+        "delayed": delayed_in(stats),
         "leased": sum(each.leased for each in stats),
         "oldest": max(ages, default=None),
     }
 
 
 def _all(backlog: dict[str, Any]) -> int:
-    return int(backlog["ready"] + backlog["delayed"] + backlog["leased"])
+    return int(backlog["ready"] + (backlog["delayed"] or 0) + backlog["leased"])
 
 
 def _counted(desk: Desk, name: str, now: float) -> dict[str, Any]:

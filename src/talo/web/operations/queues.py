@@ -52,7 +52,7 @@ def queues(desk: Desk, _: Nothing) -> dict[str, Any]:
     """Depth, oldest age, rate, time to drain and consumers of each queue."""
     found = {stats.name: stats for stats in desk.broker.stats()}
     for name in desk.app.queues.consume_from:
-        found.setdefault(name, QueueStats(name=name, ready=0, delayed=0, leased=0))
+        found.setdefault(name, QueueStats(name=name))
     rates = _rates(desk)
     paused, _tasks = desk.paused()
     answer = desk.answers.latest()
@@ -88,7 +88,7 @@ def _rates(desk: Desk) -> dict[str, float]:
 def waiting(desk: Desk, asked: Page) -> dict[str, Any]:
     """What waits in a queue, the next to be fetched first."""
     [stats] = [each for each in desk.broker.stats([asked.queue]) if each.name == asked.queue] or [
-        QueueStats(name=asked.queue, ready=0, delayed=0, leased=0)
+        QueueStats(name=asked.queue)
     ]
     messages: list[Message] | None
     try:

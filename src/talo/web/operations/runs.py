@@ -12,6 +12,7 @@ import msgspec
 from talo.control.history import explain as explained
 from talo.control.history import story_of
 from talo.errors import NotSupported, TaloError
+from talo.stores.base import delayed_in
 from talo.stores.history import Page, RunQuery, RunRecord
 from talo.util.text import count, shorten
 from talo.web.desk import Desk
@@ -137,11 +138,11 @@ def _ended_counts(desk: Desk, asked: Search, now: float) -> dict[str, int] | Non
     return desk.state_counts.latest(desk.history, tuple(getattr(asked, field) for field in fields), query)
 
 
-def _live_counts(desk: Desk, asked: Search) -> dict[str, int]:
-    """Of what has not ended: by queue only, as the broker counts."""
+def _live_counts(desk: Desk, asked: Search) -> dict[str, int | None]:
+    """Of what has not ended: by queue only, as the broker counts; None: it does not tell."""
     stats = desk.broker.stats([asked.queue] if asked.queue else None)
-    sums = (("running", "leased"), ("waiting", "ready"), ("delayed", "delayed"))
-    return {name: sum(getattr(each, field) for each in stats) for name, field in sums}
+    running, waiting = sum(each.leased for each in stats), sum(each.ready for each in stats)
+    return {"running": running, "waiting": waiting, "delayed": delayed_in(stats)}
 
 
 def unfinished(desk: Desk, asked: Search, limit: int) -> list[dict[str, Any]]:
@@ -172,7 +173,7 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
     delayed = asked.state == "delayed"
     about = asked.id or asked.root or asked.name or None
     for stats in broker.stats([asked.queue] if asked.queue else None):
-        number = stats.delayed if delayed else stats.ready
+        number = (stats.delayed or 0) if delayed else stats.ready
         try:
             step = FURTHEST if about else _PAGE
             for offset in range(0, min(number, FURTHEST), step):

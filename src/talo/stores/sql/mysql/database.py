@@ -13,7 +13,7 @@ from typing import Any
 
 from talo.errors import OperationalError, StoreUnavailable, TaloError
 from talo.stores.base import Features
-from talo.stores.sql.database import Row
+from talo.stores.sql.database import RESULTS, Row
 from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, percents
 from talo.stores.sql.listener import Tidings
 from talo.stores.sql.mysql._refusals import AGAIN, GONE
@@ -27,9 +27,13 @@ __all__ = ["MysqlDatabase", "open_mysql"]
 #: A statement and its answer are one packet each, 16 MiB unless the server is told otherwise.
 _MAX_MESSAGE = 7 * 1024 * 1024
 #: Seconds between two looks of one who waits for work: at first, and at most.
-_LOOK, _SLOWEST_LOOK = 0.005, 0.1
-#: Seconds between two looks of those who wait for results or listen to the bus.
-_HEAR = 0.01
+_LOOK, _SLOWEST_LOOK = 0.005, 2.0
+#: Seconds between two looks of those who wait for results; of those who only listen to the bus at first, and at most:
+#: who asks a worker something wants to hear from it within a second.
+_HEAR, _SLOWEST_HEAR = 0.01, 0.5
+#: By this a pause grows with each look in vain. It is one thirtieth of the time without news: who has waited for a
+#: second looks 30 times in the next, who has waited for a minute every two seconds.
+_SLOWER = 1 + 1 / 30
 
 
 def open_mysql(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, **options: Any) -> SqlStore:
@@ -80,20 +84,27 @@ class MysqlSession(ServerSession):
 class _Looks(MemoryWaker):
     """Who waits in this process is woken; for the others it looks, less often the longer nothing comes."""
 
-    first_look, slowest_look = _LOOK, _SLOWEST_LOOK
+    first_look = opening_look = _LOOK
+    slowest_look, slower = _SLOWEST_LOOK, _SLOWER
 
 
 class _Asked(Tidings):
-    """Commits of others, supposed to have happened every few milliseconds."""
+    """Commits of others, supposed to have happened again and again: every few milliseconds while somebody waits for a
+    result, and less and less often while there are only listeners to the bus."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._topics: frozenset[str] = frozenset()
+        self._pause = self._next = 0.0
 
     def heard(self, topics: frozenset[str]) -> bool:
-        del topics
-        if monotonic() < self._next:
+        if topics != self._topics:
+            self._topics, self._pause, self._next = topics, _HEAR, 0.0
+        now = monotonic()
+        if now < self._next:
             return False
-        self._next = monotonic() + _HEAR
+        self._next = now + self._pause
+        if RESULTS not in topics:
+            self._pause = min(self._pause * _SLOWER, _SLOWEST_HEAR)
         return True
 
     def close(self) -> None:

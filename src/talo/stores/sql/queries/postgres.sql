@@ -25,12 +25,16 @@ INSERT INTO talo_delayed (due, message, queue, priority)
 SELECT * FROM unnest(?1::float8[], ?2::bigint[], ?3::text[], ?4::int[]);
 
 -- name: glance
+-- From the newest on: at the other end stand the entries of what has been taken.
 SELECT
     (SELECT id FROM talo_owner WHERE owner = ?1::text),
     (SELECT due FROM talo_delayed ORDER BY due LIMIT 1),
     EXISTS (
         SELECT 1 FROM unnest(?2::text[]) AS wanted (queue)
-        CROSS JOIN LATERAL (SELECT 1 FROM talo_ready AS r WHERE r.queue = wanted.queue LIMIT 1) AS found
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM talo_ready AS r WHERE r.queue = wanted.queue
+            ORDER BY r.priority DESC, r.place DESC, r.message DESC LIMIT 1
+        ) AS found
     );
 
 -- name: holder
@@ -70,11 +74,20 @@ SELECT max(priority) FROM talo_ready WHERE queue = ?1::text AND priority < ?2::i
 SELECT min(priority) FROM talo_ready WHERE queue = ?1::text AND priority > ?2::int;
 
 -- name: ready
--- What another transaction is taking is passed over, so nobody waits for anybody.
+-- What another transaction is taking is passed over, so nobody waits for anybody. What was given back stands below 0;
+-- the rest is looked for from the place ?4 on, so that dead index entries before it are not walked over.
 WITH gone AS (
     DELETE FROM talo_ready WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int
-        ORDER BY place, message LIMIT ?3::int FOR UPDATE SKIP LOCKED
+        SELECT ctid FROM (
+            SELECT ctid FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int AND place < 0
+            ORDER BY place, message LIMIT ?3::int FOR UPDATE SKIP LOCKED
+        ) AS returned
+        UNION ALL
+        SELECT ctid FROM (
+            SELECT ctid FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int AND place >= ?4::bigint
+            ORDER BY place, message LIMIT ?3::int FOR UPDATE SKIP LOCKED
+        ) AS waiting
+        LIMIT ?3::int
     )) RETURNING message, place
 )
 SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, gone.place
@@ -97,7 +110,8 @@ FROM unnest(?1::bigint[], ?2::int[], ?3::int[]) AS c (id, charged, suspect) WHER
 
 -- name: heads
 SELECT m.id, m.queue, m.priority, (
-    SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
+    SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority AND place < 0
+    ORDER BY place LIMIT 1
 )
 FROM talo_message AS m WHERE m.id = ANY(?1::bigint[]);
 
@@ -473,22 +487,22 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-    WHERE r.queue = ?1::text ORDER BY r.priority DESC, r.place, r.message LIMIT ?2::int OFFSET ?3::int
-) AS found
-WHERE position(?4::bytea IN head) > 0;
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
+    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
+) AS r JOIN talo_message AS m ON m.id = r.message
+WHERE position(?4::bytea IN m.head) > 0
+ORDER BY r.priority DESC, r.place, r.message;
 
 -- name: peek_ready_low_first
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
-    WHERE r.queue = ?1::text ORDER BY r.priority, r.place, r.message LIMIT ?2::int OFFSET ?3::int
-) AS found
-WHERE position(?4::bytea IN head) > 0;
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
+    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+) AS r JOIN talo_message AS m ON m.id = r.message
+WHERE position(?4::bytea IN m.head) > 0
+ORDER BY r.priority, r.place, r.message;
 
 -- name: peek_delayed
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
-    WHERE d.queue = ?1::text ORDER BY d.due, d.message LIMIT ?2::int OFFSET ?3::int
-) AS found
-WHERE position(?4::bytea IN head) > 0;
+SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
+    SELECT message, due FROM talo_delayed WHERE queue = ?1::text ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
+) AS d JOIN talo_message AS m ON m.id = d.message
+WHERE position(?4::bytea IN m.head) > 0
+ORDER BY d.due, d.message;

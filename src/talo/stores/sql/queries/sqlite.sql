@@ -446,22 +446,22 @@ SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.mess
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
-    WHERE r.queue = ?1 ORDER BY r.priority DESC, r.place, r.message LIMIT ?2 OFFSET ?3
-) AS found
-WHERE instr(head, ?4) > 0;
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
+    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
+) AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE instr(m.head, ?4) > 0
+ORDER BY r.priority DESC, r.place, r.message;
 
 -- name: peek_ready_low_first
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
-    WHERE r.queue = ?1 ORDER BY r.priority, r.place, r.message LIMIT ?2 OFFSET ?3
-) AS found
-WHERE instr(head, ?4) > 0;
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
+    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+) AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE instr(m.head, ?4) > 0
+ORDER BY r.priority, r.place, r.message;
 
 -- name: peek_delayed
-SELECT queue, priority, head, body, due FROM (
-    SELECT m.queue, m.priority, m.head, m.body, d.due FROM talo_delayed AS d CROSS JOIN talo_message AS m ON m.id = d.message
-    WHERE d.queue = ?1 ORDER BY d.due, d.message LIMIT ?2 OFFSET ?3
-) AS found
-WHERE instr(head, ?4) > 0;
+SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
+    SELECT message, due FROM talo_delayed WHERE queue = ?1 ORDER BY due, message LIMIT ?2 OFFSET ?3
+) AS d CROSS JOIN talo_message AS m ON m.id = d.message
+WHERE instr(m.head, ?4) > 0
+ORDER BY d.due, d.message;

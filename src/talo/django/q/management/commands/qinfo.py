@@ -12,11 +12,12 @@ from django.utils import timezone
 from talo.django.q import conf
 from talo.django.q.models import Schedule, Task
 from talo.django.q.tasks import app
+from talo.stores.base import delayed_in
 
 __all__ = ["Command", "numbers"]
 
 
-def numbers() -> dict[str, int | float]:
+def numbers() -> dict[str, int | float | None]:
     """What ``qinfo`` and ``qmonitor`` show. Errors: the broker's."""
     broker = app().store.broker
     owners = [each for each in broker.owners() if each.slots]
@@ -27,7 +28,7 @@ def numbers() -> dict[str, int | float]:
         "clusters": len({each.worker for each in owners}),
         "workers": sum(each.slots for each in owners),
         "queued": sum(each.ready for each in waiting),
-        "delayed": sum(each.delayed for each in waiting),
+        "delayed": delayed_in(waiting),
         "successes": Task.objects.filter(success=True).count(),
         "failures": Task.objects.filter(success=False).count(),
         "schedules": Schedule.objects.exclude(repeats=0).count(),

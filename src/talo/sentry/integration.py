@@ -1,12 +1,12 @@
-"""Sentry: errors of tasks with what is known of the task, and a transaction for each run, linked to its send.
+"""The integration: errors of tasks with what is known of the task, and a transaction for each run, linked to its send.
 
-Owns the integration; ``sentry_sdk.init(integrations=[TaloIntegration()])`` switches it on. Works from Talo's own
-signals, in every pool: each run has an isolation scope of its own. The one file that knows sentry-sdk; applications
-import it."""
+``sentry_sdk.init(integrations=[TaloIntegration()])`` switches it on. Works from Talo's own signals, in every pool: each
+run has an isolation scope of its own. What becomes of check-ins is ``monitors``'s."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,9 @@ try:
 except ImportError as exc:
     raise MissingExtra("sentry-sdk", "sentry") from exc
 
+# Not before it is known that there is an SDK.
+from talo.sentry.monitors import Monitors, close_check_in, open_check_in
+
 __all__ = ["TaloIntegration"]
 
 #: Where the name of a transaction comes from.
@@ -37,15 +40,23 @@ class TaloIntegration(Integration):
     """Reports failures of tasks. What a task expects (``throws``) and retries are none.
 
     ``propagate_traces``: sends carry the trace of the sender. ``arguments``: events show the arguments of the task, as
-    its sender shows them, even where ``send_default_pii`` is off.
+    its sender shows them, even where ``send_default_pii`` is off. ``monitor_beat_tasks``: each periodic task is a
+    monitor, but those whose name matches one of the patterns ``exclude_beat_tasks``.
     """
 
     identifier = "talo"
     origin = _ORIGIN
 
-    def __init__(self, propagate_traces: bool = True, arguments: bool = False) -> None:
+    def __init__(
+        self,
+        propagate_traces: bool = True,
+        arguments: bool = False,
+        monitor_beat_tasks: bool = False,
+        exclude_beat_tasks: Sequence[str] = (),
+    ) -> None:
         self.propagate_traces = propagate_traces
         self.arguments = arguments
+        self.monitors = Monitors(exclude_beat_tasks) if monitor_beat_tasks else None
 
     @staticmethod
     def setup_once() -> None:
@@ -53,11 +64,14 @@ class TaloIntegration(Integration):
         # The worker logs each failure; as an event it would be there twice.
         ignore_logger("talo.task")
         for signal, receiver in (
+            (signals.periodic_task_prepared, _due),
             (signals.before_task_publish, _sending),
+            (signals.after_task_publish, _sent),
             (signals.task_prepared, _sending),
             (signals.task_prerun, _started),
             (signals.task_failure, _failed),
             (signals.task_postrun, _ended),
+            (signals.task_revoked, _revoked),
             (signals.worker_process_shutdown, _flush),
         ):
             signal.connect(receiver, weak=False)
@@ -70,6 +84,26 @@ _runs: WeakKeyDictionary[Any, tuple[contextlib.ExitStack, Any]] = WeakKeyDiction
 def _integration() -> TaloIntegration | None:
     """The integration of the client that is active here: another ``init`` may have left it out."""
     return sentry_sdk.get_client().get_integration(TaloIntegration)
+
+
+def _due(entry: Any, headers: dict[str, Any], **_: Any) -> None:
+    integration = _integration()
+    if integration is None:
+        return
+    # Without this all that a beat ever sends would be one trace.
+    sentry_sdk.get_isolation_scope().set_new_propagation_context()
+    if integration.monitors is not None:
+        integration.monitors.mark(entry.name, entry.schedule, headers)
+
+
+def _sent(headers: dict[str, Any], **_: Any) -> None:
+    if _monitors():
+        open_check_in(headers)
+
+
+def _monitors() -> bool:
+    integration = _integration()
+    return integration is not None and integration.monitors is not None
 
 
 def _sending(headers: dict[str, Any], **_: Any) -> None:
@@ -132,18 +166,24 @@ def _facts(integration: TaloIntegration, request: Any) -> dict[str, Any]:
 
 def _failed(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
     integration = _integration()
-    if integration is None or isinstance(exception, tuple(sender.throws or ())):
+    if integration is None:
+        return
+    request = sender.request
+    lives = request in _runs
+    if integration.monitors is not None and not lives:
+        # Its process is dead: no other end is told.
+        close_check_in(request.message_headers, states.FAILURE)
+    if isinstance(exception, tuple(sender.throws or ())):
         return
     event, hint = event_from_exception(
         exception,
         client_options=sentry_sdk.get_client().options,
         mechanism={"type": "talo", "handled": False},
     )
-    request = sender.request
-    if request is not None and request.id == task_id:
+    if lives:
         sentry_sdk.capture_event(event, hint=hint)
         return
-    # It is told by the agent: the process of the task is dead.
+    # It is told by the agent.
     with sentry_sdk.isolation_scope() as scope:
         scope.set_tag("talo.task_id", task_id)
         scope.set_transaction_name(sender.name, source=_SOURCE)
@@ -152,6 +192,8 @@ def _failed(sender: Any, task_id: str, exception: BaseException, **_: Any) -> No
 
 
 def _ended(sender: Any, state: str, **_: Any) -> None:
+    if _monitors():
+        close_check_in(sender.request.message_headers, state)
     found = _runs.pop(sender.request, None)
     if found is None:
         return
@@ -159,6 +201,12 @@ def _ended(sender: Any, state: str, **_: Any) -> None:
     span.set_data("talo.task.state", state)
     span.set_status(_STATUS.get(state, SPANSTATUS.ABORTED))
     stack.close()
+
+
+def _revoked(request: Any, terminated: bool, **_: Any) -> None:
+    # What was terminated has ended already.
+    if not terminated and _monitors():
+        close_check_in(request.message_headers, states.REVOKED)
 
 
 def _flush(**_: Any) -> None:

@@ -210,7 +210,7 @@ def task(app: Talo) -> Any:
         ({"serializer": "morse"}, errors.ImproperlyConfigured, "no serializer 'morse'; known are json"),
         ({"compression": "squash"}, errors.ImproperlyConfigured, "no compression 'squash'; known are"),
         ({"queue": 5}, TypeError, "not a queue: 5"),
-        ({"kwargs": [1]}, TypeError, "kwargs must be a dict, not [1]"),
+        ({"kwargs": [1]}, TypeError, "kwargs must be a dict, not list"),
     ],
 )
 def test_a_wrong_option_of_a_call_is_named_and_nothing_is_sent(

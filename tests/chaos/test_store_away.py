@@ -210,7 +210,7 @@ def test_every_pool_says_that_it_is_not_ready_and_comes_back(
         place.server.start()
         eventually(lambda: is_ready(fleet), LONG)
         judge = Judge(app, fleet.trace, ids)
-        judge.wait()
+        eventually(lambda: check(judge.seem_to_have_ended()), LONG)
         judge.nothing_is_left()
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []

@@ -23,7 +23,7 @@ from tests.chaos.kit import HANGS, SEED, Judge, full, kill
 from tests.workers import ROOT, Trace, Worker, client
 
 #: A commit of this repository on whose stores this release must be able to work, and beside whose workers.
-EARLIER = "2c90162"
+EARLIER = "8018866"
 SIZE = full(100_000, 2_000)
 #: How often a worker of one release is replaced by one of the other, to and fro.
 TURNS = full(24, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -21,9 +21,6 @@ from talo.wire.message import Message
 from talo.wire.protocol import decode
 from talo.wire.repr import saferepr
 from talo.wire.sealed import MASK, PREFIX, Sealed, masked, unmasked
-
-if TYPE_CHECKING:
-    pass
 
 KEY = "a key of sixteen characters at least"
 WORD = "correct horse"
@@ -483,3 +480,13 @@ def test_a_retry_keeps_the_bytes_of_the_first_sending(talo_app: Talo, talo_clock
     [second] = talo_app.store.broker.peek("celery", 1, delayed=True)
     assert second.body == first.body and second.headers["argsrepr"] == "(<secret>,)"
     assert decode(second, frozenset({"application/json"})).retries == 1
+
+
+def test_a_circle_of_links_is_refused_before_anything_is_sent(talo_app: Talo) -> None:
+    # Given an app with a secret task, and two of its calls, each of which is linked to the other
+    log_in = log_in_of(talo_app)
+    one, two = log_in.s("ann", WORD), log_in.s("bob", WORD)
+    one.options["link"], two.options["link"] = [two], [one]
+    # Then it is refused
+    with pytest.raises(EncodeError, match="refers to itself"):
+        one.apply_async()

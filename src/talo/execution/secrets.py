@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from talo.canvas.primitives import BULK, MAP
-from talo.errors import ImproperlyConfigured
+from talo.errors import EncodeError, ImproperlyConfigured
 from talo.types import SECRET
 from talo.util.optional import load
 from talo.wire.protocol import Call
@@ -237,8 +237,11 @@ class Secrets:
         return self._sealing.call(name, args, kwargs)
 
     def within(self, value: Any) -> Any:
-        """Return a value with the secret arguments of every signature in it sealed."""
-        return self._sealing.within(value)
+        """Return a value with the secret arguments of every signature in it sealed. ``EncodeError`` for a circle."""
+        try:
+            return self._sealing.within(value)
+        except RecursionError:
+            raise EncodeError("what hangs on the call refers to itself, or is nested too deeply") from None
 
     def shown(
         self, name: str, args: A, kwargs: Mapping[str, Any], *, partial: bool = False

@@ -470,20 +470,47 @@ def test_bootsteps_and_request_classes_of_an_application_are_called(folder: Path
     assert not (folder / "alive").exists() and not (folder / "never").exists()
 
 
-def test_a_step_that_consumes_by_hand_is_answered_and_the_worker_goes_on(folder: Path) -> None:
-    (folder / "project.py").write_text(
-        "from celery import Celery, bootsteps\n"
-        "app = Celery('project', broker='sqlite:///q.sqlite3', backend='sqlite:///q.sqlite3')\n"
-        "class ByHand(bootsteps.ConsumerStep):\n"
-        "    def get_consumers(self, channel): return []\n"
-        "app.steps['consumer'].add(ByHand)\n"
-        "@app.task\n"
-        "def fine(): return 7\n"
-    )
+BY_HAND = """
+from celery import Celery, bootsteps
+from kombu import Consumer, Exchange, Queue
+
+app = Celery('project', broker='sqlite:///q.sqlite3', backend='sqlite:///q.sqlite3')
+orders = Queue('orders', Exchange('orders', type='direct'), 'orders')
+
+class ByHand(bootsteps.ConsumerStep):
+    def get_consumers(self, channel):
+        return [Consumer(channel, queues=[orders], callbacks=[self.on_order], accept=['json'])]
+    def on_order(self, body, message):
+        if body == 'bad': raise ValueError(body)
+        with open('notes', 'a') as out: out.write(f"{body['n']} {message.delivery_info['routing_key']}\\n")
+        message.ack()
+
+app.steps['consumer'].add(ByHand)
+
+@app.task
+def fine(): return 7
+"""
+
+
+def test_a_step_consumes_by_hand_beside_the_tasks_of_its_worker(folder: Path) -> None:
+    (folder / "project.py").write_text(BY_HAND)
     with worker(folder) as running:
-        said = "the consumer step ByHand"
-        eventually(lambda: _is(said in running.output() and "define a task for them" in running.output(), True), 20)
-        assert _python(folder, "from project import *\nprint(fine.delay().get(timeout=30))") == "7"
+        # When messages that are no calls are published, one of which its callback cannot bear
+        code = (
+            "from project import *\n"
+            "with app.producer_or_acquire() as p:\n"
+            "    for body in ({'n': 1}, 'bad', {'n': 2}):\n"
+            "        p.publish(body, exchange=orders.exchange, routing_key='orders', declare=[orders])\n"
+            "print(fine.delay().get(timeout=30))"
+        )
+        # Then the callback gets them, tasks run, and what failed is a dead letter
+        assert _python(folder, code) == "7", running.output()
+        notes = folder / "notes"
+        eventually(lambda: _is(notes.read_text().splitlines() if notes.exists() else [], ["1 orders", "2 orders"]), 20)
+        code = "from project import *\nprint([d.death.text for d in app.store.broker.dead()])"
+        eventually(lambda: _is(_python(folder, code), "['ValueError: bad']"), 20)
+        running.stop()
+    assert "did not st" not in running.output()
 
 
 def _is(value: Any, expected: Any) -> None:

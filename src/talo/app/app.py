@@ -391,10 +391,9 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
     @property
     def router(self) -> Router:
         """Finds the destination of calls."""
-        conf = self.conf
-        version = conf.version
-        known = self._router
-        if known is None or known[0] != version:
+        conf, known = self.conf, self._router
+        while known is None or known[0] != conf.version:  # to read settings for the first time is to change them
+            version = conf.version
             known = self._router = (version, Router(conf))
         return known[1]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from talo.app import routes
 from talo.app.routes import Router
-from talo.compat.messaging import Consumer
+from talo.compat.consuming import Consumer
 from talo.compat.pools import ProducerPool
 from talo.wire import serializers
 from talo.wire.queues import Exchange, Queue
@@ -108,7 +108,7 @@ class AMQP:
         return self.app.send_task(name, args, kwargs, **options)
 
     def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **_kw: Any) -> Any:
-        """Reading messages by oneself is not possible; the error says what is."""
+        """A consumer of these queues, or of those that the app's workers consume."""
         return Consumer(channel, queues or list(self.queues.consume_from.values()), accept=accept)
 
     def flush_routes(self) -> None:

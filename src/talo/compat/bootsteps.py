@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from talo.compat.absent import refuse
+from talo.compat.consuming import Pump
+from talo.compat.messaging import Connection
 from talo.util.names import import_path
 
 __all__ = ["CLOSE", "RUN", "TERMINATE", "Blueprint", "ConsumerStep", "StartStopStep", "Step", "ordered"]
@@ -102,24 +104,35 @@ class StartStopStep(Step):
 
 
 class ConsumerStep(StartStopStep):
-    """A step that consumes messages by hand, which Talo refuses: a message that nobody holds under a lease could be
-    lost."""
+    """A step that consumes messages by hand, in a thread of the worker's agent."""
 
     requires = ("celery.worker.consumer:Connection",)
     consumers: Any = None
+    _connection: Any = None
+    _pump: Pump | None = None
 
     def get_consumers(self, channel: Any) -> Any:
-        """The consumers; a subclass gives them."""
+        """A list of ``kombu.Consumer(channel, ...)``. To be defined."""
         refuse(type(self).__name__, "it defines no get_consumers")
 
     def start(self, c: Any) -> None:
-        refuse(
-            f"the consumer step {type(self).__name__}",
-            "messages are consumed by workers; define a task for them and route its queue to a worker",
-        )
+        self._connection = Connection(app=c.app)
+        self.consumers = list(self.get_consumers(self._connection.channel()) or ())
+        for consumer in self.consumers:
+            consumer.consume()
+        if self.consumers:
+            self._pump = Pump(self._connection, str(self.name))
+            self._pump.start()
 
-    def shutdown(self, c: Any) -> None:
-        """Nothing was begun."""
+    def stop(self, c: Any) -> None:
+        """End after the message that is being handled, and give back what has not ended."""
+        if self._pump is not None:
+            self._pump.stop()
+            self._pump = None
+        if self._connection is not None:
+            self._connection.release()
+
+    shutdown = stop
 
 
 class Blueprint:

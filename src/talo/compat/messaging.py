@@ -1,8 +1,7 @@
 """Connections, producers and consumers as code beside Celery knows them, over the store of an app.
 
-Owns what plug-ins ask of a connection (its URL, its driver, its queues' lengths) and publishing by hand. Consuming by
-hand is refused: a message that nobody holds under a lease could be lost. Behind ``app.connection`` and, where the real
-one is not installed, ``kombu``.
+Owns what plug-ins ask of a connection (its URL, its driver, its queues' lengths) and publishing by hand; consuming by
+hand is ``consuming``'s. Behind ``app.connection`` and, where the real one is not installed, ``kombu``.
 """
 
 from __future__ import annotations
@@ -12,14 +11,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from talo.app.current import get_current_app
-from talo.compat.absent import refuse
+from talo.compat.consuming import Consumer, Intake, Tap
 from talo.compat.kombu import queue_declare_ok_t
 from talo.errors import OperationalError
 from talo.settings.secret import hide_password
+from talo.stores.base import Death, Verdict
 from talo.wire import serializers
 from talo.wire.message import Message as WireMessage
+from talo.wire.queues import Exchange, Queue
 
-__all__ = ["Channel", "Connection", "Consumer", "ConsumerMixin", "Message", "Producer", "Transport"]
+__all__ = ["Channel", "Connection", "Producer", "Transport"]
 
 #: What libraries call the technology behind a scheme.
 _DRIVERS = {"amqp": "amqp", "amqps": "amqp", "pyamqp": "amqp", "redis": "redis", "rediss": "redis", "sqs": "sqs"}
@@ -61,11 +62,17 @@ class Connection:
         self.alt = self._url.split(";")
         self.heartbeat = 0
         self.is_evented = False
+        self._intake: Intake | None = None
 
     @property
     def app(self) -> Any:
         """The app that it belongs to."""
         return self._app if self._app is not None else get_current_app()
+
+    @property
+    def client(self) -> Connection:
+        """Itself: there is no other behind it."""
+        return self
 
     @property
     def connected(self) -> bool:
@@ -115,20 +122,29 @@ class Connection:
         return Producer(channel or self, *args, **kwargs)
 
     def Consumer(self, queues: Any = None, channel: Any = None, **kwargs: Any) -> Consumer:
-        """Refused; see ``Consumer``."""
+        """A consumer over it."""
         return Consumer(channel or self, queues, **kwargs)
 
     def clone(self, **_options: Any) -> Connection:
         """Another handle of the same place."""
         return Connection(self._url, app=self._app)
 
+    @property
+    def intake(self) -> Intake:
+        """What is consumed over it."""
+        if self._intake is None:
+            self._intake = Intake(self.app)
+        return self._intake
+
     def drain_events(self, timeout: float | None = None, **_more: Any) -> None:
-        """Refused: nothing is consumed here."""
-        del timeout
-        refuse("Connection.drain_events", "messages are consumed by workers; define a task instead")
+        """Hand the next message to its consumer. ``TimeoutError`` after ``timeout`` seconds without any."""
+        self.intake.drain(timeout)
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Give back what was consumed and has not ended. Idempotent."""
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
 
     close = collapse = release
 
@@ -149,10 +165,13 @@ class Connection:
 
 
 class Channel:
-    """What is asked of a channel: how many messages wait in a queue, and, on Redis, a client."""
+    """What AMQP calls a channel, over the store: consumers, the ends of what they took, the lengths of queues; on Redis
+    a client, too."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.prefetch_count = 0
+        self._exchanges: dict[str, str] = {}
 
     @property
     def client(self) -> Any:
@@ -161,11 +180,56 @@ class Channel:
 
         return redis.Redis.from_url(self.connection.as_uri(include_password=True))
 
+    # -- what is declared
+
+    def exchange_declare(self, exchange: str, type: str = "direct", **_more: Any) -> None:
+        """Remember what kind it is: it exists by the queues that are bound to it."""
+        self._exchanges[exchange] = type
+
     def queue_declare(self, queue: str, passive: bool = False, **_more: Any) -> Any:
         """(name, number of ready messages, number of consumers)."""
         del passive
         found = [stats for stats in self.connection.app.store.broker.stats([queue]) if stats.name == queue]
         return queue_declare_ok_t(queue, found[0].ready if found else 0, 0)
+
+    def queue_bind(self, queue: str, exchange: str = "", routing_key: str = "", **_more: Any) -> None:
+        """Let the app know a queue that it does not know yet."""
+        if queue not in self.connection.app.queues:
+            of = Exchange(exchange, type=self._exchanges.get(exchange, "direct"))
+            self.connection.app.queues.add(Queue(queue, of, routing_key=routing_key))
+
+    def prepare_queue_arguments(self, arguments: Any, **_more: Any) -> Any:
+        """As they are."""
+        return arguments
+
+    # -- what is consumed
+
+    def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, a_global: bool = False) -> None:
+        """Hold at most ``prefetch_count`` messages that have not ended; 0: any number."""
+        del prefetch_size, a_global
+        self.prefetch_count = prefetch_count
+
+    def basic_consume(
+        self, queue: str, no_ack: bool = False, callback: Any = None, consumer_tag: str | None = None, **_more: Any
+    ) -> str:
+        """Hand the messages of a queue to ``callback`` from now on; return the consumer tag."""
+        tag = consumer_tag or str(uuid.uuid4())
+        self.connection.intake.add(tag, Tap(queue, callback, bool(no_ack), self))
+        return tag
+
+    def basic_cancel(self, consumer_tag: str, **_more: Any) -> None:
+        """Take no more. Idempotent."""
+        self.connection.intake.remove(consumer_tag)
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
+        """A message is done with."""
+        del multiple
+        self.connection.intake.end(delivery_tag, Verdict.DONE)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool = False, **_more: Any) -> None:
+        """A message becomes a dead letter, or goes back to its queue."""
+        death = None if requeue else Death(reason="rejected", text="rejected by its consumer")
+        self.connection.intake.end(delivery_tag, Verdict.AGAIN if requeue else Verdict.DEAD, death)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -228,7 +292,10 @@ class Producer:
             codec = serializers.get(serializer or self.serializer or "json")
             content_type, content_encoding, body = codec.content_type, codec.content_encoding, codec.dumps(body)
         payload = body.encode() if isinstance(body, str) else bytes(body)
-        for timeless in ("retry", "retry_policy", "declare", "timeout", "confirm_timeout", "expiration"):
+        for entity in properties.pop("declare", None) or ():
+            if hasattr(entity, "routing_key"):  # a queue; exchanges exist by the queues that are bound to them
+                app.queues.add(entity)
+        for timeless in ("retry", "retry_policy", "timeout", "confirm_timeout", "expiration"):
             properties.pop(timeless, None)
         messages = [
             WireMessage(
@@ -256,71 +323,3 @@ class Producer:
 
     def __exit__(self, *_exc: object) -> None:
         self.release()
-
-
-class Consumer:
-    """Consuming by hand, which Talo refuses when it would begin."""
-
-    def __init__(self, channel: Any = None, queues: Any = None, **options: Any) -> None:
-        self.channel = channel
-        self.queues = list(queues or ())
-        self.options = options
-
-    def consume(self, no_ack: bool | None = None) -> None:
-        """Refused."""
-        del no_ack
-        refuse("kombu.Consumer", "messages are consumed by workers, under a lease; define a task for them instead")
-
-    def __enter__(self) -> Consumer:
-        self.consume()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        """Nothing was begun."""
-
-
-class ConsumerMixin:
-    """Base of programs that consume by hand, which Talo refuses when they run."""
-
-    def run(self, *_args: Any, **_kwargs: Any) -> None:
-        """Refused."""
-        refuse("kombu.mixins.ConsumerMixin", "messages are consumed by workers; define a task for them instead")
-
-
-class Message:
-    """A message as strategies and receivers read it."""
-
-    def __init__(
-        self,
-        body: Any = None,
-        delivery_tag: Any = None,
-        content_type: str | None = None,
-        content_encoding: str | None = None,
-        delivery_info: Any = None,
-        properties: Any = None,
-        headers: Any = None,
-        payload: Any = None,
-        channel: Any = None,
-        **_more: Any,
-    ) -> None:
-        self.body = body
-        self.channel = channel
-        self.delivery_tag = delivery_tag
-        self.content_type = content_type
-        self.content_encoding = content_encoding
-        self.delivery_info = delivery_info or {}
-        self.properties = properties or {}
-        self.headers = headers or {}
-        self._payload = payload
-        self.acknowledged = False
-
-    @property
-    def payload(self) -> Any:
-        """The decoded body."""
-        if self._payload is None:
-            self._payload = serializers.get(self.content_type or "application/json").loads(self.body)
-        return self._payload
-
-    def decode(self) -> Any:
-        """The decoded body."""
-        return self.payload

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from talo import signals
-from talo.compat.messaging import Message
+from talo.compat.consuming import Message
 from talo.errors import OperationalError
 from talo.stores.base import Death, Delivery, Settlement, Verdict
 

@@ -224,3 +224,9 @@ def test_a_key_beside_a_direct_queue_changes_nothing_and_beside_a_topic_queue_de
     assert app.prepare("any", (), {}, {"queue": "plain", "routing_key": "other"}).queue == "plain"
     assert app.router.route("any", {"queue": "all", "routing_key": "news.art"}, (), {}).queues == ("all", "art")
     assert app.router.route("any", {"queue": "all", "routing_key": "local.art"}, (), {}).queues == ("art",)
+
+
+def test_a_queue_that_is_added_to_a_new_app_stays() -> None:
+    app = Talo("new", set_as_current=False)
+    app.queues.add("late")
+    assert "late" in app.queues

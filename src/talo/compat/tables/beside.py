@@ -9,12 +9,14 @@ from talo.compat.tables._rows import names
 
 _K = "talo.compat.kombu"
 _M = "talo.compat.messaging"
+_C = "talo.compat.consuming"
 _LIMITS = "SoftTimeLimitExceeded TimeLimitExceeded WorkerLostError Terminated"
 
 BESIDE: dict[str, dict[str, str]] = {
     "kombu": {
         **names("talo.wire.queues", "Exchange Queue binding=Binding"),
-        **names(_M, "Connection BrokerConnection=Connection Consumer Message Producer"),
+        **names(_M, "Connection BrokerConnection=Connection Producer"),
+        **names(_C, "Consumer Message"),
         **names(_K, "VERSION=KOMBU_VERSION version_info=KOMBU_VERSION __version__=kombu_version uuid"),
         **names("talo.compat.pools", "pools=ProducerPool"),
     },
@@ -29,11 +31,12 @@ BESIDE: dict[str, dict[str, str]] = {
         **names("talo.errors", "SerializationError=WireError SerializerNotInstalled=ImproperlyConfigured"),
         **names("talo.errors", "ContentDisallowed=SecurityError"),
         **names("talo.compat.exceptions", "ChannelError ConnectionError HttpError LimitExceeded NotBoundError"),
+        **names(_C, "MessageStateError"),
     },
     "kombu.log": names("talo.compat.log", "get_logger"),
-    "kombu.message": names(_M, "Message"),
-    "kombu.messaging": names(_M, "Consumer Producer"),
-    "kombu.mixins": names(_M, "ConsumerMixin ConsumerProducerMixin=ConsumerMixin"),
+    "kombu.message": names(_C, "Message MessageStateError"),
+    "kombu.messaging": {**names(_C, "Consumer"), **names(_M, "Producer")},
+    "kombu.mixins": names(_C, "ConsumerMixin ConsumerProducerMixin"),
     "kombu.pools": names("talo.compat.state", "producers connections"),
     "kombu.serialization": names(_K, "dumps loads register"),
     "kombu.transport": {},

@@ -39,7 +39,7 @@ EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("Tasks", "arguments are checked"): ("add.delay(1)", "TypeError: add() missing a required argument: 'y'"),
     ("Calling", "apply_async"): ("add.apply_async((2,), {'y': 2}).get(timeout=30)", 4),
     ("Calling", "by name"): ("app.send_task('guide.add', (2, 2)).get(timeout=30)", 4),
-    ("Calling", "link"): ("add.apply_async((2, 2), link=add.s(16)).children", None),
+    ("Calling", "link"): ("add.apply_async((2, 2), link=add.s(16)).get(timeout=30)", 4),
     ("Calling", "errors"): ("chain(down.s()).on_error(on_error.s()).apply_async().get(timeout=30)", "OSError: down"),
     ("Calling", "countdown"): ("add.apply_async((1, 2), countdown=0.2).get(timeout=30)", 3),
     ("Calling", "expiry"): (

@@ -123,7 +123,7 @@ def test_the_same_app_runs_on_every_pairing_of_broker_and_results(
 
 
 @pytest.mark.promise("B06")
-@pytest.mark.parametrize("broker", ["sqlite:///x.sqlite3", "redis://localhost", "postgresql://u@h/d", "sqs://"])
+@pytest.mark.parametrize("broker", ["redis://localhost", "sqs://"])
 def test_answers_are_refused_where_no_broker_sends_them(broker: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="sends no answers"), client(broker, "rpc://") as app:
         app.backend.get(["x"])

@@ -75,23 +75,23 @@ def proof(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()[:12]
 
 
-@app.task(name="login")
+@app.task(shared=False, name="login")
 def login(user: str, password: Secret[str], *, pin: Secret[str] | None = None) -> str:
     del pin
     return f"{user} {proof(password)}"
 
 
-@app.task(name="alogin")
+@app.task(shared=False, name="alogin")
 async def alogin(user: str, password: Secret[str]) -> str:
     return f"{user} {proof(password)}"
 
 
-@app.task(name="finish")
+@app.task(shared=False, name="finish")
 def finish(results: list[str], password: Secret[str]) -> list[str]:
     return [*results, proof(password)]
 
 
-@app.task(name="again", bind=True, max_retries=2)
+@app.task(shared=False, name="again", bind=True, max_retries=2)
 def again(self: Any, password: Secret[str]) -> str:
     if self.request.retries == 0:
         raise self.retry(exc=ValueError(f"not with {password}"), countdown=0)
@@ -100,7 +100,7 @@ def again(self: Any, password: Secret[str]) -> str:
     return proof(password)
 
 
-@app.task(name="refuse", secret="password")
+@app.task(shared=False, name="refuse", secret="password")
 def refuse(user: str, password: str) -> None:
     copy = {"of": password}
     try:
@@ -109,24 +109,24 @@ def refuse(user: str, password: str) -> None:
         raise ValueError(f"{user} may not enter with {copy['of']!r}: {proof(password)}") from exc
 
 
-@app.task(name="forward")
+@app.task(shared=False, name="forward")
 def forward(user: str, password: Secret[str]) -> None:
     login.delay(user, password=password)
 
 
-@app.task(name="replaced", bind=True)
+@app.task(shared=False, name="replaced", bind=True)
 def replaced(self: Any, password: Secret[str]) -> Any:
     return self.replace(login.s("replaced", password))
 
 
-@app.task(name="hold")
+@app.task(shared=False, name="hold")
 def hold(password: Secret[str], until: str) -> str:
     while not Path(until).exists():
         time.sleep(0.02)
     return proof(password)
 
 
-@app.task(name="open")
+@app.task(shared=False, name="open")
 def spread(text: str) -> str:
     """Its argument is not secret: what the search has to find."""
     raise ValueError(text)

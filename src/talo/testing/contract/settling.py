@@ -30,7 +30,8 @@ class SettlingContract(ContractCase):
         assert store.broker.settle([end(each) for each in deliveries]) == []
         assert store.broker.held("me") == []
         assert bodies(store.broker.turn([], "me", ["q"], 10)) == []
-        assert [(each.ready, each.delayed, each.leased) for each in store.broker.stats(["q"])] == [(0, 0, 0)]
+        [told] = store.broker.stats(["q"])
+        assert (told.ready, told.delayed or 0, told.leased) == (0, 0, 0)
 
     def test_a_turn_settles_and_fetches(self, store: Store) -> None:
         first = _fetch(store, 2)

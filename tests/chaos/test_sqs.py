@@ -80,13 +80,7 @@ def test_every_task_ends_while_processes_are_killed(cloud: Cloud, app: Talo, tmp
         Storm().until(judge.all_have_ended, any_process(app, fleet), every=0.6)
         # Then every task has ended well, and what it linked has run
         judge.wait()
-        linked = set(ids[::10])
-
-        def called_back() -> None:
-            said = {line[4].removeprefix("parent=") for line in fleet.trace.lines() if line[0] == "after"}
-            assert linked <= said
-
-        eventually(called_back, LONG, 0.05)
+        eventually(lambda: _have_called_back(fleet, set(ids[::10])), LONG, 0.05)
         judge.nothing_is_left()
     assert judge.states() == {"SUCCESS": len(ids)}
     assert judge.dead() == []
@@ -195,13 +189,7 @@ def test_nothing_is_lost_though_everything_fails(
             )
             # Then all of it has ended well, and what it linked has run
             judge.wait()
-            linked = set(ids[::10])
-
-            def called_back() -> None:
-                said = {line[4].removeprefix("parent=") for line in fleet.trace.lines() if line[0] == "after"}
-                assert linked <= said
-
-            eventually(called_back, LONG, 0.05)
+            eventually(lambda: _have_called_back(fleet, set(ids[::10])), LONG, 0.05)
             judge.nothing_is_left()
             assert judge.states() == {"SUCCESS": len(ids)}
             assert judge.dead() == []
@@ -242,3 +230,8 @@ def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_pat
         with client(cloud.url, "disabled://", broker_transport_options=cloud.options) as app:
             ids = send_all(app, [call("burn", 0.0) for _ in range(10)])
         eventually(lambda: check(set(worker.trace.count("end")) == set(ids)), LONG)
+
+
+def _have_called_back(fleet: Fleet, linked: set[str]) -> None:
+    said = {line[4].removeprefix("parent=") for line in fleet.trace.lines() if line[0] == "after"}
+    assert linked <= said

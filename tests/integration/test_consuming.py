@@ -10,7 +10,8 @@ import kombu
 import pytest
 
 from talo.app.app import Talo
-from talo.compat.consuming import Consumer, ConsumerMixin, Message, MessageStateError
+from talo.compat.consuming import Consumer, ConsumerMixin
+from talo.compat.message import Message, MessageStateError
 from talo.compat.messaging import Connection, Producer
 from talo.wire.queues import Exchange, Queue
 from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401

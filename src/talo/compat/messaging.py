@@ -13,9 +13,10 @@ from urllib.parse import unquote, urlsplit
 from talo.app.current import get_current_app
 from talo.compat.consuming import Consumer, Intake, Tap
 from talo.compat.kombu import queue_declare_ok_t
+from talo.compat.message import rejection
 from talo.errors import OperationalError
 from talo.settings.secret import hide_password
-from talo.stores.base import Death, Verdict
+from talo.stores.base import Verdict
 from talo.wire import serializers
 from talo.wire.message import Message as WireMessage
 from talo.wire.queues import Exchange, Queue
@@ -228,8 +229,7 @@ class Channel:
 
     def basic_reject(self, delivery_tag: int, requeue: bool = False, **_more: Any) -> None:
         """A message becomes a dead letter, or goes back to its queue."""
-        death = None if requeue else Death(reason="rejected", text="rejected by its consumer")
-        self.connection.intake.end(delivery_tag, Verdict.AGAIN if requeue else Verdict.DEAD, death)
+        self.connection.intake.end(delivery_tag, *rejection(requeue))
 
     def close(self) -> None:
         """Nothing is held."""

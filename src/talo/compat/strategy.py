@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from talo import signals
-from talo.compat.consuming import Message
+from talo.compat.message import Message
 from talo.errors import OperationalError
 from talo.stores.base import Death, Delivery, Settlement, Verdict
 
@@ -201,14 +201,7 @@ class Counter:
             death = Death(reason="rejected", text="rejected by its strategy", task_id=raw.id, task=raw.task)
             settle(Settlement(lease=delivery.lease, verdict=Verdict.DEAD, death=death))
 
-        message = Message(
-            body=raw.body,
-            content_type=raw.content_type,
-            content_encoding=raw.content_encoding,
-            delivery_info={"exchange": raw.exchange, "routing_key": raw.routing_key, "priority": raw.priority},
-            properties=raw.properties,
-            headers=raw.headers,
-        )
+        message = Message.of(delivery, raw, None, None)
         message.talo = raw  # type: ignore[attr-defined]
         self._handler(message, None, ack, reject, set())
 

@@ -6,14 +6,13 @@ forked. Called by ``cli.worker``."""
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from talo import signals
 from talo.errors import ImproperlyConfigured
 from talo.util.cpu import available_cpus
-from talo.util.process import resident_kib
+from talo.util.process import resident_kib, root_warning
 from talo.wire import compression, serializers
 from talo.worker.banner import banner
 from talo.worker.health import check_address, parse_address
@@ -135,6 +134,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         http=None if conf.worker_http is None else parse_address(conf.worker_http),
         metrics_max_tasks=_most_tasks(conf.metrics_max_tasks),
         history=conf.history != "off",
+        logfile=arguments.get("logfile"),
     )
 
 
@@ -232,10 +232,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
-    if os.geteuid() == 0:
-        log.warning(
-            "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
-        )
+    if (warning := root_warning("worker")) is not None:
+        log.warning("%s", warning, extra={"action": "root"})
     return supervisor.run()
 
 

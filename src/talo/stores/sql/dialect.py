@@ -2,9 +2,9 @@
 
 Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
 step, the same names in every dialect. A section holds the statements that this step takes there: one, several (the rows
-are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs. A
-step may be asked for without the lines of some values (``asking``): a search by what is asked for only.
-Running them is a ``Session``'s.
+are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs;
+``{0..2: a#}`` is short for ``a0, a1, a2``. A step may be asked for without the lines of some values (``asking``): a
+search by what is asked for only. Running them is a ``Session``'s.
 """
 
 from __future__ import annotations
@@ -122,7 +122,12 @@ def dialect(name: str, style: Style) -> Dialect:
 
 
 def _bare(text: str) -> str:
-    return re.sub(r"--[^\n]*", "", text)
+    """Without comments, and with ranges written out."""
+    return re.sub(r"\{(\d+)\.\.(\d+): ([^}]*)\}", _range, re.sub(r"--[^\n]*", "", text))
+
+
+def _range(found: re.Match[str]) -> str:
+    return ", ".join(found[3].replace("#", str(number)) for number in range(int(found[1]), int(found[2]) + 1))
 
 
 def _statements(text: str) -> tuple[str, ...]:

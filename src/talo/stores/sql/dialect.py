@@ -3,7 +3,8 @@
 Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
 step, the same names in every dialect. A section holds the statements that this step takes there: one, several (the rows
 are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs. A
-step may be asked for without the lines of some values (``asking``): a search by what is asked for only.
+step may be asked for without the lines of some values (``asking``): a search by what is asked for only. Lines that
+several steps share stand once, in a ``-- part:`` section, and where a step says ``-- use:``.
 Running them is a ``Session``'s.
 """
 
@@ -16,7 +17,18 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-__all__ = ["GENERATION", "Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
+__all__ = [
+    "GENERATION",
+    "Dialect",
+    "Migration",
+    "Statement",
+    "asking",
+    "dialect",
+    "dollars",
+    "marks",
+    "percents",
+    "sections",
+]
 
 
 #: Migrations whose numbers share the thousand are of one generation: each only adds, so that code which knows fewer of
@@ -113,7 +125,7 @@ class _Steps(dict[str, tuple[Statement, ...]]):
 def dialect(name: str, style: Style) -> Dialect:
     """Return the dialect, read once per process."""
     here = resources.files(__package__)
-    queries = _Steps(_sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
+    queries = _Steps(sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
     steps = []
     for file in (here / "migrations" / name).iterdir():
         number, _, title = file.name.removesuffix(".sql").partition("_")
@@ -129,6 +141,13 @@ def _statements(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in _bare(text).split(";") if each.strip())
 
 
-def _sections(text: str) -> dict[str, str]:
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def sections(text: str) -> dict[str, str]:
+    """The text of each step by its name, with the parts that it uses in their places."""
+    _, *found = re.split(r"^-- (name|part): (\w+)$", text, flags=re.MULTILINE)
+    in_order = list(zip(found[::3], found[1::3], found[2::3], strict=True))
+    parts = {name: body.strip() for kind, name, body in in_order if kind == "part"}
+    return {
+        name: re.sub(r"-- use: (\w+)$", lambda use: parts[use[1]], body, flags=re.MULTILINE)
+        for kind, name, body in in_order
+        if kind == "name"
+    }

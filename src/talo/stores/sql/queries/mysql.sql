@@ -339,21 +339,25 @@ INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, r
 -- name: add_history_detail
 INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
 
+-- part: history_wanted
+-- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+WHERE h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND h.state IN ?7
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE h.expires > ?12
-        AND h.id = ?1
-        AND (h.root = ?2 OR h.id = ?2)
-        AND h.name = ?3
-        AND h.queue = ?4
-        AND h.worker = ?5
-        AND h.state = ?6
-        AND h.state IN ?7
-        AND h.fingerprint = ?8
-        AND h.ended >= ?9
-        AND h.ended < ?10
-        AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    -- use: history_wanted
     LIMIT ?13
 ) AS found GROUP BY state;
 
@@ -384,18 +388,7 @@ GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND h.state IN ?7
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+-- use: history_wanted
 LIMIT ?13;
 
 -- name: front
@@ -404,25 +397,14 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: history
--- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time. To begin in
+-- the middle of an index takes a comparison of one column.
 SELECT h.seq, h.ended, CASE WHEN
     LOCATE(?16, d.run) > 0 AND
     1 THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
-WHERE h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND h.state IN ?7
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
-    AND (h.ended, h.seq) < (?13, ?14)
+-- use: history_wanted
+    AND h.ended <= ?13 AND (h.ended, h.seq) < (?13, ?14)
 ORDER BY
     CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
     CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,

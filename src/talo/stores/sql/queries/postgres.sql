@@ -402,13 +402,8 @@ INSERT INTO talo_history_detail (seq, run) SELECT * FROM unnest(?1::bigint[], ?2
 -- name: in_history
 SELECT 1 FROM talo_history WHERE id = ?1::text AND attempt = ?2::int AND ended = ?3::float8;
 
--- name: history
+-- part: history_wanted
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
-SELECT h.seq, h.ended, CASE WHEN
-    position(?16::bytea IN d.run) > 0 AND
-    true THEN d.run END
-FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE h.expires > ?12::float8
     AND h.id = ?1::text
     AND (h.root = ?2::text OR h.id = ?2::text)
@@ -421,6 +416,14 @@ WHERE h.expires > ?12::float8
     AND h.ended >= ?9::float8
     AND h.ended < ?10::float8
     AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+
+-- name: history
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    position(?16::bytea IN d.run) > 0 AND
+    true THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- use: history_wanted
     AND (h.ended, h.seq) < (?13::float8, ?14::bigint)
 ORDER BY
     CASE WHEN ?1::text IS NOT NULL THEN h.ended END DESC,
@@ -430,35 +433,13 @@ ORDER BY
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE h.expires > ?12::float8
-        AND h.id = ?1::text
-        AND (h.root = ?2::text OR h.id = ?2::text)
-        AND h.name = ?3::text
-        AND h.queue = ?4::text
-        AND h.worker = ?5::text
-        AND h.state = ?6::text
-        AND h.state = ANY(?7::text[])
-        AND h.fingerprint = ?8::text
-        AND h.ended >= ?9::float8
-        AND h.ended < ?10::float8
-        AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    -- use: history_wanted
     LIMIT ?13::int
 ) AS found GROUP BY state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE h.expires > ?12::float8
-    AND h.id = ?1::text
-    AND (h.root = ?2::text OR h.id = ?2::text)
-    AND h.name = ?3::text
-    AND h.queue = ?4::text
-    AND h.worker = ?5::text
-    AND h.state = ?6::text
-    AND h.state = ANY(?7::text[])
-    AND h.fingerprint = ?8::text
-    AND h.ended >= ?9::float8
-    AND h.ended < ?10::float8
-    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+-- use: history_wanted
 LIMIT ?13::int;
 
 -- name: failures

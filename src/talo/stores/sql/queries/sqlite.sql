@@ -361,13 +361,8 @@ INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
 -- name: in_history
 SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
 
--- name: history
+-- part: history_wanted
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
-SELECT h.seq, h.ended, CASE WHEN
-    instr(d.run, ?16) > 0 AND
-    1 THEN d.run END
-FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE +h.expires > ?12
     AND h.id = ?1
     AND (h.root = ?2 OR h.id = ?2)
@@ -380,6 +375,14 @@ WHERE +h.expires > ?12
     AND h.ended >= ?9
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+
+-- name: history
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    instr(d.run, ?16) > 0 AND
+    1 THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- use: history_wanted
     AND (h.ended, h.seq) < (?13, ?14)
 ORDER BY
     CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
@@ -389,35 +392,13 @@ ORDER BY
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE +h.expires > ?12
-        AND h.id = ?1
-        AND (h.root = ?2 OR h.id = ?2)
-        AND h.name = ?3
-        AND h.queue = ?4
-        AND h.worker = ?5
-        AND h.state = ?6
-        AND '' || h.state IN (SELECT value FROM json_each(?7))
-        AND h.fingerprint = ?8
-        AND h.ended >= ?9
-        AND h.ended < ?10
-        AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+    -- use: history_wanted
     LIMIT ?13
 ) AS found GROUP BY +state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE +h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND '' || h.state IN (SELECT value FROM json_each(?7))
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+-- use: history_wanted
 LIMIT ?13;
 
 -- name: failures

@@ -7,7 +7,7 @@
 local function names(chunk, id, bucket)
   local list = call('HGET', chunk .. ':ids', bucket) or ''
   for at = 1, #list, 2 do
-    local item = call('HGET', chunk .. ':items', struct.unpack('>H', list, at))
+    local item = call('HGET', chunk .. ':items', (struct.unpack('>H', list, at)))
     if item and string.find(item, id, 1, true) then
       return true
     end

@@ -97,15 +97,10 @@ def make_message(
         **fields,
     }
     after = {**_NO_EMBED, **embed} if embed else _NO_EMBED
+    body: Any = (args, kwargs, after)
     if task_protocol == 1:
-        if after["chain"]:
-            raise EncodeError("chain: protocol 1 has no place for it; use links, or protocol 2")
-        body: Any = {name: sent[name] for name in HEADERS_OF_1}
-        body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
-        del body["chain"]
-        sent = {}
+        body, sent = _body_of_1(sent, args, kwargs, after), {}
     else:
-        body = (args, kwargs, after)
         _complete(sent, args, kwargs)
     data, extra = _compressed(_dumped(body, codec), compression)
     if headers:
@@ -114,9 +109,7 @@ def make_message(
         sent.update(extra)
     properties: dict[str, Any] = {"correlation_id": id, "reply_to": reply_to, "delivery_mode": delivery_mode}
     if end is not None:
-        # Text, milliseconds. What is over already gets 0, with which a broker drops it at once.
-        left = end - (time.time() if now is None else now)
-        properties["expiration"] = str(max(round(left * 1000), 0))
+        properties["expiration"] = _expiration(end - (time.time() if now is None else now))
     return Message(
         queue=queue,
         headers=sent,
@@ -129,6 +122,22 @@ def make_message(
         routing_key=queue if routing_key is None else routing_key,
         due=due,
     )
+
+
+def _body_of_1(
+    sent: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    if after["chain"]:
+        raise EncodeError("chain: protocol 1 has no place for it; use links, or protocol 2")
+    body = {name: sent[name] for name in HEADERS_OF_1}
+    body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
+    del body["chain"]
+    return body
+
+
+def _expiration(left: float) -> str:
+    """Text, milliseconds. What is over already gets 0, with which a broker drops it at once."""
+    return str(max(round(left * 1000), 0))
 
 
 def encode_body(

@@ -109,7 +109,9 @@ def make_message(
         sent.update(extra)
     properties: dict[str, Any] = {"correlation_id": id, "reply_to": reply_to, "delivery_mode": delivery_mode}
     if end is not None:
-        properties["expiration"] = _expiration(end - (time.time() if now is None else now))
+        # Text, milliseconds. What is over already gets 0, with which a broker drops it at once.
+        left = end - (time.time() if now is None else now)
+        properties["expiration"] = str(max(round(left * 1000), 0))
     return Message(
         queue=queue,
         headers=sent,
@@ -133,11 +135,6 @@ def _body_of_1(
     body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
     del body["chain"]
     return body
-
-
-def _expiration(left: float) -> str:
-    """Text, milliseconds. What is over already gets 0, with which a broker drops it at once."""
-    return str(max(round(left * 1000), 0))
 
 
 def encode_body(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import app, broker  # noqa: F401  fixtures
 from tests.servers.redis import RedisServer, own_redis, redis_server, redis_url  # noqa: F401  fixtures
 
 _databases = itertools.count(300)

@@ -57,6 +57,12 @@ def test_a_range_is_written_out() -> None:
     )
 
 
+def test_every_dialect_has_the_same_steps() -> None:
+    names = dialect("sqlite", marks).steps
+    assert dialect("postgres", dollars).steps - {"gate"} == names
+    assert dialect("mysql", percents).steps - {"gate"} == names - {"draw"}
+
+
 @pytest.mark.parametrize("name", _DIALECTS)
 def test_searching_counting_and_finding_history_ask_the_same(name: str) -> None:
     """Value by value, in the words in which the database is asked."""

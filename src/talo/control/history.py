@@ -306,7 +306,8 @@ def _unseen(app: Talo, found: Explanation) -> None:
     elif stored == STARTED and isinstance(info, dict):
         # The last that was stored of it, which takes ``task_track_started``.
         code = "lost"
-        text = f"it began on worker {info.get('hostname')}, which has it no more: {name} hands it out again"
+        where = info.get("hostname")
+        text = f"it began on worker {where}, which died with it or gave it back: {name} hands it out again"
     else:
         code = "unseen"
         text = f"no worker has it, and {name} shows nothing of what waits: it waits, is delayed, or was never sent"

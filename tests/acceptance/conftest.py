@@ -66,5 +66,5 @@ def urls(
 
     if isinstance(request.param, str):
         return url_of(request.param, "store"), None
-    broker, results = request.param
-    return url_of(broker, "broker"), url_of(results, "results")
+    sends, keeps = request.param
+    return url_of(sends, "broker"), url_of(keeps, "results")

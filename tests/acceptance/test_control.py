@@ -15,7 +15,7 @@ import pytest
 
 from talo import Talo, errors
 from talo.cli.main import run
-from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401  fixture
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.support import eventually, for_seconds
 from tests.workers import ROOT, Worker

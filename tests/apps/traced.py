@@ -122,6 +122,13 @@ def flaky(self: Any, until: int) -> int:
     return int(self.request.retries)
 
 
+@app.task(bind=True, max_retries=None)
+def later(self: Any, seconds: float) -> None:
+    """Asks to be tried again, without end."""
+    trace("start", self.request.id)
+    raise self.retry(countdown=seconds)
+
+
 @app.task(bind=True, autoretry_for=(OSError,), max_retries=2, retry_backoff=0.01, retry_jitter=False)
 def stubborn(self: Any) -> None:
     trace("start", self.request.id, retries=self.request.retries)

@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from talo.stores.sql.dialect import dialect, dollars, marks, percents, sections
+from talo.stores.sql.dialect import dialect, dollars, marks, percents, sections, statements
 
 _SHARED = """-- At the head: of no step.
 
@@ -48,6 +48,13 @@ def test_a_part_stands_wherever_a_step_uses_it_and_is_no_step_itself() -> None:
 def test_a_part_that_is_not_there_is_named_at_once() -> None:
     with pytest.raises(KeyError, match="awkae"):
         sections("-- name: first\nSELECT * FROM a\n-- use: awkae\n")
+
+
+def test_a_range_is_written_out() -> None:
+    assert statements("CREATE TABLE a ({0..2: n# int}, {10..10: m#});\nSELECT '{}';") == (
+        "CREATE TABLE a (n0 int, n1 int, n2 int, m10)",
+        "SELECT '{}'",
+    )
 
 
 def test_every_dialect_has_the_same_steps() -> None:

@@ -370,22 +370,26 @@ DELETE FROM talo_run WHERE space = ?1::text AND name = ?2::text;
 SELECT run FROM talo_run WHERE space = ?1::text AND name = ?2::text ORDER BY id DESC LIMIT ?3::int;
 
 -- name: add_count
-INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
-SELECT * FROM unnest(?1::int[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::text[], ?7::int[], ?8::int[], ?9::bigint[], ?10::bigint[])
-ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
-DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+INSERT INTO talo_counter (width, start, name, queue, state, shard, ended, run_micros, wait_micros, {0..25: run#}, {0..25: wait#})
+SELECT * FROM unnest(?1::int[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::int[], {7..61: ?#::bigint[]})
+ON CONFLICT (width, start, name, queue, state, shard) DO UPDATE SET
+    ended = talo_counter.ended + excluded.ended, run_micros = talo_counter.run_micros + excluded.run_micros, wait_micros = talo_counter.wait_micros + excluded.wait_micros,
+    {0..25: run# = talo_counter.run# + excluded.run#},
+    {0..25: wait# = talo_counter.wait# + excluded.wait#};
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start / ?6::int * ?6::int, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6::int * ?6::int, name, queue, state, sum(ended), sum(run_micros), sum(wait_micros),
+    {0..25: sum(run#)}, {0..25: sum(wait#)}
+FROM talo_counter
 WHERE width = ?3::int AND start >= ?4::float8 AND start < ?5::float8
     AND name = ?1::text
     AND queue = ?2::text
-GROUP BY 1, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state;
 
 -- name: old_counts
-DELETE FROM talo_count WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM talo_count WHERE width = ?1::int AND start < ?2::float8 LIMIT ?3::int
+DELETE FROM talo_counter WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_counter WHERE width = ?1::int AND start < ?2::float8 LIMIT ?3::int
 ));
 
 -- name: add_history

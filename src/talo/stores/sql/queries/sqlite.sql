@@ -329,22 +329,26 @@ DELETE FROM talo_run WHERE space = ?1 AND name = ?2;
 SELECT run FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT ?3;
 
 -- name: add_count
-INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
-DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+INSERT INTO talo_counter (width, start, name, queue, state, shard, ended, run_micros, wait_micros, {0..25: run#}, {0..25: wait#})
+VALUES ({1..61: ?#})
+ON CONFLICT (width, start, name, queue, state, shard) DO UPDATE SET
+    ended = talo_counter.ended + excluded.ended, run_micros = talo_counter.run_micros + excluded.run_micros, wait_micros = talo_counter.wait_micros + excluded.wait_micros,
+    {0..25: run# = talo_counter.run# + excluded.run#},
+    {0..25: wait# = talo_counter.wait# + excluded.wait#};
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start / ?6 * ?6, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6 * ?6, name, queue, state, sum(ended), sum(run_micros), sum(wait_micros),
+    {0..25: sum(run#)}, {0..25: sum(wait#)}
+FROM talo_counter
 WHERE width = ?3 AND start >= ?4 AND start < ?5
     AND name = ?1
     AND queue = ?2
-GROUP BY 1, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state;
 
 -- name: old_counts
-DELETE FROM talo_count WHERE (width, start, name, queue, state, kind, bucket, shard) IN (
-    SELECT width, start, name, queue, state, kind, bucket, shard FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3
+DELETE FROM talo_counter WHERE (width, start, name, queue, state, shard) IN (
+    SELECT width, start, name, queue, state, shard FROM talo_counter WHERE width = ?1 AND start < ?2 LIMIT ?3
 );
 
 -- name: add_history

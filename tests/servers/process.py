@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,8 @@ class ServerProcess(ABC):
     port = 0
     #: Whom it runs as; None: whoever runs the tests.
     user: str | None = None
+    #: Its environment; None: that of the tests.
+    environment: Mapping[str, str] | None = None
     #: The signal that ends it in good order, whoever is connected.
     farewell = signal.SIGTERM
     #: Seconds that its start may take, and an end in good order.
@@ -61,6 +64,7 @@ class ServerProcess(ABC):
             process = subprocess.Popen(
                 self.words(port),
                 user=self.user,
+                env=self.environment,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

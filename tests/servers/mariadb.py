@@ -164,11 +164,8 @@ class MariadbServer(ServerProcess):
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """One server for all tests that do it no harm."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -181,8 +178,5 @@ def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
 @pytest.fixture
 def own_mariadb() -> Iterator[MariadbServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server

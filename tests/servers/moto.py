@@ -60,18 +60,12 @@ class SqsServer(ServerProcess):
 @pytest.fixture(scope="session")
 def sqs_endpoint() -> Iterator[str]:
     """One server for all tests that do it no harm."""
-    server = SqsServer()
-    try:
-        yield server.start().endpoint
-    finally:
-        server.remove()
+    with SqsServer() as server:
+        yield server.endpoint
 
 
 @pytest.fixture
 def own_sqs() -> Iterator[SqsServer]:
     """A server that this test may pause and kill."""
-    server = SqsServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with SqsServer() as server:
+        yield server

@@ -24,7 +24,8 @@ _TRIES = 20
 
 
 class ServerProcess(ABC):
-    """One process, and the children that belong to it alone, with its data and its ``log`` in ``directory``."""
+    """One process, and the children that belong to it alone, with its data and its ``log`` in ``directory``. As a
+    context it runs from beginning to end."""
 
     directory: Path
     #: 0 until it starts for the first time; it keeps this one.
@@ -49,6 +50,16 @@ class ServerProcess(ABC):
     @abstractmethod
     def answers(self, port: int, pid: int) -> bool:
         """Whether who answers at the port is this server, and ready. Errors: ``trouble``."""
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
 
     def start(self) -> Self:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""

@@ -41,11 +41,8 @@ def _in_cluster(request: pytest.FixtureRequest) -> bool:
 def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server for all tests that do it no harm."""
     if not _in_cluster(request):
-        server = RedisServer()
-        try:
-            yield server.start()
-        finally:
-            server.remove()
+        with RedisServer() as server:
+            yield server
         return
     inside = RedisInCluster(RedisCluster())
     try:
@@ -68,8 +65,7 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 @pytest.fixture
 def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True))
-    try:
-        yield cast(RedisServer, server.start())
-    finally:
-        server.remove()
+    with (
+        RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True)) as server
+    ):
+        yield cast(RedisServer, server)

@@ -65,7 +65,8 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 @pytest.fixture
 def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    with (
-        RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True)) as server
-    ):
-        yield cast(RedisServer, server)
+    server = RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True))
+    try:
+        yield cast(RedisServer, server.start())
+    finally:
+        server.remove()

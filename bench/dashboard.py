@@ -44,32 +44,23 @@ def sqlite() -> Iterator[str]:
 @contextmanager
 def redis() -> Iterator[str]:
     """A server in memory."""
-    server = RedisServer().start()
-    try:
+    with RedisServer() as server:
         yield server.url
-    finally:
-        server.remove()
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
     """A server with its default durability."""
-    server = PostgresServer(fsync="on").start()
-    try:
+    with PostgresServer(fsync="on") as server:
         server.run("CREATE DATABASE past")
         yield server.url_of("past")
-    finally:
-        server.remove()
 
 
 @contextmanager
 def mariadb() -> Iterator[str]:
     """A server with its default durability."""
-    server = MariadbServer().start()
-    try:
+    with MariadbServer() as server:
         yield server.url
-    finally:
-        server.remove()
 
 
 STORES: dict[str, Callable[[], AbstractContextManager[str]]] = {

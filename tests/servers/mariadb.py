@@ -62,13 +62,18 @@ class MariadbServer(ServerProcess):
     trouble = pymysql.MySQLError
 
     def __init__(self, directory: Path | None = None, **options: Any) -> None:
-        self._settings = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        if directory is not None:
-            directory.mkdir()
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
+        self._own = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
+        self.directory = directory or self._own / "server"
+        # A place of its own: at its start a server takes away the temporary tables of all others there.
+        temporary = self._own / "temporary"
+        self._settings = [f"--tmpdir={temporary}"]
+        self._settings += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         self.user = _user()
+        for place in (self.directory, temporary):
+            place.mkdir()
         if self.user is not None:
-            shutil.chown(self.directory, self.user)
+            for place in (self._own, self.directory, temporary):
+                shutil.chown(place, self.user)
         (self.directory / "init.sql").write_text(
             f"CREATE USER IF NOT EXISTS talo@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             "GRANT ALL ON *.* TO talo@'127.0.0.1' WITH GRANT OPTION;\n"
@@ -99,6 +104,10 @@ class MariadbServer(ServerProcess):
 
     def answers(self, port: int, pid: int) -> bool:
         return self.run("SELECT @@datadir", port) == [(f"{self._data}/",)]
+
+    def remove(self) -> None:
+        super().remove()
+        shutil.rmtree(self._own, ignore_errors=True)
 
     def url_of(self, database: str, port: int | None = None) -> str:
         """One of its databases; ``port`` of a proxy in front of it."""
@@ -155,11 +164,8 @@ class MariadbServer(ServerProcess):
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """One server for all tests that do it no harm."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -172,8 +178,5 @@ def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
 @pytest.fixture
 def own_mariadb() -> Iterator[MariadbServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server

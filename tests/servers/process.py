@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -23,13 +24,16 @@ _TRIES = 20
 
 
 class ServerProcess(ABC):
-    """One process, and the children that belong to it alone, with its data and its ``log`` in ``directory``."""
+    """One process, and the children that belong to it alone, with its data and its ``log`` in ``directory``. As a
+    context it runs from beginning to end."""
 
     directory: Path
     #: 0 until it starts for the first time; it keeps this one.
     port = 0
     #: Whom it runs as; None: whoever runs the tests.
     user: str | None = None
+    #: Its environment; None: that of the tests.
+    environment: Mapping[str, str] | None = None
     #: The signal that ends it in good order, whoever is connected.
     farewell = signal.SIGTERM
     #: Seconds that its start may take, and an end in good order.
@@ -47,6 +51,16 @@ class ServerProcess(ABC):
     def answers(self, port: int, pid: int) -> bool:
         """Whether who answers at the port is this server, and ready. Errors: ``trouble``."""
 
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
     def start(self) -> Self:
         """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
         for _ in range(1 if self.port else _TRIES):
@@ -61,6 +75,7 @@ class ServerProcess(ABC):
             process = subprocess.Popen(
                 self.words(port),
                 user=self.user,
+                env=self.environment,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

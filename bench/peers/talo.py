@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 
-from bench.counter import counter
-from bench.peers import Peer, backend_url, results_wanted, sqlite_path, url
-from talo import Talo, chain, chord, group
+import talo
+from bench.peers import backend_url, results_wanted, sqlite_path, url
+from bench.peers._face import FacePeer, count
 
-count = counter()
 embedded = f"sqlite:///{sqlite_path()}" if sqlite_path() else None
-app = Talo("bench", broker=embedded or url(), backend=embedded or backend_url())
+app = talo.Talo("bench", broker=embedded or url(), backend=embedded or backend_url())
 app.conf.task_ignore_result = not results_wanted()
-
-
-@app.task
-def noop() -> int:
-    count.hit()
-    return 1
-
-
-@app.task
-def add(x: int, y: int) -> int:
-    return x + y
-
-
-@app.task
-def total(numbers: list[int]) -> int:
-    return sum(numbers)
-
-
-@app.task
-def mark(index: int) -> int:
-    count.mark(index)
-    return 1
 
 
 @app.task
@@ -45,7 +21,7 @@ async def nap() -> int:
     return 1
 
 
-class TaloPeer(Peer):
+class TaloPeer(FacePeer):
     name = "talo"
     title = "Talo"
     distribution = "talo"
@@ -80,34 +56,14 @@ class TaloPeer(Peer):
     def environment(self, measure: str) -> Mapping[str, str]:
         return {"TALO_HISTORY": "off"} if measure.endswith("-off") else {}
 
-    def produce(self, n: int) -> None:
-        for _ in range(n):
-            noop.delay()
-
     def produce_bulk(self, n: int) -> None:
-        app.send_many((noop, (), {}, {}) for _ in range(n))
+        app.send_many((self.noop, (), {}, {}) for _ in range(n))
 
     def produce_naps(self, n: int) -> None:
         app.send_many((nap, (), {}, {}) for _ in range(n))
 
-    def produce_due(self, dues: Sequence[float]) -> None:
-        for index, due in enumerate(dues):
-            mark.apply_async((index,), countdown=due - time.time())
-
-    def workflow(self, name: str, n: int) -> None:
-        if name == "chord":
-            assert chord([add.s(i, i) for i in range(n)], total.s()).apply_async().get(timeout=60) == n * (n - 1)
-        elif name == "group":
-            assert len(group(add.s(i, i) for i in range(n)).apply_async().get(timeout=60)) == n
-        else:
-            steps = [add.s(0, 1), *(add.s(1) for _ in range(n - 1))]
-            assert chain(*steps).apply_async().get(timeout=60) == n
-
     def send_mark(self, index: int) -> None:
-        mark.delay(index)
-
-    def call(self, index: int) -> None:
-        mark.delay(index).get(timeout=10)
+        self.mark.delay(index)
 
 
-peer = TaloPeer()
+peer = TaloPeer(app, talo)

@@ -1,4 +1,5 @@
-"""Shared by the acceptance tests: a Redis for those that want one, and a place on either store for a whole module."""
+"""Shared by the acceptance tests: servers for those that want one, a place on either store for a whole module, and the
+URLs of a broker and a result store for those that run on every one."""
 
 from __future__ import annotations
 
@@ -8,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.either import app, broker  # noqa: F401  fixtures
+from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401  fixtures
+from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
+from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
+from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
 from tests.servers.redis import RedisServer, own_redis, redis_server, redis_url  # noqa: F401  fixtures
+
+#: Every broker, with a store beside it where it keeps no state itself.
+STATEFUL = ["redis", "postgres", "mariadb", "sqlite", ("rabbit", "redis"), ("sqs", "sqlite")]
 
 _databases = itertools.count(300)
 
@@ -30,3 +39,32 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     server.command("FLUSHDB", db=db)
     yield server.url_of(db)
     server.command("FLUSHDB", db=db)
+
+
+def named(pair: str | tuple[str, str]) -> str:
+    """The name of a parameter of ``urls``."""
+    return pair if isinstance(pair, str) else "-".join(pair)
+
+
+@pytest.fixture(params=STATEFUL, ids=named)
+def urls(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, str | None]:  # fmt: skip
+    """The URLs of a broker and of a result store, both empty; None where the broker is both."""
+
+    def url_of(name: str, part: str) -> str:
+        if name == "sqlite":
+            return f"sqlite:///{tmp_path}/{part}.sqlite3"
+        if name == "rpc":
+            return "rpc://"
+        if name == "sqs":
+            # An emulator is found as any program of AWS finds it.
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", request.getfixturevalue("sqs_endpoint"))
+            monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            return "sqs://key:secret@"
+        return str(request.getfixturevalue(f"{name}_url"))
+
+    if isinstance(request.param, str):
+        return url_of(request.param, "store"), None
+    sends, keeps = request.param
+    return url_of(sends, "broker"), url_of(keeps, "results")

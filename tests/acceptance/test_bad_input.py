@@ -423,11 +423,8 @@ def test_a_full_disk_is_said_and_what_was_sent_before_runs(broker: str, tmp_path
 @pytest.fixture
 def locked() -> Iterator[RedisServer]:
     """A Redis that wants the canary as its password."""
-    server = RedisServer(requirepass=CANARY)
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with RedisServer(requirepass=CANARY) as server:
+        yield server
 
 
 COMMANDS = [("worker",), ("status",), ("call", ADD, "-a", "[1, 2]"), ("queues",), ("dead", "list"), ("purge", "-f")]

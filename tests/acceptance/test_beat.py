@@ -85,7 +85,7 @@ def test_the_command_line_steers_a_running_beat(broker: str, tmp_path: Path) -> 
         rows = {row["name"]: row for row in json.loads(talo(broker, "schedule", "list", "-j"))}
         assert set(rows) == {*ENTRIES, "dyn"}
         assert (rows["dyn"]["source"], rows["e0"]["source"]) == ("dynamic", "config")
-        assert all(run["fate"] == "ran" for run in json.loads(talo(broker, "schedule", "history", "dyn", "-j")))
+        assert {run["fate"] for run in json.loads(talo(broker, "schedule", "history", "dyn", "-j"))} == {"ran"}
         # Run now, edited, removed
         task_id = talo(broker, "schedule", "run-now", "dyn").strip()
         assert task_id in talo(broker, "schedule", "history", "dyn")

@@ -15,9 +15,9 @@ import pytest
 
 from talo import Talo, errors
 from talo.cli.main import run
-from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401  fixture
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
-from tests.support import eventually
+from tests.support import eventually, for_seconds
 from tests.workers import ROOT, Worker
 
 LONG = 30.0
@@ -95,7 +95,7 @@ def test_a_busy_worker_answers_and_what_comes_late_is_not_done(app: Talo, worker
         try:
             assert app.control.add_consumer("late", destination=["w@test"], reply=True, timeout=0.2) == []
         finally:
-            time.sleep(0.1)
+            for_seconds(0.2)  # by the clock, too, its time is over
             os.kill(worker.agent(), 18)
         assert [queue["name"] for queue in ask(app, "active_queues")] == ["celery"]
     finally:

@@ -8,7 +8,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +22,6 @@ from tests.workers import client
 
 #: The deadline of a send, and what a busy machine may add to it.
 DEADLINE, SLACK = 0.5, 1.0
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_url"))
-    return f"sqlite:///{tmp_path}/talo.sqlite3"
-
-
-@pytest.fixture
-def app(broker: str) -> Iterator[Talo]:
-    with client(broker) as app:
-        yield app
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------

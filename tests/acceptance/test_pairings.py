@@ -18,12 +18,8 @@ import pytest
 from talo import chain, chord
 from talo.app.app import Talo
 from talo.errors import ImproperlyConfigured, NotSupported
+from tests.acceptance.conftest import named
 from tests.chaos.kit import HANGS, LONG, check, full
-from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401
-from tests.servers.moto import sqs_endpoint  # noqa: F401
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
-from tests.servers.redis import redis_server, redis_url  # noqa: F401
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -43,30 +39,6 @@ SOME = [
 ]
 TRACED = "tests.apps.traced"
 ENV = {"TALO_WORKER_LEASE": "5"}
-
-
-@pytest.fixture
-def urls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """The URLs of a broker and of a result store, both empty."""
-
-    def url_of(name: str, part: str) -> str:
-        if name == "sqlite":
-            return f"sqlite:///{tmp_path}/{part}.sqlite3"
-        if name == "rpc":
-            return "rpc://"
-        if name == "sqs":
-            # An emulator is found as any program of AWS finds it.
-            monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", request.getfixturevalue("sqs_endpoint"))
-            monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-            return "sqs://key:secret@"
-        return str(request.getfixturevalue(f"{name}_url"))
-
-    broker, results = request.param
-    return url_of(broker, "broker"), url_of(results, "results")
-
-
-def named(pair: tuple[str, str]) -> str:
-    return "-".join(pair)
 
 
 @pytest.fixture

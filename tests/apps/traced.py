@@ -125,6 +125,13 @@ def flaky(self: Any, until: int) -> int:
     return int(self.request.retries)
 
 
+@app.task(bind=True, max_retries=None)
+def later(self: Any, seconds: float) -> None:
+    """Asks to be tried again, without end."""
+    trace("start", self.request.id)
+    raise self.retry(countdown=seconds)
+
+
 @app.task
 def has_helpers() -> dict[str, Any]:
     """Starts processes in every way, and ends them."""

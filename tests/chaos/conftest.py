@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from talo.app.app import Talo
 from tests.chaos.kit import SOAK
+from tests.either import app, broker  # noqa: F401  fixtures
 from tests.servers.mariadb import own_mariadb  # noqa: F401  fixture
 from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
 from tests.servers.rabbitmq import own_rabbit  # noqa: F401  fixture
 from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
-from tests.workers import client
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,18 +21,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SOAK and item.path.is_relative_to(here):
             item.add_marker(pytest.mark.soak)
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store."""
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_url"))
-    return f"sqlite:///{tmp_path}/talo.sqlite3"
-
-
-@pytest.fixture
-def app(broker: str) -> Iterator[Talo]:
-    """A client of it."""
-    with client(broker) as app:
-        yield app

@@ -95,11 +95,8 @@ def test_idle_workers_are_quiet_and_killed_ones_leave_nothing_for_ever(
 @pytest.fixture
 def roomy_postgres() -> Iterator[PostgresServer]:
     """A server with connections for many workers, on which nothing runs but what they ask for."""
-    server = PostgresServer(max_connections=500, autovacuum="off")
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with PostgresServer(max_connections=500, autovacuum="off") as server:
+        yield server
 
 
 @pytest.mark.soak

@@ -28,7 +28,6 @@ from tests.support import eventually
 
 #: A worker that was killed with its agent is found by its lease; the storm need not wait half a minute for that.
 SHORT_LEASE = {"TALO_WORKER_LEASE": "3"}
-LINK = ("tests.apps.traced.after",)
 
 
 def mixed(app: Talo, count: int) -> tuple[list[str], list[str]]:

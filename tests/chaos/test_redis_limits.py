@@ -114,11 +114,8 @@ def test_a_server_that_restarts_again_and_again_loses_nothing(
 
 @pytest.mark.promise("B07")
 def test_a_server_that_may_lose_tasks_is_named_at_start(tmp_path: Path) -> None:
-    server = RedisServer(maxmemory="100mb", maxmemory_policy="allkeys-lru")
-    try:
-        with Worker(server.start().url, tmp_path, "-c", "1") as worker:
+    with RedisServer(maxmemory="100mb", maxmemory_policy="allkeys-lru") as server:
+        with Worker(server.url, tmp_path, "-c", "1") as worker:
             said = worker.output()
-    finally:
-        server.remove()
     assert "set maxmemory-policy to noeviction" in said
     assert "set appendonly to yes" in said

@@ -259,3 +259,46 @@ def test_rows_of_django_celery_results_stay_readable_by_their_ids(tmp_path: Path
     assert Site(tmp_path).python(READ.split("good, bad")[0] + "print(json.dumps(app.AsyncResult('good').state))") == (
         "PENDING"
     )
+
+
+MANY = """
+import json
+from django.db import connection
+from talo.django.celery_results import Archive
+from orders.tasks import add
+asked = []
+def note(execute, sql, params, many, context):
+    asked.append(len(params or ()))
+    return execute(sql, params, many, context)
+with connection.execute_wrapper(note):
+    found = Archive(add.app).results([f"id{n}" for n in range(1300)])
+    none = Archive(add.app).results([])
+print(json.dumps([len(found), none, sum(asked), max(asked)]))
+"""
+
+
+def test_a_statement_asks_for_a_bounded_number_of_results(tmp_path: Path) -> None:
+    old = Site(tmp_path, settings=APPS)
+    old.manage("migrate", "-v0")
+    old.python(
+        "from django_celery_results.models import TaskResult\n"
+        "TaskResult.objects.bulk_create([TaskResult(task_id=f'id{n}', status='SUCCESS', result='3',"
+        " content_type='application/json') for n in range(1200)])\nprint('null')"
+    )
+    site = Site(tmp_path, settings={"TALO_DJANGO_RESULT_TABLES": True})
+    assert site.python(MANY) == [1200, {}, 1300, 500]
+
+
+def test_missing_tables_of_results_are_told_by_check(tmp_path: Path) -> None:
+    # Given a project that wants results from tables, and a database without them
+    site = Site(tmp_path, settings={"TALO_DJANGO_RESULT_TABLES": True})
+    # When its database is checked, then it is told what to do
+    said = site.manage("check", "--database", "default").stderr
+    assert "talo.W009" in said and "no django_celery_results_taskresult" in said
+    assert "'django_celery_results' in INSTALLED_APPS run manage.py migrate --database default" in said
+    # And once they are there, or nobody looks for them, nothing is said
+    Site(tmp_path, settings=APPS).manage("migrate", "-v0")
+    assert "W009" not in site.manage("check", "--database", "default").stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "W009" not in Site(other).manage("check", "--database", "default").stderr

@@ -11,7 +11,7 @@ import pytest
 from talo import Talo
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.redis import RedisServer, redis_server  # noqa: F401
+from tests.servers.redis import RedisServer, redis_server, redis_url  # noqa: F401
 from tests.workers import Worker
 
 _databases = itertools.count(400)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +14,11 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
-_databases = itertools.count(450)
-
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:
+def url(redis_url: str) -> str:
     """A Redis database for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    return redis_url
 
 
 @pytest.fixture

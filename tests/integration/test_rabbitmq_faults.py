@@ -46,11 +46,6 @@ def _send(app: Talo, count: int) -> set[str]:
     return sent
 
 
-def _unreachable(app: Talo) -> None:
-    with pytest.raises(OperationalError):
-        app.send_task("tests.apps.traced.noop")
-
-
 @pytest.fixture
 def worker(rabbit_url: str, tmp_path: Path) -> Iterator[Worker]:
     with Worker(rabbit_url, tmp_path, "-c", "2") as worker:

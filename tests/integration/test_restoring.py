@@ -25,7 +25,6 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Trace, Worker
 
-_databases = itertools.count(490)
 #: What Talo holds from the beginning, in as many threads of each of two workers; and how often something is killed.
 EACH, STRIKES = full(100, 12), full(60, 3)
 #: Celery thinks lost what is older (seconds), and looks for it every so many seconds (ten times the interval).
@@ -36,12 +35,9 @@ pytestmark = [pytest.mark.soak] if SOAK else []
 
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:
+def url(redis_url: str) -> str:
     """A Redis database for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    return redis_url
 
 
 @pytest.fixture

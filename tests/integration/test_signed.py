@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -19,16 +18,11 @@ from tests.servers.signers import make_signer
 from tests.support import eventually
 from tests.workers import Worker
 
-_databases = itertools.count(440)
-
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:
+def url(redis_url: str) -> str:
     """A Redis database for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    return redis_url
 
 
 @pytest.fixture

@@ -52,24 +52,18 @@ def rabbitmq(certificate: Path) -> Iterator[Trusting]:
 @pytest.fixture
 def postgresql(certificate: Path) -> Iterator[Trusting]:
     files = _owned(certificate, postgres._user())
-    server = PostgresServer(ssl="on", ssl_cert_file=files / "cert.pem", ssl_key_file=files / "key.pem")
-    try:
-        url = server.start().url.replace("127.0.0.1", "localhost")
+    with PostgresServer(ssl="on", ssl_cert_file=files / "cert.pem", ssl_key_file=files / "key.pem") as server:
+        url = server.url.replace("127.0.0.1", "localhost")
         yield lambda authority: f"{url}?sslmode=verify-full&sslrootcert={authority}"
-    finally:
-        server.remove()
 
 
 @pytest.fixture
 def mysql(certificate: Path) -> Iterator[Trusting]:
     files = _owned(certificate, mariadb._user())
-    server = MariadbServer(ssl_cert=files / "cert.pem", ssl_key=files / "key.pem", require_secure_transport="ON")
-    try:
-        url = server.start().url
+    with MariadbServer(ssl_cert=files / "cert.pem", ssl_key=files / "key.pem", require_secure_transport="ON") as server:
+        url = server.url
         # The user is known from 127.0.0.1, which the certificate names, too.
         yield lambda authority: f"{url}?ssl_ca={authority}"
-    finally:
-        server.remove()
 
 
 @pytest.fixture(params=["rabbitmq", "postgresql", "mysql"])

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
-_databases = itertools.count(500)
 ENV = {
     "TALO_TASK_CANVAS_FORM": "celery",
     "TALO_WORKER_LEASE": "2",
@@ -38,12 +35,9 @@ SCHEDULED = "[t['request']['id'] for t in app.control.inspect(['celery@test'], t
 
 
 @pytest.fixture
-def results(redis_server: RedisServer) -> Iterator[str]:
+def results(redis_url: str) -> str:
     """A Redis database for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    return redis_url
 
 
 def client(broker: str, results: str, **settings: Any) -> Talo:

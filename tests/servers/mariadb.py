@@ -23,14 +23,12 @@ from typing import Any
 import pymysql
 import pytest
 
-from tests.servers.process import ServerProcess, free_port
-from tests.support import eventually
+from tests.servers.process import ServerProcess
 
 __all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url", "own_mariadb"]
 
 #: Of the user ``talo``, who may do anything.
 PASSWORD = "hush/hush"
-_TRIES = 20
 
 
 def _binary(*names: str) -> str:
@@ -60,18 +58,22 @@ class MariadbServer(ServerProcess):
     """One server process on a port of its own, with its data in a directory of its own, or in this one. ``options``
     become settings."""
 
-    patience = 30
+    start_time, stop_time = 60, 30
+    trouble = pymysql.MySQLError
 
     def __init__(self, directory: Path | None = None, **options: Any) -> None:
-        self._settings = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        if directory is not None:
-            directory.mkdir()
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._user = _user()
-        self.port = 0
-        if self._user is not None:
-            shutil.chown(self.directory, self._user)
+        self._own = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
+        self.directory = directory or self._own / "server"
+        # A place of its own: at its start a server takes away the temporary tables of all others there.
+        temporary = self._own / "temporary"
+        self._settings = [f"--tmpdir={temporary}"]
+        self._settings += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self.user = _user()
+        for place in (self.directory, temporary):
+            place.mkdir()
+        if self.user is not None:
+            for place in (self._own, self.directory, temporary):
+                shutil.chown(place, self.user)
         (self.directory / "init.sql").write_text(
             f"CREATE USER IF NOT EXISTS talo@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
             "GRANT ALL ON *.* TO talo@'127.0.0.1' WITH GRANT OPTION;\n"
@@ -79,23 +81,14 @@ class MariadbServer(ServerProcess):
         )
         words = [_binary("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={self._data}"]
         words += ["--auth-root-authentication-method=normal", "--skip-test-db", *self._settings]
-        done = subprocess.run(words, user=self._user, capture_output=True, text=True, check=False, cwd=self.directory)
+        done = subprocess.run(words, user=self.user, capture_output=True, text=True, check=False, cwd=self.directory)
         assert done.returncode == 0, done.stdout + done.stderr
 
     @property
     def _data(self) -> Path:
         return self.directory / "data"
 
-    def start(self) -> MariadbServer:
-        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
-        for _ in range(1 if self.port else _TRIES):
-            port = self.port or free_port()
-            if self._launch(port):
-                self.port = port
-                return self
-        raise RuntimeError(f"mariadbd does not start: {(self.directory / 'log').read_text()[-2000:]}")
-
-    def _launch(self, port: int) -> bool:
+    def words(self, port: int) -> list[str]:
         words = [_binary("mariadbd", "mysqld"), "--no-defaults", f"--datadir={self._data}"]
         words += [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={self.directory / 'socket'}"]
         words += [f"--pid-file={self.directory / 'pid'}", f"--init-file={self.directory / 'init.sql'}"]
@@ -107,32 +100,14 @@ class MariadbServer(ServerProcess):
             "--innodb-buffer-pool-size=64M",
             *self._settings,
         ]
-        with (self.directory / "log").open("ab") as log:
-            process = subprocess.Popen(
-                words,
-                user=self._user,
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        return words
 
-        def answers_or_is_gone() -> bool:
-            if process.poll() is not None:
-                return False
-            try:
-                found = self.run("SELECT @@datadir", port)
-            except pymysql.MySQLError as error:
-                raise AssertionError from error
-            # Another server may have taken the port a moment earlier, then ours ends.
-            assert found == [(f"{self._data}/",)]
-            return True
+    def answers(self, port: int, pid: int) -> bool:
+        return self.run("SELECT @@datadir", port) == [(f"{self._data}/",)]
 
-        if not eventually(answers_or_is_gone, timeout=60):
-            return False
-        self._process = process
-        return True
+    def remove(self) -> None:
+        super().remove()
+        shutil.rmtree(self._own, ignore_errors=True)
 
     def url_of(self, database: str, port: int | None = None) -> str:
         """One of its databases; ``port`` of a proxy in front of it."""
@@ -189,11 +164,8 @@ class MariadbServer(ServerProcess):
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """One server for all tests that do it no harm."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -206,8 +178,5 @@ def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
 @pytest.fixture
 def own_mariadb() -> Iterator[MariadbServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with MariadbServer() as server:
+        yield server

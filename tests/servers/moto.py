@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
-import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.servers.process import free_port
-from tests.support import eventually
+from tests.servers.process import ServerProcess
 
 __all__ = ["SqsServer", "own_sqs", "sqs_endpoint"]
 
@@ -28,76 +27,45 @@ _LIST_QUEUES = {
 }
 
 
-class SqsServer:
+class SqsServer(ServerProcess):
     """One moto server."""
 
-    def __init__(self) -> None:
-        self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+    start_time = 60
 
-    def start(self) -> SqsServer:
-        """Start it, again on the same port; returns when it answers."""
+    def __init__(self) -> None:
         if importlib.util.find_spec("moto") is None:
             message = "moto is not installed: pip install 'moto[server,sqs]'"
             if os.environ.get("CI"):
                 pytest.fail(message)
             pytest.skip(message)
-        self.port = self.port or free_port()
-        words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        self._process = subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        eventually(self._answers, 60, 0.05)
-        return self
+        self.directory = Path(tempfile.mkdtemp(prefix="talo-moto-"))
+        self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def _answers(self) -> None:
+    def words(self, port: int) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+
+    def answers(self, port: int, pid: int) -> bool:
         """Whether it answers for SQS. What that takes it loads at the first request, longer than any client waits on a
         busy machine."""
-        request = urllib.request.Request(self.endpoint, data=b"{}", headers=_LIST_QUEUES)
-        try:
-            urllib.request.urlopen(request, timeout=60).close()
-        except OSError as error:
-            raise AssertionError from error
+        request = urllib.request.Request(f"http://127.0.0.1:{port}", data=b"{}", headers=_LIST_QUEUES)
+        urllib.request.urlopen(request, timeout=60).close()
+        return True
 
     @property
     def endpoint(self) -> str:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def pause(self) -> None:
-        """Stop it as it is: connections stay up and nothing answers."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on after ``pause``."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it. Idempotent."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait(10)
-
 
 @pytest.fixture(scope="session")
 def sqs_endpoint() -> Iterator[str]:
     """One server for all tests that do it no harm."""
-    server = SqsServer()
-    try:
-        yield server.start().endpoint
-    finally:
-        server.kill()
+    with SqsServer() as server:
+        yield server.endpoint
 
 
 @pytest.fixture
 def own_sqs() -> Iterator[SqsServer]:
     """A server that this test may pause and kill."""
-    server = SqsServer()
-    try:
-        yield server.start()
-    finally:
-        server.kill()
+    with SqsServer() as server:
+        yield server

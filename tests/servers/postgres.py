@@ -24,14 +24,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.servers.process import free_port
-from tests.support import eventually
+from tests.servers.process import ServerProcess
 
 __all__ = ["PASSWORD", "PostgresServer", "own_postgres", "postgres_server", "postgres_url"]
 
 #: Of the superuser ``talo``.
 PASSWORD = "hush/hush"
-_TRIES = 20
 #: Where distributions keep what is not on the path.
 _PLACES = "/usr/lib/postgresql/*/bin"
 
@@ -59,69 +57,41 @@ def _user() -> str | None:
         return "nobody"
 
 
-class PostgresServer:
+class PostgresServer(ServerProcess):
     """One server process on a port of its own, with its data in a directory of its own. ``options`` become settings."""
+
+    #: A TERM would wait until the last client has left.
+    farewell = signal.SIGINT
+    start_time, stop_time = 30, 20
+    trouble = psycopg.OperationalError
 
     def __init__(self, **options: Any) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="talo-postgres-"))
         # What a killed process has written stays written: the machine goes on.
         self._options = {"fsync": "off", "max_connections": 200, "unix_socket_directories": "", **options}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._user = _user()
-        self.port = 0
+        self.user = _user()
         self._initialise()
 
     def _initialise(self) -> None:
         secret = self.directory / "secret"
         secret.write_text(PASSWORD)
-        if self._user is not None:
+        if self.user is not None:
             for path in (self.directory, secret):
-                shutil.chown(path, self._user)
+                shutil.chown(path, self.user)
         words = [_binary("initdb"), "-D", str(self.directory / "data"), "-U", "talo", f"--pwfile={secret}", "-A"]
         words += ["scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]
-        done = subprocess.run(words, user=self._user, capture_output=True, text=True, check=False, cwd=self.directory)
+        done = subprocess.run(words, user=self.user, capture_output=True, text=True, check=False, cwd=self.directory)
         assert done.returncode == 0, done.stderr
 
-    def start(self) -> PostgresServer:
-        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
-        for _ in range(1 if self.port else _TRIES):
-            port = self.port or free_port()
-            if self._launch(port):
-                self.port = port
-                return self
-        raise RuntimeError(f"postgres does not start: {(self.directory / 'log').read_text()[-2000:]}")
-
-    def _launch(self, port: int) -> bool:
+    def words(self, port: int) -> list[str]:
         words = [_binary("postgres"), "-D", str(self.directory / "data"), "-p", str(port), "-h", "127.0.0.1"]
         for name, value in self._options.items():
             words += ["-c", f"{name}={value}"]
-        with (self.directory / "log").open("ab") as log:
-            process = subprocess.Popen(
-                words,
-                user=self._user,
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        return words
 
-        def answers_or_is_gone() -> bool:
-            if process.poll() is not None:
-                return False
-            try:
-                with psycopg.connect(self.url_of("postgres", port), connect_timeout=2) as connection:
-                    found = connection.execute("SHOW data_directory").fetchone()
-            except psycopg.OperationalError as error:
-                raise AssertionError from error
-            # Another server may have taken the port a moment earlier, then ours ends.
-            assert found == (str(self.directory / "data"),)
-            return True
-
-        if not eventually(answers_or_is_gone, timeout=30):
-            return False
-        self._process = process
-        return True
+    def answers(self, port: int, pid: int) -> bool:
+        with psycopg.connect(self.url_of("postgres", port), connect_timeout=2) as connection:
+            return connection.execute("SHOW data_directory").fetchone() == (str(self.directory / "data"),)
 
     @property
     def url(self) -> str:
@@ -132,12 +102,6 @@ class PostgresServer:
         """One of its databases; ``port`` of a proxy in front of it."""
         return f"postgresql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{port or self.port}/{database}"
 
-    @property
-    def pid(self) -> int:
-        """The process, which must be running."""
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
-
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of one statement in the database ``postgres``, over a connection beside the one under test."""
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -147,58 +111,9 @@ class PostgresServer:
     def tablespace(self, name: str, at: Path) -> None:
         """Make a place for tables in a directory that is made."""
         at.mkdir()
-        if self._user is not None:
-            shutil.chown(at, self._user)
+        if self.user is not None:
+            shutil.chown(at, self.user)
         self.run(f"CREATE TABLESPACE {name} LOCATION '{at}'")
-
-    def stop(self) -> None:
-        """End it in good order, whoever is connected. Idempotent."""
-        self._end(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End all of its processes as a power cut would. Idempotent."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if number == signal.SIGKILL:
-            for pid in self._family(process.pid):
-                _signal(pid, signal.SIGKILL)
-        else:
-            self._continue(process.pid)
-            process.send_signal(number)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-    def pause(self) -> None:
-        """Stop all of its processes as they are (SIGSTOP): connections stay up and nothing answers."""
-        # The postmaster first, or it forks more.
-        for pid in self._family(self.pid):
-            _signal(pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let them go on after ``pause``."""
-        self._continue(self.pid)
-
-    def _continue(self, pid: int) -> None:
-        for each in self._family(pid):
-            _signal(each, signal.SIGCONT)
-
-    @staticmethod
-    def _family(pid: int) -> list[int]:
-        """The server's process and its children, which belong to it alone."""
-        children = Path(f"/proc/{pid}/task/{pid}/children")
-        return [pid, *(int(each) for each in children.read_text().split())] if children.exists() else [pid]
-
-    def restart(self) -> None:
-        """Stop and start."""
-        self.stop()
-        self.start()
 
     def end_connections(self) -> int:
         """End every connection to the database but the one that asks; how many there were."""
@@ -208,18 +123,6 @@ class PostgresServer:
         )
         return len(rows)
 
-    def remove(self) -> None:
-        """Kill it and delete its data."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # it has ended meanwhile
-
 
 _schemas = itertools.count(1)
 
@@ -227,11 +130,8 @@ _schemas = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for all tests that do it no harm."""
-    server = PostgresServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -250,8 +150,5 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = PostgresServer()
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with PostgresServer() as server:
+        yield server

@@ -41,11 +41,8 @@ def _in_cluster(request: pytest.FixtureRequest) -> bool:
 def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server for all tests that do it no harm."""
     if not _in_cluster(request):
-        server = RedisServer()
-        try:
-            yield server.start()
-        finally:
-            server.remove()
+        with RedisServer() as server:
+            yield server
         return
     inside = RedisInCluster(RedisCluster())
     try:

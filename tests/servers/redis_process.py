@@ -8,21 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers.process import ServerProcess, free_port
-from tests.support import eventually
+from tests.servers.process import ServerProcess
 
 __all__ = ["DATABASES", "RedisServer", "binary", "command"]
 
 #: Tests draw their databases from so many.
 DATABASES = 512
-_TRIES = 20
 
 
 def binary() -> str:
@@ -64,43 +61,17 @@ class RedisServer(ServerProcess):
         self.options = {"databases": DATABASES, "save": "", **options}
         if durable:
             self.options |= {"appendonly": "yes", "appendfsync": "always"}
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
 
-    def start(self) -> RedisServer:
-        """Start it, or start it again on the same port with the data that it kept; returns when it answers."""
-        for _ in range(1 if self.port else _TRIES):
-            port = self.port or free_port()
-            if self._launch(port):
-                self.port = port
-                return self
-        raise RuntimeError(f"redis-server does not start: {(self.directory / 'log').read_text()[-2000:]}")
-
-    def _launch(self, port: int) -> bool:
+    def words(self, port: int) -> list[str]:
         words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
         for name, value in self.options.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        return words
 
-        def answers_or_is_gone() -> bool:
-            if process.poll() is not None:
-                return False
-            try:
-                reply = command(port, "INFO", password=self.password)
-            except OSError as error:
-                raise AssertionError from error
-            # Another server may have taken the port a moment earlier, then ours ends.
-            assert b"process_id:%d\r\n" % process.pid in reply
-            assert b"\r\nloading:0\r\n" in reply
-            return True
-
-        if not eventually(answers_or_is_gone, timeout=20):
-            return False
-        self._process = process
-        return True
+    def answers(self, port: int, pid: int) -> bool:
+        reply = command(port, "INFO", password=self.password)
+        return b"process_id:%d\r\n" % pid in reply and b"\r\nloading:0\r\n" in reply
 
     @property
     def url(self) -> str:
@@ -117,17 +88,6 @@ class RedisServer(ServerProcess):
         """Its database 0 over its local socket."""
         return f"redis+socket://{self.directory / 'socket'}"
 
-    @property
-    def pid(self) -> int:
-        """The process, which must be running."""
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not ended since."""
-        return self._process is not None
-
     def command(self, *words: str | bytes, db: int = 0) -> bytes:
         """The raw reply to one command."""
         return command(self.port, *words, db=db, password=self.password)
@@ -135,8 +95,3 @@ class RedisServer(ServerProcess):
     def appended(self) -> bytes:
         """All that was ever written to a durable one."""
         return b"".join(path.read_bytes() for path in self.directory.rglob("*.aof") if path.is_file())
-
-    def restart(self) -> None:
-        """Stop and start."""
-        self.stop()
-        self.start()

@@ -58,6 +58,16 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
     #: The class of ``conf``.
     settings_cls: type[Settings] = Settings
 
+    finalized = False
+    #: Its registry is; other threads wait for it.
+    complete = False
+    closed = False
+    # Made when it is asked for.
+    _oid: str | None = None
+    _task_class: Any = None
+    _router: tuple[Any, Router] | None = None
+    _env: AppEnv | None = None
+
     def __init__(
         self,
         main: str | None = None,
@@ -86,9 +96,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
         self.main = main
         self.strict_typing = strict_typing
         self.autofinalize = autofinalize
-        self.finalized = False
-        self.complete = False  # its registry; other threads wait for it
-        self.closed = False
         self.steps: dict[str, set[Any]] = {"worker": set(), "consumer": set()}
         self.user_options: dict[str, Any] = {name: set() for name in ("worker", "beat", "events", "preload")}
         self.on_configure = Signal("app.on_configure")
@@ -100,10 +107,6 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
                 setattr(self, name, cls)
         self._lock = threading.RLock()
         self._local = threading.local()
-        self._oid: str | None = None
-        self._task_class: Any = None
-        self._router: tuple[Any, Router] | None = None
-        self._env: AppEnv | None = None
         self._discoveries: list[Callable[[], None]] = []
         self._periodic: dict[str, Any] = {}
         registry = self._symbol(tasks) if isinstance(tasks, str) else tasks

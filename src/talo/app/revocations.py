@@ -12,12 +12,13 @@ from typing import Any
 from talo.app.hearing import HEARD_WITHIN
 from talo.errors import NotSupported
 
-__all__ = ["PAUSED", "REVOKED_FOR", "STAMPS", "Revocations", "stamps_of"]
+__all__ = ["PAUSED", "PAUSED_FOR", "REVOKED_FOR", "STAMPS", "Revocations", "stamps_of"]
 
 #: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
 #: stay small: workers keep it in memory.
 REVOKED_FOR = 7 * 86_400.0
-#: Seconds for which a pause holds if nobody resumes: everything in the store of locks expires.
+#: Seconds for which a pause holds if nobody resumes, and what a command said of a worker's size: everything in the
+#: store of locks expires.
 PAUSED_FOR = 365 * 86_400.0
 #: Kinds of marks beside ``revoked`` and ``terminated``. Members: ``name=value``; ``queue:NAME`` and ``task:NAME``.
 STAMPS = "revoked-stamps"

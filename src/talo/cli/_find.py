@@ -34,11 +34,10 @@ def find_app(name: str) -> Talo:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    name = name.removesuffix(".py") if os.sep not in name else name
-    if os.sep in name:
-        raise Refused(
-            f"-A {name}: name a module, not a file: {name.strip('./').removesuffix('.py').replace(os.sep, '.')}"
-        )
+    if os.sep in name or name.startswith("."):
+        meant = name.strip("./").removesuffix(".py").replace(os.sep, ".")
+        raise Refused(f"-A {name}: name a module, not a file or folder: {meant or f'one of those in {here}'}")
+    name = name.removesuffix(".py")
     module_name, colon, attribute = name.partition(":")
     if colon:
         return _app_at(_import(module_name, name), attribute, name)

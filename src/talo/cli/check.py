@@ -21,7 +21,7 @@ from talo.settings.load import check as check_settings
 from talo.settings.load import read_environment
 from talo.util.text import count
 from talo.wire import serializers
-from talo.worker.main import plan_worker
+from talo.worker.plan import plan_worker
 from talo.worker.rules import rules_of, user_tasks
 
 __all__ = ["check"]

@@ -23,7 +23,8 @@ from talo.cli._pidfile import pidfile
 from talo.cli._session import Session
 from talo.cli._worker_options import NEEDLESS, REFUSED, with_options
 from talo.util.files import private
-from talo.worker.main import node_name, run_worker
+from talo.worker.main import run_worker
+from talo.worker.plan import node_name
 
 __all__ = ["worker"]
 

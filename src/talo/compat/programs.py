@@ -21,7 +21,8 @@ from talo.compat.install import install_as_celery
 from talo.compat.log import mlevel
 from talo.testing.local import LocalWorker
 from talo.worker.logs import set_up_logging
-from talo.worker.main import node_name, run_worker
+from talo.worker.main import run_worker
+from talo.worker.plan import node_name
 
 __all__ = ["Beat", "Worker", "main", "run_command", "worker_main"]
 

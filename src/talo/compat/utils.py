@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from talo.util.names import import_path
-from talo.worker.main import node_name
+from talo.worker.plan import node_name
 
 __all__ = [
     "AttributeDict",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from talo.errors import NotSupported
+from talo.errors import NotSupported, TaloError
+from talo.states import PENDING, READY_STATES, RETRY, REVOKED, STARTED
 from talo.stores.base import Delivery, OwnerInfo
 from talo.stores.history import History, Page, RunQuery, RunRecord
 from talo.wire.message import Message
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
 
-#: Seconds in which workers have to say what they consume.
+#: Seconds in which workers have to say what they consume, and what they have.
 ANSWER = 1.0
+#: Seconds after which one that was asked for a task of its own is taken for dead. Its agent answers within
+#: milliseconds.
+SILENCE = 3.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-#: Messages that one question to the broker looks through.
-_PAGE = 2500
+#: Messages that one question for all of them brings.
+_PAGE = 1000
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 
@@ -35,8 +39,9 @@ _UNKNOWN_SINCE = "talo-unknown-since"
 class Reason(msgspec.Struct, kw_only=True):
     """One reason why a task is where it is. ``code`` is for programs, ``text`` for people."""
 
-    #: ``waiting``, ``delayed``, ``leased``, ``paused``, ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``,
-    #: ``revoked``, ``dead``, ``ended``, ``not_found``.
+    #: Where it is: ``waiting``, ``delayed``, ``leased`` (fetched, and not begun), ``running``, ``lost`` (with its
+    #: worker), ``dead``, ``ended``, ``unseen`` (in a broker that shows nothing), ``not_found``. Why: ``paused``,
+    #: ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``, ``revoked``.
     code: str
     text: str
     #: JSON-able.
@@ -94,36 +99,70 @@ def explain(app: Talo, task_id: str) -> Explanation:
     Looks through the first ``FURTHEST`` messages of each queue; what waits further back is not found.
     """
     found = Explanation(id=task_id)
-    for look in (_leased, _waiting, _dead):
-        if look(app, found):
-            break
+    # Twice: it may have gone on, from a place that is looked at later to one that had been looked at.
+    if not any(look(app, found) for look in (_leased, _waiting, _over) * 2):
+        _unseen(app, found)
     _revoked(app, found)
-    if not any(reason.code in ("waiting", "delayed", "leased") for reason in found.reasons):
-        _ended(app, found)
-    if not found.reasons:
-        text = (
-            f"no queue, worker, dead letter or history knows {task_id}: it was never sent here, "
-            "or what became of it is no longer kept"
-        )
-        found.reasons.append(Reason(code="not_found", text=text))
     return found
 
 
 def _leased(app: Talo, found: Explanation) -> bool:
     for owner, delivery in _held(app):
         message = delivery.message
-        if message is not None and message.id == found.id:
-            _place(found, message)
-            facts = {"owner": owner.owner, "worker": owner.worker, "deliveries": delivery.deliveries}
-            text = f"worker {owner.worker} has fetched it: it runs, or is the next to run there"
-            if owner.remaining < 0:
-                text = (
-                    f"worker {owner.worker}, which has it, has not been heard of: its lease is over, and any "
-                    "other worker takes the task over within seconds"
-                )
-            found.reasons.append(Reason(code="leased", text=text, facts=facts))
-            return True
+        if message is None or message.id != found.id:
+            continue
+        # No other process knows whether it runs, and whether its own is there any more.
+        code, text = _holder(app, found.id, owner)
+        if code == "lost" and not any(each.lease == delivery.lease for each in app.store.broker.held(owner.owner)):
+            return False
+        _place(found, message)
+        facts = {"owner": owner.owner, "worker": owner.worker, "deliveries": delivery.deliveries}
+        found.reasons.append(Reason(code=code, text=text, facts=facts))
+        return True
     return False
+
+
+def _holder(app: Talo, task_id: str, owner: OwnerInfo) -> tuple[str, str]:
+    """What has become of a task that the store believes to be with this owner: a code and a text."""
+    worker = owner.worker
+    if owner.remaining < 0:
+        return "lost", (
+            f"worker {worker}, which has it, has not been heard of: its lease is over, and any other worker takes the "
+            "task over within seconds"
+        )
+    # Whoever has no slots runs no tasks, and is no worker that answers.
+    told = _asked(app, task_id, SILENCE, worker) if owner.slots else None
+    if told is None:
+        return "leased", f"{worker} has fetched it: it runs, or is the next to run there"
+    if worker not in told:
+        return "lost", (
+            f"worker {worker}, which has it, does not answer: if it is dead, another one takes the task over in "
+            f"{owner.remaining:.0f} s"
+        )
+    if told[worker] is None:
+        return "lost", f"its process on worker {worker} has ended over it: it is about to be handed on"
+    return _on(worker, told[worker])
+
+
+def _on(worker: str, state: str | None) -> tuple[str, str]:
+    if state == "active":
+        return "running", f"it runs on worker {worker}"
+    return "leased", f"worker {worker} has fetched it: it is the next to run there"
+
+
+def _asked(app: Talo, task_id: str, patience: float, *workers: str) -> dict[str, str | None] | None:
+    """Ask these workers, or all of them, for a task: by worker that answers ``active``, ``reserved``, or None if it has
+    it not. None if they hear no questions."""
+    if not app.conf.worker_enable_remote_control:
+        return None
+    try:
+        told = app.control.inspect(list(workers) or None, timeout=patience).query_task(task_id) or {}
+    except NotSupported:
+        return None
+    return {
+        worker: tasks[task_id][0] if isinstance(tasks, dict) and task_id in tasks else None
+        for worker, tasks in told.items()
+    }
 
 
 def _held(app: Talo) -> Iterator[tuple[OwnerInfo, Delivery]]:
@@ -139,23 +178,24 @@ def _waiting(app: Talo, found: Explanation) -> bool:
         return False
     for stats in app.store.broker.stats():
         for delayed, number in ((False, stats.ready), (True, stats.delayed or 0)):
-            for offset in range(0, min(number, FURTHEST), _PAGE):
-                place = _place_of(app, found.id, stats.name, delayed, offset)
-                if place is not None:
-                    ahead, message = place
-                    _place(found, message)
-                    _explain_waiting(app, found, message, ahead, delayed)
-                    return True
+            if number and (place := _place_of(app, found.id, stats.name, delayed)) is not None:
+                ahead, message = place
+                _place(found, message)
+                _explain_waiting(app, found, message, ahead, delayed)
+                return True
     return False
 
 
-def _place_of(app: Talo, task_id: str, queue: str, delayed: bool, offset: int) -> tuple[int, Message] | None:
-    """How many are ahead of it, and the message; None if it is not in this part of what waits."""
+def _place_of(app: Talo, task_id: str, queue: str, delayed: bool) -> tuple[int, Message] | None:
+    """How many are ahead of it, and the message; None if it does not wait there."""
     peek = app.store.broker.peek
-    if not any(message.id == task_id for message in peek(queue, _PAGE, offset, delayed=delayed, about=task_id)):
-        return None
-    page = peek(queue, _PAGE, offset, delayed=delayed)
-    return next(((at, message) for at, message in enumerate(page, offset) if message.id == task_id), None)
+    # The store leaves out the others, so most queues are looked through in one step.
+    if any(message.id == task_id for message in peek(queue, FURTHEST, delayed=delayed, about=task_id)):
+        for offset in range(0, FURTHEST, _PAGE):
+            for at, message in enumerate(peek(queue, _PAGE, offset, delayed=delayed), offset):
+                if message.id == task_id:
+                    return at, message
+    return None
 
 
 def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int, delayed: bool) -> None:
@@ -200,6 +240,11 @@ def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
         found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
 
 
+def _over(app: Talo, found: Explanation) -> bool:
+    dead, ended = _dead(app, found), _ended(app, found)
+    return dead or ended
+
+
 def _dead(app: Talo, found: Explanation) -> bool:
     letters = app.store.broker.dead_get([found.id])
     for letter in letters[:1]:
@@ -217,18 +262,57 @@ def _revoked(app: Talo, found: Explanation) -> None:
         found.reasons.insert(0, Reason(code="revoked", text=text))
 
 
-def _ended(app: Talo, found: Explanation) -> None:
+def _ended(app: Talo, found: Explanation) -> bool:
     state = app.state_store
     attempts = state.history.attempts(found.id) if state is not None and state.history is not None else []
-    if not attempts:
-        return
-    last = attempts[-1]
-    found.task, found.queue = found.task or last.name, found.queue or last.queue
-    if last.state == "REVOKED" and last.error == "expired":
-        found.reasons.append(Reason(code="expired", text="it expired before a worker came to it"))
-    text = f"it has ended: {last.state}" + (f", {last.error}" if last.error else "")
-    facts = {"state": last.state, "ended": last.ended, "attempts": len(attempts), "worker": last.worker}
+    if attempts and attempts[-1].state != RETRY:
+        last = attempts[-1]
+        found.task, found.queue = found.task or last.name, found.queue or last.queue
+        if last.state == REVOKED and last.error == "expired":
+            found.reasons.append(Reason(code="expired", text="it expired before a worker came to it"))
+        text = f"it has ended: {last.state}" + (f", {last.error}" if last.error else "")
+        facts = {"state": last.state, "ended": last.ended, "attempts": len(attempts), "worker": last.worker}
+    elif (stored := _stored(app, found.id)[0]) in READY_STATES:
+        text, facts = f"it has ended: {stored}", {"state": stored}
+    else:
+        return False
     found.reasons.append(Reason(code="ended", text=text, facts=facts))
+    return True
+
+
+def _stored(app: Talo, task_id: str) -> tuple[str, Any]:
+    """State and information of its result; PENDING where it cannot be read."""
+    result = app.AsyncResult(task_id)
+    try:
+        return result.state, result.info
+    except TaloError:
+        return PENDING, None
+
+
+def _unseen(app: Talo, found: Explanation) -> None:
+    """What the store knows nothing of: a worker may, where the broker does not tell who holds what."""
+    for worker, state in (_asked(app, found.id, ANSWER) or {}).items():
+        if state is not None:
+            code, text = _on(worker, state)
+            found.reasons.append(Reason(code=code, text=text, facts={"worker": worker}))
+            return
+    name = app.store.features.name
+    stored, info = _stored(app, found.id)
+    if app.store.features.peek:
+        code = "not_found"
+        text = (
+            f"no queue, worker, dead letter or history knows {found.id}: it was never sent here, or what became of it "
+            "is no longer kept"
+        )
+    elif stored == STARTED and isinstance(info, dict):
+        # The last that was stored of it, which takes ``task_track_started``.
+        code = "lost"
+        where = info.get("hostname")
+        text = f"it began on worker {where}, which died with it or gave it back: {name} hands it out again"
+    else:
+        code = "unseen"
+        text = f"no worker has it, and {name} shows nothing of what waits: it waits, is delayed, or was never sent"
+    found.reasons.append(Reason(code=code, text=text))
 
 
 def _place(found: Explanation, message: Message) -> None:

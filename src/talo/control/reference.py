@@ -40,7 +40,9 @@ What Talo's workers answer differently from Celery's:
   `worker_pool_restarts`; it replaces processes and loads no new code.
 - `stats` has an empty `total` and, beside Celery's fields, `talo`: tasks processed and active, queues.
 - `autoscale` is for workers started with `--autoscale`. `election` and `objgraph` are refused.
-- What was set (queues, limits, events) outlives processes and agent of the worker, not the worker.
+- What was set (queues, limits, events) outlives processes and agent of the worker, not the worker. Its number of
+  processes outlives it too: it is kept in the store under the worker's name, a year at most, for starts with the same
+  `-c`.
 
 Talo's own: `talo control pause QUEUE...`, `pause --task NAME`, `resume` and `paused` (in code `app.control.pause(...)`)
 are kept in the store and hold for all of Talo's workers until they are resumed, a year at most.

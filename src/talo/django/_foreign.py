@@ -17,6 +17,7 @@ from django.utils import timezone
 
 __all__ = ["alias_of", "delete", "has_table", "moment", "rows", "update"]
 
+#: Rows read at once, and values asked for at once: some databases take no thousand of them in one statement.
 _BATCH = 500
 
 
@@ -37,11 +38,18 @@ def has_table(alias: str, table: str) -> bool:
 
 def rows(alias: str, table: str, column: str = "", values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
     """The rows of a table by column; with ``column`` those that have one of ``values`` there."""
-    connection = connections[alias]
-    quote = connection.ops.quote_name
-    where = f" WHERE {quote(column)} IN ({', '.join(['%s'] * len(values))})" if column else ""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {quote(table)}{where}", list(values))
+    quote = connections[alias].ops.quote_name
+    every = f"SELECT * FROM {quote(table)}"
+    if not column:
+        yield from _read(alias, every, ())
+    for at in range(0, len(values), _BATCH):
+        some = values[at : at + _BATCH]
+        yield from _read(alias, f"{every} WHERE {quote(column)} IN ({', '.join(['%s'] * len(some))})", some)
+
+
+def _read(alias: str, statement: str, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement, list(values))
         names = [each[0] for each in cursor.description]
         while found := cursor.fetchmany(_BATCH):
             for row in found:

@@ -15,6 +15,7 @@ from django.core import checks
 from django.core.checks import Error, Warning
 
 from talo.app.app import Talo
+from talo.django import _foreign, celery_results
 from talo.django.address import SCHEME, alias_of
 from talo.django.conf import PREFIXES
 from talo.errors import ImproperlyConfigured
@@ -35,6 +36,7 @@ def register() -> None:
     checks.register(check_transactions, "talo")
     checks.register(check_production, "talo", deploy=True)
     checks.register(check_outbox, checks.Tags.database)
+    checks.register(check_result_tables, checks.Tags.database)
 
 
 def _app() -> Talo:
@@ -180,4 +182,26 @@ def check_outbox(databases: Any = None, **_more: Any) -> list[Any]:
         )
         for alias in outbox.aliases()
         if alias in databases and outbox.missing_table(alias)
+    ]
+
+
+def check_result_tables(databases: Any = None, **_more: Any) -> list[Any]:
+    """W009 results are looked for in tables that are missing."""
+    if not databases or not _usable() or not _app().conf.django_result_tables:
+        return []
+    alias = celery_results.tables_alias()
+    if alias not in databases:
+        return []
+    missing = [
+        table for table in (celery_results.RESULTS, celery_results.GROUPS) if not _foreign.has_table(alias, table)
+    ]
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"TALO_DJANGO_RESULT_TABLES is on, but database {alias!r} has no {' and no '.join(missing)}",
+            hint=f"With 'django_celery_results' in INSTALLED_APPS run manage.py migrate --database {alias}, "
+            "or turn the setting off.",
+            id="talo.W009",
+        )
     ]

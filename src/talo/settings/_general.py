@@ -10,8 +10,8 @@ __all__ = ["GROUPS"]
 _LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_EVENTS_COME = "waits for RabbitMQ, whose event queues keep messages"
-_CONTROL_COMES = "waits for RabbitMQ, whose control queues keep messages"
+_EVENTS_COME = "an event waits for five seconds on RabbitMQ, and nowhere else"
+_CONTROL_COMES = "a control message waits for five minutes on RabbitMQ, and nowhere else"
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
 _OWN_QUEUES = "Talo's stores keep events and control messages in their own channels; there is no queue to describe"
 

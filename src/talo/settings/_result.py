@@ -12,8 +12,8 @@ __all__ = ["GROUPS"]
 _REPEATS = "waits for repeated reads and writes of a client; a worker repeats its own until they are done"
 _ENGINE = "Talo speaks to a database without SQLAlchemy; options of the connection stand in the URL"
 _URL = "name the server by one URL: result_backend = 'redis://user:password@host:port/db'"
-_SQL = "waits for result tables on PostgreSQL and MySQL; the SQLite store names its own"
-_RPC = "waits for the RabbitMQ store and its rpc:// results"
+_SQL = "Talo names its tables itself; on PostgreSQL the URL chooses their schema (?options=-csearch_path%3Dqueue)"
+_RPC = "results over rpc:// go straight to the queue of whoever sent the task, and are not written to disk"
 _DJANGO = "waits for django-cache results; set result_backend itself"
 
 _RESULTS = (
@@ -136,9 +136,7 @@ _RESULTS = (
         DICT,
         {},
         ("CELERY_OVERRIDE_BACKENDS",),
-        "Result backends of your own: URL scheme to class path.",
-        Status.COMING,
-        "waits for result backends by plug-in",
+        "Result backends of your own, for an app under Celery's name: URL scheme to class path.",
     ),
 )
 
@@ -148,9 +146,9 @@ _DATABASE = (
         BOOL,
         True,
         ("CELERY_DATABASE_CREATE_TABLES_AT_SETUP", "DATABASE_CREATE_TABLES_AT_SETUP"),
-        "Tables are made when the store is opened; False: by 'talo migrate' only.",
+        "Tables are made when the store is opened; False: by a command only.",
         Status.COMING,
-        "waits for the migrate command; until then tables are made when the store is opened",
+        "say db_auto_migrate = False instead, and run 'talo db migrate'",
     ),
     Option(
         "database_engine_options",

@@ -341,7 +341,7 @@ _DJANGO = (
         (),
         "After how many tasks Django's database connections are closed; None: after each.",
         Status.COMING,
-        "waits for the Django side; set CONN_MAX_AGE in DATABASES meanwhile",
+        "set CONN_MAX_AGE in DATABASES: it holds between two tasks, too",
     ),
 )
 

@@ -12,12 +12,13 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from math import frexp
+from operator import add
 
 import msgspec
 
 __all__ = [
     "BUCKETS",
-    "NO_BUCKET",
+    "CELLS",
     "PERIODS",
     "Count",
     "Failures",
@@ -37,8 +38,11 @@ __all__ = [
 #: Upper bounds of the buckets in seconds, each twice the one before, from 1 ms to about 5 hours; what is longer stands
 #: in one more.
 BUCKETS: tuple[float, ...] = tuple(0.001 * 2**n for n in range(25))
-#: The bucket of what has no such time: a task that never started has no run time.
-NO_BUCKET = -1
+
+#: The numbers of a counter, of which each is a sum: how many ended, microseconds that they ran and waited, and how many
+#: are in each bucket by run time and by waiting time. Every store keeps them as one row, in this order.
+_RAN, _WAITED, _RUN_BUCKETS, _WAIT_BUCKETS = 1, 2, 3, 4 + len(BUCKETS)
+CELLS = _WAIT_BUCKETS + len(BUCKETS) + 1
 
 #: Widths of the periods that are counted, and for how many seconds each is kept: minutes for two days, hours for two
 #: weeks. Each end is added to one period of every width, so nothing has to be rolled up later.
@@ -226,13 +230,20 @@ class Sums:
             # Times in order make a bucket a slice: nothing is done in Python for each of them.
             times = sorted(unsorted)
             at = bisect_left(times, 0.0)
-            if at and kind == "run":
-                yield kind, NO_BUCKET, at, 0
             while at < len(times):
                 bucket = bucket_of(times[at])
                 end = bisect_right(times, bucket, at, key=bucket_of)
                 yield kind, bucket, end - at, round(sum(times[at:end]) * 1e6)
                 at = end
+
+    def cells(self) -> dict[int, int]:
+        """What is added to which numbers of the counter."""
+        cells = {0: len(self.runs), _RAN: 0, _WAITED: 0}
+        for kind, bucket, count, micros in self.entries():
+            total, first = (_RAN, _RUN_BUCKETS) if kind == "run" else (_WAITED, _WAIT_BUCKETS)
+            cells[total] += micros
+            cells[first + bucket] = count
+        return cells
 
 
 #: (minute since the epoch, name, queue, state) -> sums
@@ -242,8 +253,8 @@ Tally = dict[tuple[float, str, str, str], Sums]
 def tally(runs: Iterable[RunRecord | None], order: list[int] | None = None) -> Tally:
     """Return the sums of a batch, so that a store makes few additions for many runs. It is on the path of every task.
 
-    Each run is in exactly one ``run`` bucket, so these counts say how many ended; it is in a ``wait`` bucket only if
-    its waiting time is known. ``order`` gets the number of its sums for each run, -1 where there is no run.
+    A run is in a bucket only if its time is known. ``order`` gets the number of its sums for each run, -1 where there
+    is no run.
     """
     found: Tally = {}
     sums = Sums(-1)
@@ -270,9 +281,9 @@ def tally(runs: Iterable[RunRecord | None], order: list[int] | None = None) -> T
     return found
 
 
-def bucket_of(seconds: float | None) -> int:
+def bucket_of(seconds: float) -> int:
     """Return the bucket of a time: the first whose bound is above it."""
-    return NO_BUCKET if seconds is None else max(0, min(frexp(seconds * 1000.0)[1], len(BUCKETS)))
+    return max(0, min(frexp(seconds * 1000.0)[1], len(BUCKETS)))
 
 
 def period_for(since: float, step: int, now: float) -> int:
@@ -282,33 +293,38 @@ def period_for(since: float, step: int, now: float) -> int:
 
 
 def collect(
-    rows: Iterable[tuple[int, str, str, str, str, int, int, int]], step: int, since: float, until: float
+    rows: Iterable[tuple[int, str, str, str, Sequence[int]]], step: int, since: float, until: float
 ) -> list[Count]:
-    """Return the counts of rows (start, name, queue, state, kind, bucket, count, microseconds), summed up by steps.
-    Some databases sum integers into decimals; here they become integers again."""
-    found: dict[tuple[int, str, str, str], Count] = {}
+    """Return the counts of rows (start, name, queue, state, the ``CELLS`` of a counter), summed up by steps."""
+    found: dict[tuple[int, str, str, str], Sequence[int]] = {}
     first = since // step * step
-    before = None
-    sums = Count(start=0.0, name="", queue="", state="")
-    for start, name, queue, state, kind, bucket, count, micros in rows:
+    for start, name, queue, state, cells in rows:
         at = start // step * step
-        if not first <= at < until:
-            continue
-        key = (at, name, queue, state)
-        # The buckets of one counter stand together in most rows: there are tens of thousands for a page.
-        if key != before:
-            before = key
-            sums = found.setdefault(key, Count(start=float(at), name=name, queue=queue, state=state))
-        if kind == "run":
-            sums.count += int(count)
-            sums.seconds += int(micros) / 1e6
-            buckets = sums.run_buckets
-        else:
-            sums.waited += int(micros) / 1e6
-            buckets = sums.wait_buckets
-        if bucket != NO_BUCKET:
-            buckets[bucket] = buckets.get(bucket, 0) + int(count)
-    return [found[key] for key in sorted(found)]
+        if first <= at < until:
+            key = (at, name, queue, state)
+            known = found.get(key)
+            found[key] = cells if known is None else list(map(add, known, cells))
+    return [_count(*key, found[key]) for key in sorted(found)]
+
+
+def _count(start: int, name: str, queue: str, state: str, sums: Sequence[int]) -> Count:
+    # Some databases sum integers into decimals; here they become integers again.
+    cells = list(map(int, sums))
+    return Count(
+        start=float(start),
+        name=name,
+        queue=queue,
+        state=state,
+        count=cells[0],
+        seconds=cells[_RAN] / 1e6,
+        waited=cells[_WAITED] / 1e6,
+        run_buckets=_filled(cells[_RUN_BUCKETS:_WAIT_BUCKETS]),
+        wait_buckets=_filled(cells[_WAIT_BUCKETS:]),
+    )
+
+
+def _filled(buckets: list[int]) -> dict[int, int]:
+    return {at: count for at, count in enumerate(buckets) if count}
 
 
 def quantile(buckets: dict[int, int], share: float) -> float | None:

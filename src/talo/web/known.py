@@ -16,7 +16,7 @@ __all__ = ["Counters", "StateCounts"]
 #: Periods of one width that are remembered at most.
 _PERIODS = 200
 #: Searches whose counts are remembered, and the seconds for which a page waits for a count.
-_SEARCHES, _WAITS = 64, 0.12
+_SEARCHES, _WAITS = 64, 0.06
 #: Counts are taken anew after so many seconds, or this many times what taking them took.
 _FRESH, _SHARE = 2.0, 30.0
 

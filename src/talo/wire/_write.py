@@ -97,15 +97,10 @@ def make_message(
         **fields,
     }
     after = {**_NO_EMBED, **embed} if embed else _NO_EMBED
+    body: Any = (args, kwargs, after)
     if task_protocol == 1:
-        if after["chain"]:
-            raise EncodeError("chain: protocol 1 has no place for it; use links, or protocol 2")
-        body: Any = {name: sent[name] for name in HEADERS_OF_1}
-        body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
-        del body["chain"]
-        sent = {}
+        body, sent = _body_of_1(sent, args, kwargs, after), {}
     else:
-        body = (args, kwargs, after)
         _complete(sent, args, kwargs)
     data, extra = _compressed(_dumped(body, codec), compression)
     if headers:
@@ -129,6 +124,17 @@ def make_message(
         routing_key=queue if routing_key is None else routing_key,
         due=due,
     )
+
+
+def _body_of_1(
+    sent: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    if after["chain"]:
+        raise EncodeError("chain: protocol 1 has no place for it; use links, or protocol 2")
+    body = {name: sent[name] for name in HEADERS_OF_1}
+    body |= {"args": args, "kwargs": kwargs, "utc": True, "taskset": sent["group"], **after}
+    del body["chain"]
+    return body
 
 
 def encode_body(

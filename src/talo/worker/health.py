@@ -2,7 +2,7 @@
 
 Owns the address, the server (a thread, few connections at a time, each for a few seconds) and the rules of being
 alive and ready; what is measured is ``worker.metrics``'s. It only reads, and asks for no password: it tells names of
-tasks and queues, and numbers. Used by the agent; ``parse_address`` and ``check_address`` by ``worker.main``."""
+tasks and queues, and numbers. Used by the agent; ``parse_address`` by ``plan``, ``check_address`` by ``main``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from talo.stores.base import Lease, Settlement
-from talo.stores.history import BUCKETS, NO_BUCKET, tally
+from talo.stores.history import BUCKETS, tally
 
 __all__ = ["BOUNDS", "MOST_QUEUES", "MOST_TASKS", "OTHER", "SIZE", "Bounded", "Kind", "Meter", "Row", "totals"]
 
@@ -116,10 +116,8 @@ class Meter:
             numbers[self._row(Kind.ENDED, task, place, _fit(state))] += len(sums.runs)
             rows = {"run": self._row(Kind.RAN, task), "wait": self._row(Kind.WAITED, place)}
             for kind, bucket, number, micros in sums.entries():
-                # What never ran has no time.
-                if bucket != NO_BUCKET:
-                    numbers[rows[kind] + (bucket + 1) // 2] += number
-                    numbers[rows[kind] + _SUM] += micros / 1e6
+                numbers[rows[kind] + (bucket + 1) // 2] += number
+                numbers[rows[kind] + _SUM] += micros / 1e6
         for settlement in settlements:
             if settlement.death is not None:
                 numbers[self._row(Kind.DEAD, self._reasons(_fit(settlement.death.reason)))] += 1

@@ -27,7 +27,7 @@ from talo.worker.autoscale import LOOK_EVERY, Autoscaler
 from talo.worker.board import Entry
 from talo.worker.bulletin import Standing
 from talo.worker.lines import AgentLine
-from talo.worker.marks import with_marks
+from talo.worker.marks import keep_size, size_of, with_marks
 from talo.worker.meter import totals
 from talo.worker.share import Common, Share
 
@@ -61,6 +61,8 @@ class WorkerNode:
         self._next_scale = 0.0
         self.autoscaler = Autoscaler(*options.autoscale) if options.autoscale else None
         self._lock = threading.Lock()
+        #: How many processes the supervisor was last told to have.
+        self._size: int | None = None
         state = app.state_store
         self._locks = None if state is None else state.locks
         #: Ids whose runs are to be stopped, where no store keeps them.
@@ -90,12 +92,16 @@ class WorkerNode:
             self._line.report("look", 0)
 
     def look_again(self) -> None:
-        """Read what is marked in the store. ``OperationalError``."""
+        """Read what is marked in the store, and go by it. ``OperationalError``."""
         with self._lock:
             try:
                 self._publish(with_marks(self._standing, self._locks))
             except ValueError as exc:
                 log.error("What is paused and revoked is not followed: %s", exc, extra={"action": "bulletin_full"})
+            if self._locks is not None and self._keeps_size:
+                size = size_of(self._locks, self.hostname, self._options.processes)
+                if size is not None and size != self._common.processes:
+                    self._resize(size)
 
     def listens(self) -> None:
         """Commands are heard from now on, or never will be: the worker may call itself ready."""
@@ -314,12 +320,25 @@ class WorkerNode:
         options = self._options
         if options.pool != "processes":
             raise Refused(f"the pool {options.pool} keeps its number of slots: start the worker with another -c")
-        count = self._common.processes + number
-        if count < 1:
-            raise Refused(f"Can't shrink pool. It has {self._common.processes} processes and keeps one")
-        if count > options.most_processes:
-            raise Refused(f"this worker has room for {options.most_processes} processes: start it with a higher -c")
-        self._line.report("grow", number)
+        with self._lock:
+            before = self._size or self._common.processes
+            count = before + number
+            if count < 1:
+                raise Refused(f"Can't shrink pool. It has {before} processes and keeps one")
+            if count > options.most_processes:
+                raise Refused(f"this worker has room for {options.most_processes} processes: start it with a higher -c")
+            if self._locks is not None and self._keeps_size:
+                keep_size(self._locks, self.hostname, options.processes, count, time.time())
+            self._resize(count)
+
+    @property
+    def _keeps_size(self) -> bool:
+        """Whether what a command says of its size outlives this worker. One that scales by itself finds its own."""
+        return self._options.pool == "processes" and self.autoscaler is None
+
+    def _resize(self, count: int) -> None:
+        self._size = count
+        self._line.report("resize", count)
 
     def autoscale(self, most: int | None, least: int | None) -> tuple[int, int]:
         scaler = self.autoscaler
@@ -341,7 +360,8 @@ class WorkerNode:
         waiting = active >= processes and bool(queues) and any(q.ready for q in self.app.store.broker.stats(queues))
         change = self.autoscaler.change(processes=processes, active=active, waiting=waiting, now=now)
         if change:
-            self._line.report("grow", change)
+            with self._lock:
+                self._resize(processes + change)
 
     def restart_pool(self) -> None:
         self._line.report("restart", 0)

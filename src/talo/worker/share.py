@@ -36,7 +36,6 @@ RING_SIZE = 1 << 20
 
 #: Numbers, the rate limits, the bulletin.
 _COMMON = mmap.PAGESIZE + rates.SIZE + bulletin.SIZE
-_TOKEN = struct.Struct("<Q")
 _COMMAND = struct.Struct("<cQ")
 
 

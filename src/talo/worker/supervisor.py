@@ -243,8 +243,8 @@ class Supervisor:
             self._replace()
         elif word == "shutdown":
             self._ladder.stop(Rung.DRAIN, exit_code=0, says="Got shutdown from remote. Warm shutdown", signal="SIGTERM")
-        elif word == "grow":
-            count = max(1, min(self._common.processes + number, self._options.most_processes))
+        elif word == "resize":
+            count = max(1, min(number, self._options.most_processes))
             self._common.note_processes(count)
             self._let_go(len(self._family) - sum(member.leaving for member in self._family) - count)
             self._replace()

@@ -89,9 +89,12 @@ def test_an_attribute_that_is_no_app_is_told_with_the_app_there_is(project: Proj
     told.says_in_one_line("add is a Task, not a Talo app", f"there is {project.name}:app")
 
 
-def test_a_file_name_is_told_to_be_a_module(project: Project) -> None:
-    told = project.talo("-A", "./web/tasks.py", "queues")
-    told.says_in_one_line("name a module, not a file: web.tasks")
+@pytest.mark.parametrize(
+    ("name", "meant"), [("./web/tasks.py", "web.tasks"), (".web", "web"), ("web/", "web"), (".", "one of those in /")]
+)
+def test_the_name_of_a_file_or_folder_is_told_to_be_a_module(project: Project, name: str, meant: str) -> None:
+    told = project.talo("-A", name, "queues")
+    told.says_in_one_line(f"name a module, not a file or folder: {meant}")
 
 
 @pytest.mark.parametrize(

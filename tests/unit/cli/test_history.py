@@ -87,7 +87,8 @@ def test_what_waits_is_listed_and_explained(project: Project) -> None:
     # When one is fetched, one is revoked, and a worker is up
     with project.app() as app:
         broker = app.store.broker
-        broker.open("me", worker="w@one", slots=1, lease=60)
+        broker.open("me", worker="w@one", slots=0, lease=60)
+        broker.open("another", worker="w@two", slots=1, lease=60)
         [delivery] = broker.turn([], "me", ["celery"], 1).deliveries
         app.AsyncResult(second.id).revoke()
     # Then

@@ -13,11 +13,8 @@ from tests.unit.cli.conftest import Project
 @pytest.fixture(scope="module")
 def locked() -> Iterator[RedisServer]:
     """A server that wants a password."""
-    server = RedisServer(requirepass="hunter2")
-    try:
-        yield server.start()
-    finally:
-        server.remove()
+    with RedisServer(requirepass="hunter2") as server:
+        yield server
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from talo.app.app import Talo
 from talo.cli import worker as command
 from talo.cli._session import Session
 from talo.cli._worker_options import NEEDLESS, REFUSED
-from talo.worker.main import plan_worker
+from talo.worker.plan import plan_worker
 from tests.unit.cli.conftest import Project
 
 #: Celery's own, by the names under which its users know them.

@@ -181,6 +181,19 @@ def test_without_a_result_backend_asking_says_so(under_alias: Under) -> None:
     assert "no result backend is configured" in under_alias(code)
 
 
+def test_a_result_backend_of_ones_own_is_named_by_its_scheme(under_alias: Under) -> None:
+    code = (
+        "import celery\nfrom celery.backends.base import KeyValueStoreBackend\n"
+        "kept = {}\n"
+        "class Mine(KeyValueStoreBackend):\n"
+        "    get, set, delete = kept.get, kept.__setitem__, kept.pop\n"
+        "app = celery.Celery('p', broker='memory://', backend='mine://', override_backends={'mine': '__main__:Mine'})\n"
+        "app.backend.store_result('one', 5, 'SUCCESS')\n"
+        "print(list(kept), app.AsyncResult('one').get(), app.conf.notes())"
+    )
+    assert under_alias(code) == "['celery-task-meta-one'] 5 []"
+
+
 # -- the app
 
 

@@ -230,8 +230,10 @@ def test_a_connection_that_the_server_has_closed_is_not_used(redis_server: Redis
     redis_server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     [connection] = store._client.pool._idle
     connection.used = -1e9
-    # When it is used after a while, then nobody notices
+    # When the store is used after a while, then it takes another, and nobody notices
     store.broker.send([message()])
+    assert connection not in store._client.pool._idle
+    assert store.broker.stats(["q"])[0].ready == 1
 
 
 def test_a_script_that_the_server_has_forgotten_is_loaded_again(redis_server: RedisServer, store: RedisStore) -> None:

@@ -79,7 +79,7 @@ def test_no_key_of_the_history_is_without_an_expiry(store: RedisStore, history: 
     settle(store, [run(number, root="r", parent="r") for number in range(40)])
     history.forget(RunQuery(name="t1"))
     names = store._client.keys
-    ours = [key for name in ("runs", "counts") for key in store._client.call("KEYS", names.own(f"{name}*"))]
+    ours = [key for name in ("runs", "counters") for key in store._client.call("KEYS", names.own(f"{name}*"))]
     assert len(ours) > 20
     assert [key for key in ours if store._client.call("TTL", key) < 0] == []
 

@@ -188,8 +188,11 @@ def test_both_names_of_a_local_socket_work(scheme: str, own_redis: RedisServer) 
 @pytest.mark.parametrize("scheme", ["valkey", "redis"])
 def test_valkey_is_redis(scheme: str, redis_url: str) -> None:
     store = open_any(redis_url.replace("redis", scheme, 1))
-    store.ping(5)
+    store.broker.send([message()])
     store.close()
+    same = open_any(redis_url)
+    assert same.broker.stats(["q"])[0].ready == 1
+    same.close()
 
 
 def _check(fact: object) -> None:

@@ -45,7 +45,7 @@ def test_a_queue_takes_all_arguments_that_applications_know():
 
 def test_queues_are_equal_by_their_fields():
     assert Queue("q", Exchange("e"), "k") == Queue("q", "e", "k")
-    assert hash(Queue("q", "e")) == hash(Queue("q", "e"))
+    assert hash(Queue("q", Exchange("e"), "k")) == hash(Queue("q", "e", "k"))
     assert Queue("q") != Queue("q", max_priority=5)
     assert Queue("q") != "q"
     assert Exchange("e") != Exchange("e", type="fanout")

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from talo.stores.base import Settlement, Verdict
 from talo.stores.url import open_store
 from talo.testing.contract._support import document, message
+from tests.support import for_seconds
 
 __all__ = ["KILLS", "churn", "fork", "is_whole", "stays_whole_under_kills"]
 
@@ -84,7 +84,7 @@ def stays_whole_under_kills(url: str, kills: int) -> None:
         child.start()
         assert started.wait(30)
         # When it is killed at some moment
-        threading.Event().wait(0.01 + n % 12 * 0.004 + n * 0.00001)
+        for_seconds(0.01 + n % 12 * 0.004 + n * 0.00001)
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
         child.join(30)

@@ -1,8 +1,6 @@
-"""MySQL and MariaDB beyond the contract: what is refused and how it is said, connections that end, deadlines."""
+"""MySQL and MariaDB beyond the contract: what is refused and how it is said."""
 
 from __future__ import annotations
-
-import time
 
 import pytest
 
@@ -11,14 +9,12 @@ from talo.errors import (
     EncodeError,
     ImproperlyConfigured,
     MessageTooLarge,
-    PublishTimeout,
     StoreUnavailable,
     TaloError,
 )
 from talo.stores.url import open_store
-from talo.testing.contract._support import bodies, message
+from talo.testing.contract._support import message
 from tests.servers.mariadb import PASSWORD, MariadbServer, mariadb_server, mariadb_url  # noqa: F401
-from tests.servers.proxy import Proxy
 
 #: Generous: what is tested is that it ends.
 SOON = 20.0
@@ -72,36 +68,3 @@ def test_a_message_above_the_limit_is_refused_with_both_sizes_before_it_is_sent(
     store.broker.send([message(body=b"\x00'" * (limit // 2 - 500))])
     assert [each.ready for each in store.broker.stats()] == [1]
     store.close()
-
-
-def test_connections_that_the_server_ended_are_replaced_unnoticed(
-    mariadb_url: str,  # noqa: F811
-    mariadb_server: MariadbServer,  # noqa: F811
-) -> None:
-    store = open_store(mariadb_url, timeout=SOON)
-    store.broker.open("me", worker="w", slots=1, lease=600)
-    for n in range(10):
-        mariadb_server.end_connections()
-        store.broker.send([message(body=str(n))])
-        mariadb_server.end_connections()
-        assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
-    store.close()
-
-
-def test_a_server_that_says_nothing_ends_every_verb_at_its_deadline(
-    mariadb_url: str,  # noqa: F811
-    mariadb_server: MariadbServer,  # noqa: F811
-) -> None:
-    with Proxy("127.0.0.1", mariadb_server.port) as proxy:
-        store = open_store(mariadb_url.replace(str(mariadb_server.port), str(proxy.port)), timeout=0.5)
-        store.ping(SOON)
-        proxy.black_hole()
-        began = time.monotonic()
-        with pytest.raises(PublishTimeout):
-            store.broker.send([message()], timeout=0.3)
-        with pytest.raises(StoreUnavailable):
-            store.broker.open("me", worker="w", slots=1, lease=30)
-        assert time.monotonic() - began < SOON
-        proxy.pass_on()
-        store.ping(SOON)
-        store.close()

@@ -1,20 +1,17 @@
-"""PostgreSQL beyond the contract: what is refused and how it is said, deadlines and locks."""
+"""PostgreSQL beyond the contract: what is refused and how it is said, locks and deadlines."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from talo.errors import AccessRefused, EncodeError, ImproperlyConfigured, PublishTimeout, StoreUnavailable, TaloError
+from talo.errors import AccessRefused, EncodeError, ImproperlyConfigured, StoreUnavailable, TaloError
 from talo.stores.base import Store
 from talo.stores.sql import SqlStore
-from talo.stores.sql.dialect import dialect, dollars, marks, percents
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, eventually, message
 from tests.servers.postgres import PASSWORD, PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401
-from tests.servers.proxy import Proxy
 
 #: Generous: what is tested is that it ends.
 SOON = 20.0
@@ -38,12 +35,6 @@ def refusal(url: str) -> Exception:
 def shows(server: PostgresServer, value: str) -> None:
     """Whether new connections are read-only by now."""
     assert server.run("SHOW default_transaction_read_only") == [(value,)]
-
-
-def test_every_dialect_has_the_same_steps() -> None:
-    names = dialect("sqlite", marks).steps
-    assert dialect("postgres", dollars).steps - {"gate"} == names
-    assert dialect("mysql", percents).steps - {"gate"} == names - {"draw"}
 
 
 # -- what is refused
@@ -128,24 +119,6 @@ def test_text_that_it_cannot_keep_is_an_encode_error(store: Store) -> None:
 # -- deadlines
 
 
-def test_a_server_that_says_nothing_ends_every_verb_at_its_deadline(postgres_server: PostgresServer) -> None:  # noqa: F811
-    with Proxy("127.0.0.1", postgres_server.port) as proxy:
-        store = open_store(postgres_server.url_of("postgres", proxy.port), timeout=0.5)
-        store.ping(SOON)
-        proxy.black_hole()
-        began = time.monotonic()
-        with pytest.raises(PublishTimeout):
-            store.broker.send([message()], timeout=0.3)
-        with pytest.raises(StoreUnavailable):
-            store.broker.open("me", worker="w", slots=1, lease=30)
-        with pytest.raises(StoreUnavailable):
-            store.results.get(["x"])
-        assert time.monotonic() - began < SOON
-        proxy.pass_on()
-        store.ping(SOON)
-        store.close()
-
-
 def test_a_lock_that_others_hold_ends_a_verb_at_its_deadline_and_a_turn_passes_it_over(
     store: Store,
     postgres_url: str,  # noqa: F811
@@ -168,14 +141,3 @@ def test_a_lock_that_others_hold_ends_a_verb_at_its_deadline_and_a_turn_passes_i
 
     store.database.write(stall)
     impatient.close()
-
-
-def test_connections_that_the_server_ended_are_replaced_unnoticed(own_postgres: PostgresServer) -> None:  # noqa: F811
-    store = open_store(own_postgres.url, timeout=SOON)
-    store.broker.open("me", worker="w", slots=1, lease=600)
-    for n in range(10):
-        own_postgres.end_connections()
-        store.broker.send([message(body=str(n))])
-        own_postgres.end_connections()
-        assert bodies(store.broker.turn([], "me", ["q"], 1)) == [str(n)]
-    store.close()

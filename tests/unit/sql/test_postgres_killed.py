@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from talo.stores.url import open_store
 from talo.testing.contract._support import message
 from tests.servers.postgres import PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
+from tests.support import for_seconds
 from tests.unit.sql.churning import KILLS, churn, fork, is_whole, stays_whole_under_kills
 
 
@@ -34,7 +34,7 @@ def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres
             child.start()
         assert started.wait(30)
         # When all of the server's processes are killed at some moment
-        threading.Event().wait(0.02 + n * 0.017)
+        for_seconds(0.02 + n * 0.017)
         own_postgres.kill()
         for child in children:
             child.join(60)

@@ -9,7 +9,8 @@ import pytest
 from talo.app.app import Talo
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.util.cpu import available_cpus
-from talo.worker.main import node_name, plan_worker, run_worker
+from talo.worker.main import run_worker
+from talo.worker.plan import node_name, plan_worker
 from talo.worker.starters import Spawning
 
 

@@ -1,4 +1,4 @@
-"""What was said to a worker, in shared memory: the bulletin, rate limits, brakes, autoscaling."""
+"""What was said to a worker, in shared memory and in the store: the bulletin, rate limits, brakes, its size."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from talo.stores.url import open_store
 from talo.util.rates import rate_of
 from talo.worker.autoscale import Autoscaler
 from talo.worker.brakes import brakes_of
 from talo.worker.bulletin import Standing
+from talo.worker.marks import keep_size, size_of
 from talo.worker.share import Common
 
 
@@ -138,3 +140,18 @@ def test_autoscaling_grows_while_all_are_busy_and_shrinks_slowly() -> None:
     assert scaler.change(processes=1, active=0, waiting=False, now=99) == 0
     scaler.most, scaler.least = 6, 5
     assert scaler.change(processes=1, active=0, waiting=False, now=99) == 4
+
+
+def test_the_size_that_was_said_last_counts_for_the_same_configuration() -> None:
+    locks = open_store("memory://sizes").locks
+    assert size_of(locks, "w@a", 4) is None
+    keep_size(locks, "w@a", 4, 8, now=1000.0)
+    keep_size(locks, "w@a", 4, 6, now=1001.0)
+    assert size_of(locks, "w@a", 4) == 6
+    assert (size_of(locks, "w@a", 5), size_of(locks, "w@b", 4)) == (None, None)
+    # What was said earlier and could not be taken back does not count.
+    locks.mark("processes:w@a", {f"{900.0:017.6f} 4 9": 60.0})
+    assert size_of(locks, "w@a", 4) == 6
+    # Saying it again is no harm, also in the same instant.
+    keep_size(locks, "w@a", 4, 6, now=1001.0)
+    assert size_of(locks, "w@a", 4) == 6

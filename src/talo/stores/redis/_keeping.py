@@ -47,10 +47,7 @@ def runs_as_parts(runs: Sequence[RunRecord | None], chunk: int) -> list[Part]:
         return []
     parts: list[Part] = [chunk, len(found)]
     for (minute, *names), sums in found.items():
-        entries = list(sums.entries())
-        parts += (int(minute) * 60, "\0".join((*names, "")), len(entries))
-        for kind, number, count, micros in entries:
-            parts += (f"{kind}\0{number}", count, micros)
+        parts += (int(minute) * 60, "\0".join(names), _encode(sums.cells()))
     times = [time for sums in found.values() for column in (sums.runs, sums.waits) for time in column]
     parts.append(b"".join((_little("i", [len(order)]), _little("h", order), _little("d", times))))
     for position, run in enumerate(runs, 1):

@@ -28,13 +28,14 @@ __all__ = ["RedisHistory"]
 _LOOKS, _PAGE = 4000, 200
 #: Runs that are looked at for one page in each log, by what has to be read of each: all of it, its bytes, or nothing. A
 #: script costs as much as looking at some.
-_MOST_LOOKS = (("text", 30_000), ("argument", 60_000), ("", 400_000))
+_MOST_LOOKS = (("text", 20_000), ("argument", 36_000), ("", 400_000))
 _SCRIPT = 400
 #: Records and commands of one step.
 _STEP = 500
 _DONE = "-"
 
 _decode = msgspec.msgpack.Decoder(RunRecord).decode
+_decode_cells = msgspec.msgpack.Decoder(list[int]).decode
 
 
 class _Chunk(NamedTuple):
@@ -75,21 +76,16 @@ class RedisHistory(History):
 
     def _counted(
         self, starts: Sequence[int], width: int, name: str | None, queue: str | None
-    ) -> Iterator[tuple[int, str, str, str, str, int, int, int]]:
-        # The same fields stand in nearly every period.
-        known: dict[bytes, tuple[str, str, str, str, int, bytes] | None] = {}
+    ) -> Iterator[tuple[int, str, str, str, list[int]]]:
         for at in range(0, len(starts), _STEP):
             some = starts[at : at + _STEP]
-            commands = [pack("HGETALL", self._client.keys.own(f"counts:{width}:{start}")) for start in some]
+            commands = [pack("HGETALL", self._client.keys.own(f"counters:{width}:{start}")) for start in some]
             hashes = self._client.pipeline(commands, self._client.deadline())
             for start, fields in zip(some, hashes, strict=True):
-                for field, count in fields.items():
-                    try:
-                        told = known[field]
-                    except KeyError:
-                        told = known[field] = _told(field, name, queue)
-                    if told is not None:
-                        yield start, *told[:5], int(count), int(fields.get(told[5], 0))
+                for field, cells in fields.items():
+                    task, place, state = field.decode().split("\0")
+                    if name in (None, task) and queue in (None, place):
+                        yield start, task, place, state, _decode_cells(cells)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -185,7 +181,8 @@ class RedisHistory(History):
 
     def _chunks(self, log: str, query: RunQuery) -> list[_Chunk]:
         """The chunks of a log that may hold what is asked for, the latest first."""
-        told = self._client.run(scripts.RUNS_SIZES, self._prefix, log)
+        name = query.id or query.root
+        told = self._client.run(scripts.RUNS_SIZES, self._prefix, log, name or "", "" if name is None else bucket(name))
         chunks = [
             _Chunk(number.decode(), int(size), float(first), float(last), over == b"1")
             for number, size, first, last, over in zip(*(told[part::5] for part in range(5)), strict=True)
@@ -249,17 +246,6 @@ class RedisHistory(History):
             if not on:
                 return
             below = on.decode()
-
-
-def _told(field: bytes, name: str | None, queue: str | None) -> tuple[str, str, str, str, int, bytes] | None:
-    """Task, queue, state, kind and bucket of a counter, and the field of its microseconds; None for what is none, or
-    not asked for."""
-    if field[:1] != b"c":
-        return None
-    task, of, state, kind, bucket = field[1:].decode().split("\0")
-    if (name is not None and task != name) or (queue is not None and of != queue):
-        return None
-    return task, of, state, kind, int(bucket), b"s" + field[1:]
 
 
 #: Seconds by which the order of settlements may differ from that of ends.

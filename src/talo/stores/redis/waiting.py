@@ -37,29 +37,35 @@ class Waiting:
 
     def peek(self, queue: str, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
         """See ``Broker.peek``."""
-        found = self._delayed(queue, offset + limit) if delayed else self._ready(queue, offset + limit)
-        text = None if about is None else _as_written(about)
+        text = b"" if about is None else _as_written(about)
+        most = offset + limit
+        found = (self._delayed if delayed else self._ready)(queue, most, text)
         messages = []
         for name, raw, due in itertools.islice(found, offset, offset + limit):
-            if text is None or text in raw:
+            if raw and text in raw:
                 message = delivery_of(_NOBODY, name, raw).message
                 if message is not None:
                     message.due = due
                     messages.append(message)
         return messages
 
-    def _ready(self, queue: str, most: int) -> Iterator[tuple[str, bytes, None]]:
+    # Those without the text are without their raw bytes, which would be most of the answer.
+
+    def _ready(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, None]]:
         for name in self._keys.lists(queue):
             if most <= 0:
                 return
-            raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)
+            if text:
+                raws = self._client.run(scripts.PEEK_READY, self._keys.prefix, name, most, text)
+            else:
+                raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)[::-1]
             most -= len(raws)
-            yield from ((queue, raw, None) for raw in reversed(raws))
+            yield from ((queue, raw, None) for raw in raws)
 
-    def _delayed(self, queue: str, most: int) -> Iterator[tuple[str, bytes, float]]:
+    def _delayed(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, float]]:
         lists = self._keys.lists(queue)
         for rank in range(0, _FURTHEST, _LOOKS):
-            looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, *lists)
+            looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, text, *lists)
             for name, due, raw in zip(told[::3], told[1::3], told[2::3], strict=True):
                 if most <= 0:
                     return
@@ -98,10 +104,10 @@ class Waiting:
         return ages
 
 
-def _as_written(text: str) -> bytes | None:
-    """The text as it stands in JSON; None where senders write it in several ways."""
+def _as_written(text: str) -> bytes:
+    """The text as it stands in JSON; nothing where senders write it in several ways."""
     plain = text.isascii() and text.isprintable() and not set(text) & set('"\\/')
-    return text.encode() if plain else None
+    return text.encode() if plain else b""
 
 
 def _changed(name: bytes, raw: bytes, due: float, change: Callable[[Message], Message]) -> tuple[bytes, bytes]:

@@ -16,7 +16,7 @@ import msgspec
 
 from talo.states import READY_STATES, SUCCESS
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
-from talo.stores.history import PERIODS, RunRecord, tally
+from talo.stores.history import CELLS, PERIODS, RunRecord, tally
 from talo.stores.sql import _groups
 from talo.stores.sql._codec import Parcel, delivery, pack
 from talo.stores.sql._fronts import Fronts
@@ -188,13 +188,14 @@ def keep(tx: Session, runs: Sequence[RunRecord]) -> None:
     """Count these runs, and write those that are kept into the history."""
     # Writers of one row wait for each other where rows are locked: each process has rows of its own, as far as they go.
     shard = os.getpid() % _SHARDS
-    counters: dict[tuple[Any, ...], tuple[int, int]] = {}
+    counters: dict[tuple[Any, ...], list[int]] = {}
     for (minute, *names), sums in tally(runs).items():
-        for kind, bucket, count, micros in sums.entries():
-            for width, _ in PERIODS:
-                key = width, int(minute) * 60 // width * width, *names, kind, bucket, shard
-                known = counters.get(key, (0, 0))
-                counters[key] = known[0] + count, known[1] + micros
+        cells = sums.cells()
+        for width, _ in PERIODS:
+            key = width, int(minute) * 60 // width * width, *names, shard
+            counter = counters.setdefault(key, [0] * CELLS)
+            for at, more in cells.items():
+                counter[at] += more
     # In one order for all, so that two of them never wait for each other.
     tx.many("add_count", [(*key, *counters[key]) for key in sorted(counters)])
     kept = [run for run in runs if run.keep is not None]

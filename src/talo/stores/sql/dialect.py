@@ -2,9 +2,10 @@
 
 Owns reading both from the ``.sql`` files beside it; ``queries/<dialect>.sql`` has one ``-- name:`` section per
 step, the same names in every dialect. A section holds the statements that this step takes there: one, several (the rows
-are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs. A
-step may be asked for without the lines of some values (``asking``): a search by what is asked for only.
-Running them is a ``Session``'s.
+are those of the one that returns any), or none. Values are numbered (``?1``) and a statement uses those it needs;
+``{0..2: a#}`` is short for ``a0, a1, a2``. A step may be asked for without the lines of some values (``asking``): a
+search by what is asked for only. Lines that several steps share stand once, in a ``-- part:`` section, and where a step
+says ``-- use:``. Running them is a ``Session``'s.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-__all__ = ["GENERATION", "Dialect", "Migration", "Statement", "asking", "dialect", "dollars", "marks", "percents"]
+__all__ = [
+    "GENERATION",
+    "Dialect",
+    "Migration",
+    "Statement",
+    "asking",
+    "dialect",
+    "dollars",
+    "marks",
+    "percents",
+    "sections",
+    "statements",
+]
 
 
 #: Migrations whose numbers share the thousand are of one generation: each only adds, so that code which knows fewer of
@@ -96,7 +109,7 @@ class _Steps(dict[str, tuple[Statement, ...]]):
     """Steps by name, and those without some of their lines as they are asked for."""
 
     def __init__(self, texts: Mapping[str, str], style: Style) -> None:
-        super().__init__({name: tuple(style(each) for each in _statements(text)) for name, text in texts.items()})
+        super().__init__({name: tuple(style(each) for each in statements(text)) for name, text in texts.items()})
         self._texts = texts
         self._style = style
 
@@ -105,7 +118,7 @@ class _Steps(dict[str, tuple[Statement, ...]]):
         known = frozenset(there)
         lines = _bare(self._texts[step]).split("\n")
         text = "\n".join(line for line in lines if known.issuperset(re.findall(r"\?(\d+)", line)))
-        found = self[key] = tuple(self._style(each) for each in _statements(text))
+        found = self[key] = tuple(self._style(each) for each in statements(text))
         return found
 
 
@@ -113,22 +126,34 @@ class _Steps(dict[str, tuple[Statement, ...]]):
 def dialect(name: str, style: Style) -> Dialect:
     """Return the dialect, read once per process."""
     here = resources.files(__package__)
-    queries = _Steps(_sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
+    queries = _Steps(sections((here / "queries" / f"{name}.sql").read_text("utf-8")), style)
     steps = []
     for file in (here / "migrations" / name).iterdir():
         number, _, title = file.name.removesuffix(".sql").partition("_")
-        steps.append(Migration(int(number), title, _statements(file.read_text("utf-8"))))
+        steps.append(Migration(int(number), title, statements(file.read_text("utf-8"))))
     return Dialect(name, queries, tuple(sorted(steps, key=lambda step: step.number)))
 
 
 def _bare(text: str) -> str:
-    return re.sub(r"--[^\n]*", "", text)
+    return re.sub(r"\{(\d+)\.\.(\d+): ([^}]*)\}", _range, re.sub(r"--[^\n]*", "", text))
 
 
-def _statements(text: str) -> tuple[str, ...]:
+def _range(found: re.Match[str]) -> str:
+    return ", ".join(found[3].replace("#", str(number)) for number in range(int(found[1]), int(found[2]) + 1))
+
+
+def statements(text: str) -> tuple[str, ...]:
+    """The statements of a section or a migration, without comments and with ranges written out."""
     return tuple(each.strip() for each in _bare(text).split(";") if each.strip())
 
 
-def _sections(text: str) -> dict[str, str]:
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def sections(text: str) -> dict[str, str]:
+    """The text of each step by its name, with the parts that it uses in their places."""
+    _, *found = re.split(r"^-- (name|part): (\w+)$", text, flags=re.MULTILINE)
+    in_order = list(zip(found[::3], found[1::3], found[2::3], strict=True))
+    parts = {name: body.strip() for kind, name, body in in_order if kind == "part"}
+    return {
+        name: re.sub(r"-- use: (\w+)$", lambda use: parts[use[1]], body, flags=re.MULTILINE)
+        for kind, name, body in in_order
+        if kind == "name"
+    }

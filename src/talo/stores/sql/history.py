@@ -1,6 +1,6 @@
 """History of the SQL store: counters in rows that are added to, runs in rows that are searched by index.
 
-Owns ``talo_count``, ``talo_history`` and ``talo_history_detail``. What a settlement adds is written inside its
+Owns ``talo_counter``, ``talo_history`` and ``talo_history_detail``. What a settlement adds is written inside its
 transaction by ``keep``, which ``_writing`` calls; everything else here only reads, or deletes what is old. Called by
 ``control.history``, the agent and the contract.
 """
@@ -69,7 +69,8 @@ class SqlHistory(History):
             values = [name, queue, period_for(since, step, tx.now), since // step * step, until, step]
             return tx.rows(asking("counts", values), *values)
 
-        return collect(self._database.read(work), step, since, until)
+        rows = self._database.read(work)
+        return collect(((*row[:4], row[4:]) for row in rows), step, since, until)
 
     def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
         found, last = self._database.read(lambda tx: _search(tx, query, limit, cursor))

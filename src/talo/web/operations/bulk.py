@@ -20,7 +20,7 @@ __all__ = ["bulk", "bulk_apply"]
 
 #: An action takes so many at most; it can be repeated.
 MOST = 10_000
-_PAGE = 500
+_PAGE = 2500
 #: States of runs that may have left a dead letter.
 _DEADLY = ("FAILURE", "REJECTED")
 

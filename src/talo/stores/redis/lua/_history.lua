@@ -10,9 +10,8 @@
 --            and error: for all that have an error
 --
 -- Keys, all of which expire
---   talo:counts:<width>:<start>         hash    c<field> -> how many, s<field> -> microseconds; the period begins at
---                                               <start> and is <width> seconds long; field: task, queue, state, run or
---                                               wait, bucket, with NULs between
+--   talo:counters:<width>:<start>       hash    task, queue and state with NULs between -> the numbers of the counter,
+--                                               msgpack; the period begins at <start> and is <width> seconds long
 --   talo:runs:<log>                     zset    chunk -> itself
 --   talo:runs:<log>:<chunk>:times       string  when each run ended, eight bytes each (double, little-endian)
 --   talo:runs:<log>:<chunk>:items       hash    offset -> the run, msgpack
@@ -29,28 +28,29 @@ local function chunk_of(log, number)
   return HISTORY .. log .. ':' .. number
 end
 
-local function count_up(minute, field, count, micros, touched)
+-- Add to a counter: cells has how much by the number's place (from 0), see CELLS in stores/history.py.
+local RAN, WAITED, RUN_BUCKETS, WAIT_BUCKETS, CELLS = 1, 2, 3, 29, 55
+local function count_up(minute, names, cells, touched)
   for _, period in ipairs({ MINUTES, HOURS }) do
     local start = tonumber(minute) - tonumber(minute) % period[1]
-    local key = P .. 'talo:counts:' .. period[1] .. ':' .. string.format('%d', start)
-    call('HINCRBY', key, 'c' .. field, count)
-    if micros ~= '0' then
-      call('HINCRBY', key, 's' .. field, micros)
+    local key = P .. 'talo:counters:' .. period[1] .. ':' .. string.format('%d', start)
+    local known = call('HGET', key, names)
+    local numbers = known and cmsgpack.unpack(known) or {}
+    for place = 1, CELLS do
+      numbers[place] = (numbers[place] or 0) + (cells[place - 1] or 0)
     end
+    call('HSET', key, names, cmsgpack.pack(numbers))
     touched[key] = period[2]
   end
 end
 
--- The bucket of a time in seconds; -1 is for what has none. As in stores/history.py.
+-- The bucket of a time in seconds. As in stores/history.py.
 local function bucket_of(time)
-  if time < 0 then
-    return -1
-  end
   local _, exponent = math.frexp(time * 1000)
   return math.max(0, math.min(exponent, 25))
 end
 
--- What the settlements at these positions (from 1) would have added: sums -> counter -> { how many, microseconds }. told
+-- What the settlements at these positions (from 1) would have added: sums -> place in a counter -> how much. told
 -- has, in binary: the number of settlements (4 bytes), the sums of each (2 bytes, from 0, -1 for none), and for each
 -- sums two columns of doubles, the run times and the waiting times of its settlements (-1 for none).
 local function not_applied(told, positions)
@@ -76,49 +76,44 @@ local function not_applied(told, positions)
   for _, place in ipairs(places) do
     local sums = place[1]
     local at = columns[sums] + 8 * place[2]
-    local times = { run = struct.unpack('<d', told, at), wait = struct.unpack('<d', told, at + 8 * sizes[sums]) }
-    off[sums] = off[sums] or {}
-    for kind, time in pairs(times) do
-      if kind == 'run' or time >= 0 then
-        local counter = kind .. '\0' .. bucket_of(time)
-        local known = off[sums][counter] or { 0, 0 }
-        off[sums][counter] = { known[1] + 1, known[2] + math.max(time, 0) * 1000000 }
+    off[sums] = off[sums] or { [0] = 0 }
+    local less = off[sums]
+    less[0] = less[0] + 1
+    local function add(time, total, buckets)
+      if time >= 0 then
+        local bucket = buckets + bucket_of(time)
+        less[total] = (less[total] or 0) + time * 1000000
+        less[bucket] = (less[bucket] or 0) + 1
       end
     end
+    add(struct.unpack('<d', told, at), RAN, RUN_BUCKETS)
+    add(struct.unpack('<d', told, at + 8 * sizes[sums]), WAITED, WAIT_BUCKETS)
   end
   return off
 end
 
--- From ARGV[at + 1]: number of sums, then per sums: minute, task, queue and state each with a NUL behind it, number of
--- counters, per counter: run or wait, NUL, bucket; how many; microseconds. Then one text for not_applied. What the
--- positions in nothing say was not applied is taken off. Returns the place of that text.
+-- From ARGV[at + 1]: number of sums, then per sums: minute; task, queue and state with NULs between; what is added to
+-- which of the counter's numbers, msgpack. Then one text for not_applied. What the positions in nothing say was not
+-- applied is taken off. Returns the place of that text.
 local function count_all(at, nothing)
   local number = tonumber(ARGV[at + 1])
-  local first = at + 1
-  at = first
-  for _ = 1, number do
-    at = at + 3 + 3 * tonumber(ARGV[at + 3])
-  end
-  at = at + 1
-  local off = #nothing > 0 and not_applied(ARGV[at], nothing) or {}
-  local touched, place = {}, first
+  local text = at + 2 + 3 * number
+  local off = #nothing > 0 and not_applied(ARGV[text], nothing) or {}
+  local touched = {}
   for sums = 0, number - 1 do
-    local minute, names, counters = ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3])
-    for a = place + 3, place + 3 * counters, 3 do
-      local less = off[sums] and off[sums][ARGV[a + 1]]
-      if not less then
-        count_up(minute, names .. ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], touched)
-      elseif tonumber(ARGV[a + 2]) > less[1] then
-        local count, micros = tonumber(ARGV[a + 2]) - less[1], tonumber(ARGV[a + 3]) - less[2]
-        count_up(minute, names .. ARGV[a + 1], count, string.format('%.0f', math.max(micros, 0)), touched)
-      end
+    local place = at + 2 + 3 * sums
+    local cells = cmsgpack.unpack(ARGV[place + 2])
+    for cell, less in pairs(off[sums] or {}) do
+      cells[cell] = math.max(0, math.floor(cells[cell] - less + 0.5))
     end
-    place = place + 3 + 3 * counters
+    if cells[0] > 0 then
+      count_up(ARGV[place], ARGV[place + 1], cells, touched)
+    end
   end
   for key, keep in pairs(touched) do
     call('EXPIRE', key, keep)
   end
-  return at
+  return text
 end
 
 -- The chunk that runs of a log are written to now: { key, how many are in it, seconds its keys live }. A chunk ends when

@@ -327,8 +327,11 @@ INSERT INTO talo_workflow (id, size, continuation, plan, keep, expires) VALUES (
 ON DUPLICATE KEY UPDATE id = VALUES(id);
 
 -- name: add_count
-INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-ON DUPLICATE KEY UPDATE count = count + VALUES(count), micros = micros + VALUES(micros);
+INSERT INTO talo_counter (width, start, name, queue, state, shard, ended, run_micros, wait_micros, {0..25: run#}, {0..25: wait#}) VALUES ({1..61: ?#})
+ON DUPLICATE KEY UPDATE
+    ended = ended + VALUES(ended), run_micros = run_micros + VALUES(run_micros), wait_micros = wait_micros + VALUES(wait_micros),
+    {0..25: run# = run# + VALUES(run#)},
+    {0..25: wait# = wait# + VALUES(wait#)};
 
 -- name: add_history
 INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, root, fingerprint, error, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
@@ -336,31 +339,37 @@ INSERT INTO talo_history (seq, ended, state, name, queue, worker, id, attempt, r
 -- name: add_history_detail
 INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
 
+-- part: history_wanted
+-- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
+WHERE h.expires > ?12
+    AND h.id = ?1
+    AND (h.root = ?2 OR h.id = ?2)
+    AND h.name = ?3
+    AND h.queue = ?4
+    AND h.worker = ?5
+    AND h.state = ?6
+    AND h.state IN ?7
+    AND h.fingerprint = ?8
+    AND h.ended >= ?9
+    AND h.ended < ?10
+    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE h.expires > ?12
-        AND h.id = ?1
-        AND (h.root = ?2 OR h.id = ?2)
-        AND h.name = ?3
-        AND h.queue = ?4
-        AND h.worker = ?5
-        AND h.state = ?6
-        AND h.state IN ?7
-        AND h.fingerprint = ?8
-        AND h.ended >= ?9
-        AND h.ended < ?10
-        AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    -- use: history_wanted
     LIMIT ?13
 ) AS found GROUP BY state;
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start DIV ?6 * ?6, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start DIV ?6 * ?6, name, queue, state, sum(ended), sum(run_micros), sum(wait_micros),
+    {0..25: sum(run#)}, {0..25: sum(wait#)}
+FROM talo_counter
 WHERE width = ?3 AND start >= ?4 AND start < ?5
     AND name = ?1
     AND queue = ?2
-GROUP BY 1, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state;
 
 -- name: delete_history
 DELETE FROM talo_history WHERE seq IN ?1;
@@ -379,18 +388,7 @@ GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND h.state IN ?7
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+-- use: history_wanted
 LIMIT ?13;
 
 -- name: front
@@ -399,25 +397,14 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: history
--- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time. To begin in
+-- the middle of an index takes a comparison of one column.
 SELECT h.seq, h.ended, CASE WHEN
     LOCATE(?16, d.run) > 0 AND
     1 THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
-WHERE h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND h.state IN ?7
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
-    AND (h.ended, h.seq) < (?13, ?14)
+-- use: history_wanted
+    AND h.ended <= ?13 AND (h.ended, h.seq) < (?13, ?14)
 ORDER BY
     CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
     CASE WHEN ?2 IS NOT NULL THEN h.ended END DESC,
@@ -433,7 +420,7 @@ SELECT count(*) FROM talo_history;
 SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
 
 -- name: old_counts
-DELETE FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3;
+DELETE FROM talo_counter WHERE width = ?1 AND start < ?2 LIMIT ?3;
 
 -- name: oldest_history
 SELECT seq FROM talo_history ORDER BY ended LIMIT ?1;

@@ -370,22 +370,26 @@ DELETE FROM talo_run WHERE space = ?1::text AND name = ?2::text;
 SELECT run FROM talo_run WHERE space = ?1::text AND name = ?2::text ORDER BY id DESC LIMIT ?3::int;
 
 -- name: add_count
-INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
-SELECT * FROM unnest(?1::int[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::text[], ?7::int[], ?8::int[], ?9::bigint[], ?10::bigint[])
-ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
-DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+INSERT INTO talo_counter (width, start, name, queue, state, shard, ended, run_micros, wait_micros, {0..25: run#}, {0..25: wait#})
+SELECT * FROM unnest(?1::int[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::int[], {7..61: ?#::bigint[]})
+ON CONFLICT (width, start, name, queue, state, shard) DO UPDATE SET
+    ended = talo_counter.ended + excluded.ended, run_micros = talo_counter.run_micros + excluded.run_micros, wait_micros = talo_counter.wait_micros + excluded.wait_micros,
+    {0..25: run# = talo_counter.run# + excluded.run#},
+    {0..25: wait# = talo_counter.wait# + excluded.wait#};
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start / ?6::int * ?6::int, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6::int * ?6::int, name, queue, state, sum(ended), sum(run_micros), sum(wait_micros),
+    {0..25: sum(run#)}, {0..25: sum(wait#)}
+FROM talo_counter
 WHERE width = ?3::int AND start >= ?4::float8 AND start < ?5::float8
     AND name = ?1::text
     AND queue = ?2::text
-GROUP BY 1, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state;
 
 -- name: old_counts
-DELETE FROM talo_count WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM talo_count WHERE width = ?1::int AND start < ?2::float8 LIMIT ?3::int
+DELETE FROM talo_counter WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_counter WHERE width = ?1::int AND start < ?2::float8 LIMIT ?3::int
 ));
 
 -- name: add_history
@@ -398,13 +402,8 @@ INSERT INTO talo_history_detail (seq, run) SELECT * FROM unnest(?1::bigint[], ?2
 -- name: in_history
 SELECT 1 FROM talo_history WHERE id = ?1::text AND attempt = ?2::int AND ended = ?3::float8;
 
--- name: history
+-- part: history_wanted
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
-SELECT h.seq, h.ended, CASE WHEN
-    position(?16::bytea IN d.run) > 0 AND
-    true THEN d.run END
-FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE h.expires > ?12::float8
     AND h.id = ?1::text
     AND (h.root = ?2::text OR h.id = ?2::text)
@@ -417,6 +416,14 @@ WHERE h.expires > ?12::float8
     AND h.ended >= ?9::float8
     AND h.ended < ?10::float8
     AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+
+-- name: history
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    position(?16::bytea IN d.run) > 0 AND
+    true THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- use: history_wanted
     AND (h.ended, h.seq) < (?13::float8, ?14::bigint)
 ORDER BY
     CASE WHEN ?1::text IS NOT NULL THEN h.ended END DESC,
@@ -426,35 +433,13 @@ ORDER BY
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE h.expires > ?12::float8
-        AND h.id = ?1::text
-        AND (h.root = ?2::text OR h.id = ?2::text)
-        AND h.name = ?3::text
-        AND h.queue = ?4::text
-        AND h.worker = ?5::text
-        AND h.state = ?6::text
-        AND h.state = ANY(?7::text[])
-        AND h.fingerprint = ?8::text
-        AND h.ended >= ?9::float8
-        AND h.ended < ?10::float8
-        AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    -- use: history_wanted
     LIMIT ?13::int
 ) AS found GROUP BY state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE h.expires > ?12::float8
-    AND h.id = ?1::text
-    AND (h.root = ?2::text OR h.id = ?2::text)
-    AND h.name = ?3::text
-    AND h.queue = ?4::text
-    AND h.worker = ?5::text
-    AND h.state = ?6::text
-    AND h.state = ANY(?7::text[])
-    AND h.fingerprint = ?8::text
-    AND h.ended >= ?9::float8
-    AND h.ended < ?10::float8
-    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+-- use: history_wanted
 LIMIT ?13::int;
 
 -- name: failures

@@ -329,22 +329,26 @@ DELETE FROM talo_run WHERE space = ?1 AND name = ?2;
 SELECT run FROM talo_run WHERE space = ?1 AND name = ?2 ORDER BY id DESC LIMIT ?3;
 
 -- name: add_count
-INSERT INTO talo_count (width, start, name, queue, state, kind, bucket, shard, count, micros)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-ON CONFLICT (width, start, name, queue, state, kind, bucket, shard)
-DO UPDATE SET count = talo_count.count + excluded.count, micros = talo_count.micros + excluded.micros;
+INSERT INTO talo_counter (width, start, name, queue, state, shard, ended, run_micros, wait_micros, {0..25: run#}, {0..25: wait#})
+VALUES ({1..61: ?#})
+ON CONFLICT (width, start, name, queue, state, shard) DO UPDATE SET
+    ended = talo_counter.ended + excluded.ended, run_micros = talo_counter.run_micros + excluded.run_micros, wait_micros = talo_counter.wait_micros + excluded.wait_micros,
+    {0..25: run# = talo_counter.run# + excluded.run#},
+    {0..25: wait# = talo_counter.wait# + excluded.wait#};
 
 -- name: counts
 -- Without a name or queue their lines are taken out.
-SELECT start / ?6 * ?6, name, queue, state, kind, bucket, sum(count), sum(micros) FROM talo_count
+SELECT start / ?6 * ?6, name, queue, state, sum(ended), sum(run_micros), sum(wait_micros),
+    {0..25: sum(run#)}, {0..25: sum(wait#)}
+FROM talo_counter
 WHERE width = ?3 AND start >= ?4 AND start < ?5
     AND name = ?1
     AND queue = ?2
-GROUP BY 1, name, queue, state, kind, bucket;
+GROUP BY 1, name, queue, state;
 
 -- name: old_counts
-DELETE FROM talo_count WHERE (width, start, name, queue, state, kind, bucket, shard) IN (
-    SELECT width, start, name, queue, state, kind, bucket, shard FROM talo_count WHERE width = ?1 AND start < ?2 LIMIT ?3
+DELETE FROM talo_counter WHERE (width, start, name, queue, state, shard) IN (
+    SELECT width, start, name, queue, state, shard FROM talo_counter WHERE width = ?1 AND start < ?2 LIMIT ?3
 );
 
 -- name: add_history
@@ -357,13 +361,8 @@ INSERT INTO talo_history_detail (seq, run) VALUES (?1, ?2);
 -- name: in_history
 SELECT 1 FROM talo_history WHERE id = ?1 AND attempt = ?2 AND ended = ?3;
 
--- name: history
+-- part: history_wanted
 -- Lines whose parameter is not asked for are taken out. One state is looked up, of several each row is asked.
--- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
-SELECT h.seq, h.ended, CASE WHEN
-    instr(d.run, ?16) > 0 AND
-    1 THEN d.run END
-FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
 WHERE +h.expires > ?12
     AND h.id = ?1
     AND (h.root = ?2 OR h.id = ?2)
@@ -376,6 +375,14 @@ WHERE +h.expires > ?12
     AND h.ended >= ?9
     AND h.ended < ?10
     AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+
+-- name: history
+-- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
+SELECT h.seq, h.ended, CASE WHEN
+    instr(d.run, ?16) > 0 AND
+    1 THEN d.run END
+FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
+-- use: history_wanted
     AND (h.ended, h.seq) < (?13, ?14)
 ORDER BY
     CASE WHEN ?1 IS NOT NULL THEN h.ended END DESC,
@@ -385,35 +392,13 @@ ORDER BY
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
-    WHERE +h.expires > ?12
-        AND h.id = ?1
-        AND (h.root = ?2 OR h.id = ?2)
-        AND h.name = ?3
-        AND h.queue = ?4
-        AND h.worker = ?5
-        AND h.state = ?6
-        AND '' || h.state IN (SELECT value FROM json_each(?7))
-        AND h.fingerprint = ?8
-        AND h.ended >= ?9
-        AND h.ended < ?10
-        AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+    -- use: history_wanted
     LIMIT ?13
 ) AS found GROUP BY +state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
-WHERE +h.expires > ?12
-    AND h.id = ?1
-    AND (h.root = ?2 OR h.id = ?2)
-    AND h.name = ?3
-    AND h.queue = ?4
-    AND h.worker = ?5
-    AND h.state = ?6
-    AND '' || h.state IN (SELECT value FROM json_each(?7))
-    AND h.fingerprint = ?8
-    AND h.ended >= ?9
-    AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+-- use: history_wanted
 LIMIT ?13;
 
 -- name: failures

@@ -29,7 +29,7 @@ from tests.places import (  # noqa: F401  fixtures
     sqs_endpoint,
 )
 from tests.support import eventually
-from tests.workers import group_alive
+from tests.workers import Worker, group_alive
 
 LONG = 60.0
 #: What the tests themselves make there: output of processes, and a database of Django's with its companions.
@@ -150,6 +150,16 @@ def test_workers_that_multi_starts_keep_their_files_to_themselves(tmp_path: Path
         assert _shown(tmp_path) == []
     finally:
         subprocess.run([*words, "stopwait", "one"], **run)  # type: ignore[call-overload]
+
+
+def test_what_a_project_sets_is_on_no_command_line(tmp_path: Path) -> None:
+    # Given a project that sets what nobody else should know, and processes that are not forked
+    (tmp_path / "quiet.py").write_text('from talo import Talo\napp = Talo("quiet", security_key="Canary-51c9")\n')
+    with Worker(f"sqlite:///{tmp_path}/talo.sqlite3", tmp_path, "-c", "1", "--start-method", "spawn", app="quiet") as w:
+        # Then nothing that everybody on the machine may read tells it
+        told = [Path(f"/proc/{pid}/cmdline").read_text() for pid in (w.pid, *w.descendants())]
+        assert len(told) == 3
+        assert [line for line in told if "Canary" in line] == []
 
 
 def _env(tmp: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The entrance of a spawned process: ``python -m talo.worker.spawned BIRTH``, started by ``worker.starters`` only."""
+"""The entrance of a spawned process, ``python -m talo.worker.spawned DESCRIPTOR``; used by ``worker.starters`` only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from talo.worker.starters import Birth
 __all__ = ["main"]
 
 
-def main(text: str) -> int:
-    """Import the app, open what the supervisor has made, and be what the birth says; return the exit code."""
+def main(descriptor: int) -> int:
+    """Import the app, open what the supervisor has made, and be what the birth, a file that is open there, says; return
+    the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         # The group's signals are the supervisor's from the first moment on.
         signal.signal(number, signal.SIG_IGN)
-    birth = msgspec.json.decode(text, type=Birth)
+    with open(descriptor, "rb") as file:
+        birth = msgspec.json.decode(file.read(), type=Birth)
     options = birth.options
     sys.path[:] = birth.path
     app = import_path(birth.app)
@@ -42,4 +44,4 @@ def main(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(int(sys.argv[1])))

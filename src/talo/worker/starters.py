@@ -147,15 +147,19 @@ class Spawning(Starter):
             line=line,
         )
         fds = [fd for fd in (*common.handles, *(line or ()), *(fd for share in shares for fd in share)) if fd >= 0]
-        for fd in fds:
-            os.set_inheritable(fd, True)
-        try:
-            text = msgspec.json.encode(birth).decode()
-            command = [sys.executable, "-m", "talo.worker.spawned", text]
-            return os.posix_spawn(sys.executable, command, os.environ, setsigdef=SIGNALS - {signal.SIGCHLD})
-        finally:
+        # Not on the command line, which everybody on the machine may read: settings hold passwords.
+        with open(os.memfd_create("talo-birth"), "w+b") as letter:
+            letter.write(msgspec.json.encode(birth))
+            letter.seek(0)
+            fds.append(letter.fileno())
             for fd in fds:
-                os.set_inheritable(fd, False)
+                os.set_inheritable(fd, True)
+            try:
+                command = [sys.executable, "-m", "talo.worker.spawned", str(letter.fileno())]
+                return os.posix_spawn(sys.executable, command, os.environ, setsigdef=SIGNALS - {signal.SIGCHLD})
+            finally:
+                for fd in fds:
+                    os.set_inheritable(fd, False)
 
 
 def _where(app: Talo) -> str:

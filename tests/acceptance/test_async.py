@@ -28,11 +28,13 @@ LONG = 60.0
 MANY, PLAIN = full(1000, 200), full(100, 20)
 
 
-@pytest.mark.promise("P05")
 @pytest.mark.timeout(HANGS)
 @pytest.mark.parametrize("place", STORES, indirect=True)
 def test_a_thousand_coroutines_wait_at_a_time_and_functions_run_beside_them(place: Place) -> None:
-    with place.client() as app, place.worker("-P", "asyncio", "-c", str(MANY + 10), app=APP) as worker:
+    with (
+        place.client(publish_timeout=60) as app,
+        place.worker("-P", "asyncio", "-c", str(MANY + 10), app=APP) as worker,
+    ):
         # Given coroutines that all wait for something which happens when all wait: in turns they would never end
         waits = app.send_many([(f"{APP}.waits",)] * MANY, batch=100)
 

@@ -126,9 +126,12 @@ class Owner:
         if self._consumers and (wanted < STREAM or set(self._consumers.values()) - set(queues)):
             self.stop_consuming(deadline)
         self._sift(connection, deadline)
-        if self._consumers and wanted > self._prefetch - self._unsettled():
-            # What is held counts against what is sent here: who holds long tasks by the hundred would be sent nothing.
+        if self._consumers and wanted > self._prefetch:
             self.stop_consuming(deadline)
+            self.consume(queues, 2 * wanted, deadline)
+        elif self._consumers and wanted > self._prefetch - self._unsettled():
+            # What is held counts against what is sent here: who holds long tasks by the hundred would be sent nothing.
+            # A consumer more, and none ended: what is on its way to one that ends comes back as if it had died.
             self.consume(queues, 2 * wanted, deadline)
         found = self._from_here(wanted)
         if not found:
@@ -272,12 +275,16 @@ class Owner:
             self.consume(queues, 1 if few else 2 * self._last_limit, deadline)
 
     def consume(self, queues: Sequence[str], prefetch: int, deadline: float) -> None:
-        """Begin to be sent messages of these queues."""
-        self._prefetch = min(prefetch, _MOST)
-        # Later tags are higher.
-        here = [letter.tag for waiting in self._waiting.values() for letter in waiting]
-        self._since = max([held.tag for held in self.held.values()] + here, default=0)
-        self.channel.qos(self._prefetch, deadline)
+        """Begin to be sent messages of these queues, so many beside what is sent already."""
+        more = min(prefetch, _MOST)
+        if self._consumers:
+            self._prefetch += more
+        else:
+            self._prefetch = more
+            # Later tags are higher.
+            here = [letter.tag for waiting in self._waiting.values() for letter in waiting]
+            self._since = max([held.tag for held in self.held.values()] + here, default=0)
+        self.channel.qos(more, deadline)
         for queue in queues:
             tag = f"talo{next(self._serial)}"
             self._consumers[tag] = queue

@@ -75,10 +75,10 @@ class Place:
         """An app that sends there."""
         return client(self.url, self.results, **self._settings, **settings)
 
-    def worker(self, *words: str, app: str = APP, name: str = "w", env: dict[str, str] | None = None) -> Worker:
+    def worker(self, *words: str, app: str = APP, env: dict[str, str] | None = None, **options: Any) -> Worker:
         """A worker of it."""
         more = {**self.env, **(env or {})}
-        return Worker(self.broker, self.tmp, *words, results=self.results, app=app, name=name, env=more)
+        return Worker(self.broker, self.tmp, *words, results=self.results, app=app, env=more, **options)
 
     def start(self, *words: str, app: str = APP) -> subprocess.Popen[str]:
         """One of Talo's commands, which tells of itself on a pipe."""

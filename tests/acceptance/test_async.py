@@ -34,7 +34,7 @@ MANY, PLAIN = full(1000, 200), full(100, 20)
 def test_a_thousand_coroutines_wait_at_a_time_and_functions_run_beside_them(place: Place) -> None:
     with place.client() as app, place.worker("-P", "asyncio", "-c", str(MANY + 10), app=APP) as worker:
         # Given coroutines that all wait for something which happens when all wait: in turns they would never end
-        waits = app.send_many([(f"{APP}.waits",)] * MANY)
+        waits = app.send_many([(f"{APP}.waits",)] * MANY, batch=100)
 
         def all_wait() -> None:
             # When plain functions are called meanwhile, Then they run
@@ -49,8 +49,11 @@ def test_a_thousand_coroutines_wait_at_a_time_and_functions_run_beside_them(plac
         if SOAK:
             # And on the reference machine they take little longer than the one second that each of them sleeps
             began = time.monotonic()
-            sleeps = app.send_many([(f"{APP}.sleeps", (1.0,))] * MANY)
+            sleeps = app.send_many([(f"{APP}.sleeps", (1.0,))] * MANY, batch=100)
             plain = app.send_many([(f"{APP}.works", (0.02,))] * PLAIN)
             Judge(app, worker.trace, [each.id for each in sleeps]).wait()
-            assert time.monotonic() - began < 2.5
+            seconds = time.monotonic() - began
+            print(f"{place.broker}: {MANY} coroutines of one second in {seconds:.2f} s")
+            # What stands in for SQS here needs longer to take and hand out so many.
+            assert seconds < (15.0 if place.broker.startswith("sqs") else 2.5)
             Judge(app, worker.trace, [each.id for each in plain]).wait()

@@ -112,6 +112,38 @@ class TestRabbit(
         assert turns[0] == 25
         assert sum(turns) == 50
 
+    def test_who_holds_many_is_sent_more(self, store: Store) -> None:
+        """What is held counts against a consumer's prefetch: a child of coroutines may hold more than that."""
+        store.broker.open("me", worker="w", slots=1500, lease=60)
+        store.broker.send([message(body=str(n)) for n in range(1500)])
+        sizes = []
+        while sum(sizes) < 1500:
+            sizes.append(len(store.broker.turn([], "me", ["q"], 256).deliveries))
+        # They come by many, not one by one as they are asked for.
+        assert sizes.count(1) < 100
+
+    def test_what_was_settled_just_before_the_end_does_not_come_again(self, store: Store, other: Store) -> None:
+        """RabbitMQ keeps acknowledgements of a quorum queue back, and loses those of a channel that ends meanwhile."""
+        store.broker.open("me", worker="w", slots=1, lease=60)
+        store.broker.send([message(body=str(n)) for n in range(250)])
+        held: list[Delivery] = []
+        while len(held) < 250:
+            held += store.broker.turn([], "me", ["q"], 256).deliveries
+        # When they end from the last to the first, so that each is acknowledged by itself, and then their owner
+        held.reverse()
+        for at in range(0, 250, 10):
+            store.broker.settle([end(each) for each in held[at : at + 10]])
+        store.broker.close_owner("me")
+        store.close()
+        # Then only what is sent afterwards comes
+        other.broker.send([message(body="last")])
+        other.broker.open("you", worker="w", slots=1, lease=60)
+        came: list[str] = []
+        while "last" not in came:
+            came += bodies(other.broker.turn([], "you", ["q"], 256))
+        came += bodies(other.broker.turn([], "you", ["q"], 256))
+        assert came == ["last"]
+
     def test_a_turn_says_when_the_next_task_falls_due(self, store: Store) -> None:
         """It cannot know, and need not: the server sends it when it is due."""
         store.broker.open("me", worker="w", slots=1, lease=30)

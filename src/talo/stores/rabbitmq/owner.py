@@ -11,6 +11,7 @@ begun. It is sent once more with one charge to a queue for suspects, and a suspe
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from talo.stores.base import Delivery, Lease
+from talo.stores.rabbitmq._refusals import ChannelRefused
 from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.letters import Facts, unpacked
@@ -33,6 +35,11 @@ STREAM = 8
 _PATIENCE = 0.3
 #: RabbitMQ's own bound of a prefetch is 65535; ours is two turns.
 _MOST = 512
+
+#: An acknowledgement has no answer, and of many to a quorum queue RabbitMQ sends on some dozens at a time: those that
+#: still wait when their channel ends are lost, and what they ended comes again. A fetch is answered after what was sent
+#: on before it; by the second one the rest has been, in one piece, and one more is for safety.
+_ROUNDS = 3
 
 #: Seconds between two looks for suspects that others left.
 _LOOK_EVERY = 1.0
@@ -75,6 +82,8 @@ class Owner:
         self._waiting: dict[str, deque[Letter]] = {}
         self._consumers: dict[str, str] = {}
         self._prefetch = 0
+        self._since = 0
+        self._acknowledged = False
         self._last_limit = 1
         #: Suspects may wait: look at once. Otherwise when it is time (monotonic).
         self._doubt = False
@@ -117,7 +126,8 @@ class Owner:
         if self._consumers and (wanted < STREAM or set(self._consumers.values()) - set(queues)):
             self.stop_consuming(deadline)
         self._sift(connection, deadline)
-        if self._consumers and wanted > self._prefetch:
+        if self._consumers and wanted > self._prefetch - self._unsettled():
+            # What is held counts against what is sent here: who holds long tasks by the hundred would be sent nothing.
             self.stop_consuming(deadline)
             self.consume(queues, 2 * wanted, deadline)
         found = self._from_here(wanted)
@@ -229,11 +239,13 @@ class Owner:
     def _send_again(
         self, connection: Connection, again: Sequence[tuple[int, Message, Facts]], deadline: float
     ) -> None:  # fmt: skip
+        self._acknowledged = True
         self._give_back(connection, [(message, facts) for _, message, facts in again], deadline)
         self.channel.ack([tag for tag, _, _ in again], deadline)
 
     def done(self, tokens: Sequence[int], deadline: float) -> None:
         """Acknowledge what is settled; in one piece where nothing older is left."""
+        self._acknowledged = True
         tags = [self.held.pop(token).tag for token in tokens]
         left = [held.tag for held in self.held.values()]
         left += [letter.tag for waiting in self._waiting.values() for letter in waiting]
@@ -262,6 +274,9 @@ class Owner:
     def consume(self, queues: Sequence[str], prefetch: int, deadline: float) -> None:
         """Begin to be sent messages of these queues."""
         self._prefetch = min(prefetch, _MOST)
+        # Later tags are higher.
+        here = [letter.tag for waiting in self._waiting.values() for letter in waiting]
+        self._since = max([held.tag for held in self.held.values()] + here, default=0)
         self.channel.qos(self._prefetch, deadline)
         for queue in queues:
             tag = f"talo{next(self._serial)}"
@@ -271,6 +286,10 @@ class Owner:
             except BaseException:
                 del self._consumers[tag]
                 raise
+
+    def _unsettled(self) -> int:
+        """How many that have come since the consumers began are held."""
+        return sum(held.tag > self._since for held in self.held.values())
 
     def stop_consuming(self, deadline: float) -> None:
         """Be sent no more; what was sent before stays here."""
@@ -297,9 +316,15 @@ class Owner:
             self._send_again(connection, again, deadline)
 
     def release(self, connection: Connection, deadline: float) -> None:
-        """Give back what was never handed out and be sent no more."""
+        """Give back what was never handed out, be sent no more, and see that all that was acknowledged has ended."""
         self.stop_consuming(deadline)
         self._return_rest(connection, deadline)
+        if self._acknowledged:
+            with contextlib.suppress(ChannelRefused):  # the queue is gone, and all that was in it
+                for _ in range(_ROUNDS):
+                    for queue in self._order:
+                        self._waiting.setdefault(queue, deque()).extend(self.channel.get(queue, 1, deadline))
+                self._return_rest(connection, deadline)
 
     def deliveries(self) -> list[Delivery]:
         """What it holds, in the order of tokens."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import app, broker  # noqa: F401  fixtures
+from tests.either import app, broker  # noqa: F401  fixtures
 from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401  fixtures
 from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures

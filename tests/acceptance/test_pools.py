@@ -247,6 +247,23 @@ def test_a_running_step_stops_when_the_root_of_its_workflow_is_terminated(app: T
         result.get(timeout=LONG)
 
 
+def test_processes_that_a_task_starts_can_be_ended_as_anywhere(app: Talo, worker: Worker) -> None:
+    told = send(app, "has_helpers").get(timeout=3 * LONG)
+    term = -signal.SIGTERM
+    assert told == {"program": term, "fork": term, "spawn": term, "pool": [1, 2, 3], "executor": [4, 5]}
+
+
+def test_every_process_writes_into_the_log_file(app: Talo, broker: str, pool: str, tmp_path: Path) -> None:
+    worker = Worker(broker, tmp_path, *POOLS[pool], "-f", "%n-own.log", "-B")
+    with worker.start(ready=False):
+        worker.log = tmp_path / "w-own.log"
+        worker.wait_ready()
+        result = send(app, "add", 1, 2)
+        result.get(timeout=LONG)
+        eventually(lambda: _assert(f"[{result.id}] succeeded" in worker.output()), LONG)
+        eventually(lambda: _assert("/agent] beat: Starting..." in worker.output()), LONG)
+
+
 @pytest.mark.promise("L03")
 def test_a_task_that_is_revoked_before_it_starts_does_not_start(
     app: Talo, broker: str, pool: str, tmp_path: Path

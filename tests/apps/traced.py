@@ -7,9 +7,12 @@ Configured by the environment: ``TALO_BROKER_URL``, ``TALO_RESULT_BACKEND``, ``T
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
+import subprocess
 import time
+from concurrent import futures
 from typing import Any
 
 from talo import Talo, errors, signals
@@ -127,6 +130,41 @@ def later(self: Any, seconds: float) -> None:
     """Asks to be tried again, without end."""
     trace("start", self.request.id)
     raise self.retry(countdown=seconds)
+
+
+@app.task
+def has_helpers() -> dict[str, Any]:
+    """Starts processes in every way, and ends them."""
+    ended: dict[str, Any] = {}
+    program = subprocess.Popen(["sleep", "300"])
+    program.terminate()
+    ended["program"] = program.wait(60)
+    for method in ("fork", "spawn"):
+        helper = multiprocessing.get_context(method).Process(target=time.sleep, args=(300,))
+        helper.start()
+        while helper.exitcode is None:  # one that comes before its program has begun may be lost, as anywhere
+            helper.terminate()
+            helper.join(0.5)
+        ended[method] = helper.exitcode
+    with multiprocessing.Pool(2) as pool:
+        ended["pool"] = pool.map(abs, [-1, -2, -3])
+    with futures.ProcessPoolExecutor(2) as executor:
+        ended["executor"] = list(executor.map(abs, [-4, -5]))
+    return ended
+
+
+@app.task(bind=True, max_retries=None)
+def stumbles(self: Any, times: int, delay: float) -> None:
+    """Is tried again so many times, each time after so many seconds."""
+    trace("start", self.request.id, retries=self.request.retries)
+    if self.request.retries < times:
+        raise self.retry(countdown=delay)
+
+
+@app.task(bind=True, rate_limit="1/m")
+def rare(self: Any) -> None:
+    """Starts hardly ever."""
+    trace("start", self.request.id)
 
 
 @app.task(bind=True, autoretry_for=(OSError,), max_retries=2, retry_backoff=0.01, retry_jitter=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kit import SOAK
-from tests.places import app, broker  # noqa: F401  fixtures
+from tests.either import app, broker  # noqa: F401  fixtures
 from tests.servers.mariadb import own_mariadb  # noqa: F401  fixture
 from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
 from tests.servers.rabbitmq import own_rabbit  # noqa: F401  fixture

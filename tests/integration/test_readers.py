@@ -4,15 +4,10 @@ on every store."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,18 +17,26 @@ import pytest
 from talo.app.app import Talo
 from talo.errors import NotSupported
 from talo.stores.base import Settlement
-from tests.chaos.kit import LONG, SEED, full, kill
-from tests.contract.test_django import DjangoPlace
-from tests.servers.moto import sqs_endpoint  # noqa: F401  a fixture
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import redis_server, redis_url  # noqa: F401  fixtures
+from tests.chaos.kit import LONG, SEED, SOAK, full, kill
+from tests.places import (  # noqa: F401  fixtures
+    APP,
+    STORES,
+    Place,
+    a_place,
+    postgres_server,
+    postgres_url,
+    rabbit_server,
+    rabbit_url,
+    redis_server,
+    redis_url,
+    sqs_endpoint,
+)
 from tests.support import eventually
 from tests.unit.observe.scrape import ask
 from tests.web.support import Client, dashboard_of
-from tests.workers import ROOT, Worker, client
+from tests.workers import Worker
 
-APP = "tests.apps.traced"
+pytestmark = [pytest.mark.soak] if SOAK else []
 #: What a browser asks for.
 PAGES = (
     "/",
@@ -49,65 +52,8 @@ PAGES = (
 ROUNDS, TASKS = full(334, 10), full(3000, 100)
 
 
-class Place:
-    """A store of one kind, with another beside it for what it does not keep."""
-
-    def __init__(
-        self, broker: str, tmp: Path, results: str | None = None, options: dict[str, Any] | None = None
-    ) -> None:
-        self.broker = broker
-        self.results = results
-        self._options = options
-        self._tmp = tmp
-        self.env = {"TALO_BROKER_URL": broker, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-        self.env |= {"TALO_RESULT_BACKEND": results} if results else {}
-        self.env |= {"TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(options)} if options else {}
-
-    def client(self) -> Talo:
-        """An app that sends there."""
-        return client(
-            self.broker, self.results, **({"broker_transport_options": self._options} if self._options else {})
-        )
-
-    def worker(self, *words: str) -> Worker:
-        """A worker of it."""
-        return Worker(self.broker, self._tmp, *words, results=self.results, app=APP, env=self.env)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """A reader: one of Talo's commands."""
-        command = [sys.executable, "-m", "talo", "-A", APP, *words]
-        env = {**os.environ, **self.env}
-        return subprocess.Popen(
-            command, env=env, cwd=self._tmp, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-
-
-#: Where any process may look, and where this one may.
-REACHED = full(("sqlite", "redis_url", "postgres_url", "rabbit_url", "sqs_endpoint"), ("sqlite", "redis_url"))
+#: Where another process may look, and where what waits is counted exactly.
 COUNTED = ("sqlite", "redis_url", "postgres_url", "django")
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """An empty store of a kind."""
-    if request.param == "django":
-        made = DjangoPlace(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "django.sqlite3"))
-        yield Place(made.url, tmp_path)
-        made.close()
-    else:
-        yield _place(request, tmp_path)
-
-
-def _place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    beside = f"sqlite:///{tmp_path}/results.sqlite3"
-    if request.param == "sqlite":
-        return Place(f"sqlite:///{tmp_path}/talo.sqlite3", tmp_path)
-    url = str(request.getfixturevalue(request.param))
-    if request.param == "sqs_endpoint":
-        where = {"endpoint_url": url, "ledger": str(tmp_path / "ledger"), "queue_name_prefix": f"r{time.time_ns()}-"}
-        return Place("sqs://key:secret@", tmp_path, beside, {"region": "us-east-1", **where})
-    return Place(url, tmp_path, beside if request.param == "rabbit_url" else None)
 
 
 class Still:
@@ -194,7 +140,8 @@ def _round(place: Place, worker: Worker, chance: random.Random) -> None:
             thread.join()
 
 
-@pytest.mark.parametrize("place", REACHED, indirect=True)
+@pytest.mark.promise("T10")
+@pytest.mark.parametrize("place", STORES, indirect=True)
 @pytest.mark.timeout(full(7200, 300))
 def test_readers_that_come_and_are_killed_change_no_delivery(place: Place) -> None:
     chance = random.Random(SEED)

@@ -18,6 +18,7 @@ from typing import Any
 
 from talo.beat.scheduler import Scheduler
 from talo.errors import ImproperlyConfigured
+from talo.util.files import private
 
 __all__ = ["PersistentScheduler"]
 
@@ -63,7 +64,7 @@ class PersistentScheduler(Scheduler):
     def _take_lock(self) -> None:
         path = f"{self.schedule_filename}.lock"
         try:
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = private(path, os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._drop_lock()
@@ -117,11 +118,10 @@ class PersistentScheduler(Scheduler):
         path = Path(self.schedule_filename)
         beside = f"{path}.new"
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:
+            with open(beside, "wb", opener=private) as file:
                 file.write(data)
                 file.flush()
-                os.fsync(descriptor)
+                os.fsync(file.fileno())
             os.replace(beside, path)
         except OSError as error:
             log.error("The schedule file %s cannot be written: %s", path, error.strerror)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from talo.cli._errors import PidfileTaken
+from talo.util.files import private
 
 __all__ = ["alive", "pidfile", "read_pid"]
 
@@ -37,7 +38,7 @@ def _create(path: Path) -> None:
         if holder is not None:
             path.unlink(missing_ok=True)
         # Of two workers that start at once, the second one fails here.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except FileExistsError as error:
         raise PidfileTaken(f"pidfile {path}: another worker is being started with it") from error
     except OSError as error:

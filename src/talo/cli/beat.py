@@ -22,9 +22,12 @@ from talo.cli._params import LOG_LEVEL, umask_of
 from talo.cli._pidfile import pidfile
 from talo.cli._session import Session
 from talo.errors import TaloError
+from talo.util.process import root_warning
 from talo.worker.logs import name_process, set_up_logging
 
 __all__ = ["beat"]
+
+log = logging.getLogger("talo.beat")
 
 _SERVICE = "run it under systemd, a supervisor or a container, which do it better: Talo does not daemonize"
 _REFUSED = {"detach": "--detach", "uid": "--uid", "gid": "--gid"}
@@ -69,6 +72,8 @@ def beat(session: Session, /, **options: Any) -> int:
     app.finalize()
     set_up_logging(app, options["loglevel"], options["logfile"])
     name_process("beat")
+    if (warning := root_warning("beat")) is not None:
+        log.warning("%s", warning, extra={"action": "root"})
     with contextlib.ExitStack() as stack:
         if pid_path:
             stack.enter_context(pidfile(pid_path))

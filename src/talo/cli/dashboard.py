@@ -17,6 +17,7 @@ from talo.cli._commands import TaloCommand
 from talo.cli._errors import Failed, Refused
 from talo.cli._session import Session
 from talo.util.optional import load
+from talo.util.process import root_warning
 
 __all__ = ["dashboard"]
 
@@ -81,6 +82,8 @@ def _access(web: Any, auth: str | None) -> Any:
 
 def _serve(session: Session, made: Any, host: str, port: int, options: dict[str, Any]) -> None:
     listening = _listen(host, port)
+    if (warning := root_warning("dashboard")) is not None:
+        click.echo(warning, err=True)
     scheme = "https" if options["certfile"] else "http"
     shown = f"[{host}]" if ":" in host else host
     if not session.quiet:

@@ -22,6 +22,7 @@ import click
 from talo.cli._errors import Failed, Refused
 from talo.cli._pidfile import alive, read_pid
 from talo.cli._session import Session
+from talo.util.files import private
 from talo.util.text import count
 
 __all__ = ["Cluster", "Node", "multi"]
@@ -249,7 +250,7 @@ def _start(node: Node, program: list[str]) -> str:
     log = node.path("--logfile", _DEFAULT_LOG)
     for path in (log, node.path("--pidfile", _DEFAULT_PID)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as out:
+    with open(log, "ab", opener=private) as out:
         process = subprocess.Popen(
             node.command(program), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )

@@ -22,6 +22,7 @@ from talo.cli._params import umask_of
 from talo.cli._pidfile import pidfile
 from talo.cli._session import Session
 from talo.cli._worker_options import NEEDLESS, REFUSED, with_options
+from talo.util.files import private
 from talo.worker.main import run_worker
 from talo.worker.plan import node_name
 
@@ -135,7 +136,7 @@ def _expand(path: str, node: str) -> str:
 
 def _writable(path: str) -> str:
     try:
-        with open(path, "a", encoding="utf-8"):
+        with open(path, "a", encoding="utf-8", opener=private):
             return path
     except OSError as error:
         raise Failed(f"--logfile {path} cannot be written: {error.strerror}") from error

@@ -30,8 +30,8 @@ ANSWER = 1.0
 SILENCE = 3.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-#: Messages that one question to the broker looks through.
-_PAGE = 2500
+#: Messages that one question for all of them brings.
+_PAGE = 1000
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 
@@ -178,23 +178,24 @@ def _waiting(app: Talo, found: Explanation) -> bool:
         return False
     for stats in app.store.broker.stats():
         for delayed, number in ((False, stats.ready), (True, stats.delayed or 0)):
-            for offset in range(0, min(number, FURTHEST), _PAGE):
-                place = _place_of(app, found.id, stats.name, delayed, offset)
-                if place is not None:
-                    ahead, message = place
-                    _place(found, message)
-                    _explain_waiting(app, found, message, ahead, delayed)
-                    return True
+            if number and (place := _place_of(app, found.id, stats.name, delayed)) is not None:
+                ahead, message = place
+                _place(found, message)
+                _explain_waiting(app, found, message, ahead, delayed)
+                return True
     return False
 
 
-def _place_of(app: Talo, task_id: str, queue: str, delayed: bool, offset: int) -> tuple[int, Message] | None:
-    """How many are ahead of it, and the message; None if it is not in this part of what waits."""
+def _place_of(app: Talo, task_id: str, queue: str, delayed: bool) -> tuple[int, Message] | None:
+    """How many are ahead of it, and the message; None if it does not wait there."""
     peek = app.store.broker.peek
-    if not any(message.id == task_id for message in peek(queue, _PAGE, offset, delayed=delayed, about=task_id)):
-        return None
-    page = peek(queue, _PAGE, offset, delayed=delayed)
-    return next(((at, message) for at, message in enumerate(page, offset) if message.id == task_id), None)
+    # The store leaves out the others, so most queues are looked through in one step.
+    if any(message.id == task_id for message in peek(queue, FURTHEST, delayed=delayed, about=task_id)):
+        for offset in range(0, FURTHEST, _PAGE):
+            for at, message in enumerate(peek(queue, _PAGE, offset, delayed=delayed), offset):
+                if message.id == task_id:
+                    return at, message
+    return None
 
 
 def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int, delayed: bool) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "choice",
     "either",
     "maybe",
+    "seconds_from",
 ]
 
 _TRUE = frozenset({"1", "true", "yes", "on", "t", "y"})
@@ -183,7 +184,8 @@ def _rules(value: Any) -> Any:
 BOOL = Kind("true or false", "bool", _bool)
 INT = Kind("a whole number", "int", _int)
 FLOAT = Kind("a number", "float", _float)
-SECONDS = Kind("seconds (a number, a timedelta, or text like '90s', '5m', '1h', '2d')", "float", _seconds)
+_TIMES = "(a number, a timedelta, or text like '90s', '5m', '1h', '2d')"
+SECONDS = Kind(f"seconds {_TIMES}", "float", _seconds)
 STR = Kind("text", "str", _str)
 STRS = Kind("a list of texts", "Sequence[str]", _strs)
 DICT = Kind("a dictionary", "dict[str, Any]", _dict)
@@ -195,6 +197,18 @@ RULES = Kind("a dictionary, a list, a callable or the dotted path of one", "Any"
 ZONE = Kind("the name of an IANA time zone, or a tzinfo", "Any", _zone)
 DELIVERY_MODE = Kind("1 (transient) or 2 (persistent)", "int", _delivery_mode)
 ANY = Kind("anything", "Any", lambda value: value)
+
+
+def seconds_from(least: float) -> Kind:
+    """Return a kind that accepts no fewer seconds than these."""
+
+    def convert(value: Any) -> float:
+        seconds = _seconds(value)
+        if seconds < least:
+            raise ValueError
+        return seconds
+
+    return Kind(f"seconds, at least {least:g} {_TIMES}", "float", convert)
 
 
 def maybe(kind: Kind) -> Kind:

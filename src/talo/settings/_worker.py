@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talo.settings._kinds import BOOL, DICT, INT, PATH, SECONDS, STR, STRS, choice, maybe
+from talo.settings._kinds import BOOL, DICT, INT, PATH, SECONDS, STR, STRS, choice, maybe, seconds_from
 from talo.settings._option import Group, Option, Status
 
 __all__ = ["GROUPS"]
@@ -216,7 +216,8 @@ _WORKER = (
     ),
     Option(
         "worker_lease",
-        SECONDS,
+        # Three renewals in less than that and a busy machine is late with them: others would take over what lives.
+        seconds_from(1.0),
         30.0,
         (),
         "Seconds after which others get what a silent worker holds. It has nothing to do with how long tasks run.",

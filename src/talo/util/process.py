@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 
-__all__ = ["Stopwatch", "describe_status", "peak_kib", "resident_kib"]
+__all__ = ["Stopwatch", "describe_status", "peak_kib", "resident_kib", "root_warning"]
 
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -23,6 +23,13 @@ def resident_kib(pid: int | None = None) -> int:
 def peak_kib(usage: resource.struct_rusage) -> int:
     """Return the peak resident memory of a process that has ended, in KiB."""
     return int(usage.ru_maxrss)
+
+
+def root_warning(role: str) -> str | None:
+    """What to tell who starts this process as root, with the mend; None for any other user."""
+    if os.geteuid() != 0:
+        return None
+    return f"You are running the {role} as root: give it a user of its own (User= in systemd, USER in an image)"
 
 
 def describe_status(status: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from talo.errors import OperationalError
+from talo.util.files import private
 from talo.util.text import shorten
 
 __all__ = ["Audit", "AuditError", "Entry"]
@@ -86,7 +87,7 @@ class Audit:
         assert self.path is not None
         try:
             with self._lock:
-                descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                descriptor = private(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 try:
                     os.write(descriptor, line)
                     os.fsync(descriptor)

@@ -27,6 +27,7 @@ from talo.worker.logs import name_process
 from talo.worker.remote import Remote
 from talo.worker.settler import new_owner
 from talo.worker.share import Common, Share
+from talo.worker.spared import leave_to_supervisor
 from talo.worker.undertaker import Undertaker
 from talo.worker.watchdog import Watchdog
 
@@ -86,8 +87,7 @@ class Agent:
 
     def run(self) -> int:
         """Live until told to stop, or until the supervisor and all its children are gone."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        leave_to_supervisor()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         faulthandler.register(signal.SIGUSR1, all_threads=True)
         orders = self._line.keep_as_agent()

@@ -29,6 +29,7 @@ from talo.worker.marks import with_marks
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
 from talo.worker.share import Command, Share
+from talo.worker.spared import leave_to_supervisor
 from talo.worker.split import split_of
 from talo.worker.task_events import TaskEvents
 
@@ -379,8 +380,7 @@ class Child:
 
     def _install_signals(self) -> None:
         """The group's signals are the supervisor's to answer; ours is USR2, and every signal wakes the loop."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        leave_to_supervisor()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGUSR2, self._on_bell)
         faulthandler.register(signal.SIGUSR1, all_threads=True)

@@ -11,6 +11,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from talo import signals
+from talo.util.files import private
 from talo.worker.jsonlog import JsonFormatter
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class _ProcessName(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.processName = self.name_of_process
         return True
+
+
+class _PrivateFile(logging.FileHandler):
+    """A log shows arguments and results: who makes the file keeps it for its owner."""
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=private)
 
 
 class _Coloured(logging.Formatter):
@@ -92,7 +100,7 @@ def set_up_logging(app: Talo, level: int, logfile: str | None) -> None:
         return
     handler: logging.Handler
     if logfile is not None:
-        handler = logging.FileHandler(logfile, encoding="utf-8")
+        handler = _PrivateFile(logfile, encoding="utf-8")
     else:
         handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_ProcessName())

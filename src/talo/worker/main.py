@@ -6,11 +6,11 @@ Owns the order of the start and the checks of the app's store that must pass bef
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING, Unpack
 
 from talo import signals
 from talo.errors import ImproperlyConfigured
+from talo.util.process import root_warning
 from talo.worker.banner import banner
 from talo.worker.health import check_address
 from talo.worker.logs import set_up_logging
@@ -66,10 +66,8 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
     app.close_stores()
     if not arguments.get("quiet"):
         print(banner(app, options, level), flush=True)  # noqa: T201  the banner is for the operator's eyes
-    if os.geteuid() == 0:
-        log.warning(
-            "You are running the worker as root: give it a user of its own (User= in systemd, USER in an image)"
-        )
+    if (warning := root_warning("worker")) is not None:
+        log.warning("%s", warning, extra={"action": "root"})
     return supervisor.run()
 
 

@@ -77,6 +77,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     metrics_max_tasks: int = 100
     #: Runs are counted and kept in the store.
     history: bool = True
+    #: Where it logs; None: standard error.
+    logfile: str | None = None
 
     @property
     def idle_look(self) -> float:

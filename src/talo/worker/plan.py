@@ -115,6 +115,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         http=None if conf.worker_http is None else parse_address(conf.worker_http),
         metrics_max_tasks=_most_tasks(conf.metrics_max_tasks),
         history=conf.history != "off",
+        logfile=arguments.get("logfile"),
     )
 
 

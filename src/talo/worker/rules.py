@@ -69,7 +69,7 @@ def _limits(task: Any) -> str:
     if task.soft_time_limit:
         limits.append(f"soft {duration(float(task.soft_time_limit))}")
     if task.rate_limit:
-        limits.append(f"rate {task.rate_limit} (not kept yet)")
+        limits.append(f"rate {task.rate_limit}")
     if task.expires is not None:
         limits.append(f"expires {task.expires}")
     return ", ".join(limits) or "none"

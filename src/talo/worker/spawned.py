@@ -32,7 +32,7 @@ def main(text: str) -> int:
     app.finalize()
     app.env.hostname = options.hostname
     name_process("agent" if birth.serves is None else f"child-{birth.serves}")
-    set_up_logging(app, birth.level, None)
+    set_up_logging(app, birth.level, options.logfile)
     common = Common(birth.common)
     if birth.serves is not None:
         return child_main(app, options, Share(birth.serves, options.slots, common, birth.shares[0]))

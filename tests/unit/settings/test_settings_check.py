@@ -200,7 +200,8 @@ def test_a_value_is_kept_in_the_form_of_its_type(name, given, kept):
             5,
             "task_routes = 5: expected a dictionary, a list, a callable or the dotted path of one, or None",
         ),
-        ("worker_lease", -1, "worker_lease = -1: expected seconds"),
+        ("result_expires", -1, "result_expires = -1: expected seconds"),
+        ("worker_lease", 0.5, "worker_lease = 0.5: expected seconds, at least 1 (a number, "),
         ("broker_url", None, "broker_url = None: expected a URL"),
     ],
 )

@@ -39,7 +39,7 @@ class Waiting:
         """See ``Broker.peek``."""
         text = b"" if about is None else _as_written(about)
         most = offset + limit
-        found = self._delayed(queue, most, text) if delayed else self._ready(queue, most)
+        found = (self._delayed if delayed else self._ready)(queue, most, text)
         messages = []
         for name, raw, due in itertools.islice(found, offset, offset + limit):
             if raw and text in raw:
@@ -49,16 +49,20 @@ class Waiting:
                     messages.append(message)
         return messages
 
-    def _ready(self, queue: str, most: int) -> Iterator[tuple[str, bytes, None]]:
+    # Those without the text are without their raw bytes, which would be most of the answer.
+
+    def _ready(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, None]]:
         for name in self._keys.lists(queue):
             if most <= 0:
                 return
-            raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)
+            if text:
+                raws = self._client.run(scripts.PEEK_READY, self._keys.prefix, name, most, text)
+            else:
+                raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)[::-1]
             most -= len(raws)
-            yield from ((queue, raw, None) for raw in reversed(raws))
+            yield from ((queue, raw, None) for raw in raws)
 
     def _delayed(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, float]]:
-        """Those without the text are without their raw bytes."""
         lists = self._keys.lists(queue)
         for rank in range(0, _FURTHEST, _LOOKS):
             looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, text, *lists)

@@ -23,6 +23,7 @@ from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dialect import Dialect, Migration, Statement, dialect, marks
 from talo.stores.sql.listener import Listener, Tidings
 from talo.stores.sql.waker import Bell, MemoryWaker, PipeWaker
+from talo.util.files import make
 
 __all__ = ["SqliteDatabase", "SqliteSession"]
 
@@ -300,8 +301,7 @@ class SqliteDatabase(Database):
         if not self.path.parent.is_dir():
             raise ImproperlyConfigured(f"the directory of {self.path} does not exist: create it, or name another file")
         try:
-            # Never open a file that exists: closing it again would drop the locks that this process has on it.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            make(self.path)
         except FileExistsError as error:
             if self.path.is_dir():
                 raise ImproperlyConfigured(f"{self.path} is a directory: name a file in it") from error

@@ -6,6 +6,7 @@ processes, not the machine: then every visibility ends by itself. Times are mono
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from talo.errors import LeaseLost, StoreUnavailable
 from talo.stores.records import Renewal
+from talo.util.files import make
 
 __all__ = ["Held", "Ledger", "OwnerRow", "place_of"]
 
@@ -244,6 +246,8 @@ class Ledger:
             return self._connection
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                make(self._path)
         except OSError as error:
             raise StoreUnavailable(f"the ledger {self._path} cannot be made: {error}") from error
         db = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
@@ -252,7 +256,6 @@ class Ledger:
         db.execute("PRAGMA synchronous = OFF")
         for statement in _SCHEMA:
             db.execute(statement)
-        self._path.chmod(0o600)
         self._connection, self._pid = db, os.getpid()
         return db
 

@@ -3,7 +3,6 @@ URLs of a broker and a result store for those that run on every one."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401  fix
 from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import RedisServer, own_redis, redis_server, redis_url  # noqa: F401  fixtures
+from tests.servers.redis import RedisServer, empty_database, own_redis, redis_server, redis_url  # noqa: F401  fixtures
 
 #: Every broker, with a store beside it where it keeps no state itself.
 STATEFUL = ["redis", "postgres", "mariadb", "sqlite", ("rabbit", "redis"), ("sqs", "sqlite")]
-
-_databases = itertools.count(300)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +31,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('store')}/talo.sqlite3"
         return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    db = next(_databases)
-    server.command("FLUSHDB", db=db)
-    yield server.url_of(db)
-    server.command("FLUSHDB", db=db)
+    with empty_database(request.getfixturevalue("redis_server")) as url:
+        yield url
 
 
 def named(pair: str | tuple[str, str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.redis import empty_database
 from tests.workers import ROOT, Worker
 
 PAGE = ROOT / "docs/reference/celery-guide.md"
@@ -107,11 +108,14 @@ EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
 def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     """The values of all examples."""
     folder = tmp_path_factory.mktemp("guide")
-    url = f"sqlite:///{folder}/q.sqlite3"
     if request.param == "redis":
-        server = request.getfixturevalue("redis_server")
-        server.command("FLUSHDB", db=299)
-        url = server.url_of(299)
+        with empty_database(request.getfixturevalue("redis_server")) as url:
+            yield _answers(url, folder)
+    else:
+        yield _answers(f"sqlite:///{folder}/q.sqlite3", folder)
+
+
+def _answers(url: str, folder: Path) -> list[Any]:
     env = {"GUIDE_URL": url, "GUIDE_FOLDER": str(folder), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     worker = Worker(url, folder, env=env)
     words = ["celery", "-A", "tests.apps.guide", "worker", "-n", "w@test", "-l", "INFO", "-c", "2"]
@@ -123,7 +127,7 @@ def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + worker.output()
-        yield json.loads(done.stdout)
+        return list(json.loads(done.stdout))
 
 
 @pytest.mark.promise("K12")

@@ -16,12 +16,11 @@ import pytest
 from talo import Talo, errors
 from talo.cli.main import run
 from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import empty_database
 from tests.support import eventually, for_seconds
 from tests.workers import ROOT, Worker
 
 LONG = 30.0
-DATABASE = 390
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis", "postgres"])
@@ -34,10 +33,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         postgres.run("CREATE SCHEMA control")
         yield f"{postgres.url}?options=-csearch_path%3Dcontrol"
     else:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        server.command("FLUSHDB", db=DATABASE)
-        yield server.url_of(DATABASE)
-        server.command("FLUSHDB", db=DATABASE)
+        with empty_database(request.getfixturevalue("redis_server")) as url:
+            yield url
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,6 @@ def test_a_long_task_in_one_worker_leaves_the_rest_to_the_other(
         assert max(ended[task_id] for task_id in short) < sent_at + soon
 
 
-@pytest.mark.promise("D07")
 def test_what_is_due_in_an_hour_does_not_grow_a_worker(broker: str, app: Talo, tmp_path: Path) -> None:
     # Given a worker that has warmed up
     with Fleet(broker, tmp_path, "-c", "2") as fleet:

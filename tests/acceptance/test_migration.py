@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
@@ -52,10 +51,8 @@ def ask(kind: list[str], url: str, code: str, moved: str = "", cwd: Path = EXAMP
 
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:
-    redis_server.command("FLUSHDB", db=290)
-    yield redis_server.url_of(290)
-    redis_server.command("FLUSHDB", db=290)
+def url(redis_url: str) -> str:
+    return redis_url
 
 
 ONE = "print(json.dumps([total.delay([1, 2]).get(timeout=30)['by'], letter.delay({'sum': 1, 'by': 'me'}).get(timeout=30)['by']]))"  # noqa: E501
@@ -106,7 +103,7 @@ def test_a_project_moves_to_talo_task_by_task_and_back(redis_server: RedisServer
             assert ask(CELERY, url, read) == "talo2@shop"
             celery.stop()
     # and nothing is left behind by either.
-    held = redis_server.command("EXISTS", "celery", "talo.celery", "unacked", "unacked_index", db=290)
+    held = redis_server.command("EXISTS", "celery", "talo.celery", "unacked", "unacked_index", db=database_of(url))
     assert held == b":0\r\n"
 
 

@@ -137,7 +137,6 @@ def test_a_rejected_task_is_kept(app: Talo, worker: Worker) -> None:
     eventually(kept, LONG)
 
 
-@pytest.mark.promise("D07")
 def test_a_delayed_task_is_not_early_and_not_lost(app: Talo, worker: Worker) -> None:
     sent = time.time()
     result = send(app, "nap", 0, countdown=0.5)

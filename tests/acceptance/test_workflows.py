@@ -22,7 +22,7 @@ from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, to
 from tests.chaos.kit import roles, stopped
 from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
 from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401  fixture
-from tests.servers.redis import RedisServer
+from tests.servers.redis import empty_database
 from tests.support import eventually
 from tests.workers import Worker
 
@@ -39,18 +39,17 @@ class Place(NamedTuple):
     options: Mapping[str, Any] = MappingProxyType({})
 
 
-def _place(name: str, request: pytest.FixtureRequest, tmp: Path) -> Place:
-    server: RedisServer = request.getfixturevalue("redis_server")
+def _place(name: str, request: pytest.FixtureRequest, tmp: Path, redis: str) -> Place:
     sqlite = f"sqlite:///{tmp}/t.sqlite3"
     if name == "sqlite":
         return Place(sqlite)
     if name == "redis":
-        return Place(server.url_of(7))
+        return Place(redis)
     if name == "apart":
-        return Place(server.url_of(8), sqlite)
+        return Place(redis, sqlite)
     if name == "rabbit":
         rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
-        return Place(rabbit.url_of(rabbit.new_vhost()), server.url_of(9))
+        return Place(rabbit.url_of(rabbit.new_vhost()), redis)
     options = {
         "region": "us-east-1",
         "endpoint_url": request.getfixturevalue("sqs_endpoint"),
@@ -66,15 +65,16 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """One worker for all tests of a store, or of two: ``apart``: messages on Redis, results in SQLite; ``rabbit``:
     results on Redis; ``sqs``: results in SQLite."""
     tmp: Path = tmp_path_factory.mktemp(request.param)
-    broker, results, options = _place(request.param, request, tmp)
-    conf = flows.app.conf
-    conf.broker_url, conf.result_backend, conf.broker_transport_options = broker, results, dict(options)
-    flows.app.close_stores()
-    env = {"TALO_TASK_UNKNOWN_PATIENCE": "0.1", "TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(dict(options))}
-    with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows", env=env) as worker:
-        yield worker
-    conf.broker_transport_options = {}
-    flows.app.close_stores()
+    with empty_database(request.getfixturevalue("redis_server")) as redis:
+        broker, results, options = _place(request.param, request, tmp, redis)
+        conf = flows.app.conf
+        conf.broker_url, conf.result_backend, conf.broker_transport_options = broker, results, dict(options)
+        flows.app.close_stores()
+        env = {"TALO_TASK_UNKNOWN_PATIENCE": "0.1", "TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(dict(options))}
+        with Worker(broker, tmp, "-c", "2", results=results, app="tests.apps.flows", env=env) as worker:
+            yield worker
+        conf.broker_transport_options = {}
+        flows.app.close_stores()
 
 
 TIMEOUT = 30

@@ -70,7 +70,7 @@ def call(name: str, *args: object, **options: object) -> tuple[str, tuple[object
 
 def send_all(app: Talo, calls: Sequence[Any]) -> list[str]:
     """Send and return the ids."""
-    return [result.id for result in app.send_many(calls)]
+    return [result.id for result in app.send_many(calls, timeout=LONG)]
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

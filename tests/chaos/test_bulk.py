@@ -92,9 +92,13 @@ def test_a_bulk_send_whose_process_is_killed_is_reported_and_goes_on_there(
 
 
 @pytest.mark.timeout(HANGS)
-def test_starts_of_a_spread_bulk_send_are_uniform(place: Place, app: Talo, tmp_path: Path) -> None:
+def test_starts_of_a_spread_bulk_send_are_uniform(
+    place: Place, app: Talo, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     if place.name == "rabbit" and not SOAK:
         pytest.skip("RabbitMQ delays by whole seconds, which a short time shows too much of")
+    if place.name == "redis" and pytestconfig.getoption("--redis") == "cluster" and not SOAK:
+        pytest.skip("while a node of the cluster steps down nothing starts, which a short time shows too much of")
     spread = full(60.0, 4.0)
     with Fleet(place.url, tmp_path, "-c", "2", results=place.results) as fleet:
         # When many are sent over a time

@@ -26,8 +26,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
     else:
-        server: RedisServer = request.getfixturevalue("redis_server")
-        url = server.url_of(11)
+        url = request.getfixturevalue("redis_url")
     flows.app.conf.broker_url = url
     flows.app.conf.result_backend = None
     flows.app.close_stores()

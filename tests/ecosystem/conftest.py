@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ecosystem.venv import Environment, build, build_celery
-from tests.servers.redis import RedisServer, redis_server  # noqa: F401
-
-_databases = itertools.count(250)
+from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +26,8 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @pytest.fixture
 def url(redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
     """An empty Redis database."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        yield url
 
 
 @pytest.fixture

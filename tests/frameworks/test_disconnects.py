@@ -119,10 +119,10 @@ def test_a_lifespan_that_ends_while_tasks_are_sent_waits_for_them_and_leaves_not
     assert sent <= ready(talo) <= REQUESTS
 
 
-def test_a_lifespan_ends_while_the_broker_is_silent(redis_server: RedisServer) -> None:  # noqa: F811
+def test_a_lifespan_ends_while_the_broker_is_silent(redis_server: RedisServer, redis_url: str) -> None:  # noqa: F811
     # Given sends that a silent broker does not answer
     with Proxy("127.0.0.1", redis_server.port) as proxy:
-        url = redis_server.url_of(9).replace(f":{redis_server.port}", f":{proxy.port}", 1)
+        url = redis_url.replace(f":{redis_server.port}", f":{proxy.port}", 1)
         app = Talo("shop", broker=url, set_as_current=False, publish_timeout=0.5)
         proxy.black_hole()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +10,15 @@ import pytest
 from talo import Talo
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.redis import RedisServer, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer, empty_database, redis_server, redis_url  # noqa: F401
 from tests.workers import Worker
-
-_databases = itertools.count(400)
 
 
 @pytest.fixture(scope="module")
 def url(redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
     """A Redis database for one module."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

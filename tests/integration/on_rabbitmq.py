@@ -6,7 +6,6 @@ worker's command line.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +15,15 @@ from talo import Talo
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
 from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.workers import Worker
-
-_databases = itertools.count(508)
 
 
 @pytest.fixture(scope="module")
 def results(redis_server: RedisServer) -> Iterator[str]:
     """A Redis database for the results of one module."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
-_databases = itertools.count(470)
 #: How many calls on which broker.
 SIZES = {"redis": full(100_000, 1_000), "rabbitmq": full(100_000, 300)}
 #: Of a hundred calls so many are of each kind; each yields one result.
@@ -62,18 +61,13 @@ class Ground:
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])
-def ground(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, redis_server: RedisServer, redis_url: str) -> Ground:
     """A Redis database, and perhaps a virtual host, for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    results = redis_server.url_of(db)
     if request.param == "redis":
-        yield Ground(results, results, FORM, redis_server)
-    else:
-        rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
-        env = {**FORM, "TALO_TASK_DEFAULT_QUEUE_TYPE": "classic"}
-        yield Ground(rabbit.url_of(rabbit.new_vhost()), results, env, redis_server, rabbit)
-    redis_server.command("FLUSHDB", db=db)
+        return Ground(redis_url, redis_url, FORM, redis_server)
+    rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
+    env = {**FORM, "TALO_TASK_DEFAULT_QUEUE_TYPE": "classic"}
+    return Ground(rabbit.url_of(rabbit.new_vhost()), redis_url, env, redis_server, rabbit)
 
 
 class Fleet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.apps.flows import add, fail, gather, nap, note, third_time, total
 from tests.chaos.kit import check
 from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401  fixture
 from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401  fixture
-from tests.servers.redis import RedisServer, redis_server  # noqa: F401  fixture
+from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import Worker
 
@@ -34,13 +35,18 @@ def worker(
     """One worker with a beat, for all tests of a pair; the app of workflows is its client."""
     tmp: Path = tmp_path_factory.mktemp(request.param)
     server: RedisServer | PostgresServer = request.getfixturevalue(f"{request.param}_server")
-    if isinstance(server, PostgresServer):
-        server.run("DROP SCHEMA IF EXISTS beside_rabbit CASCADE")
-        server.run("CREATE SCHEMA beside_rabbit")
-        results = f"{server.url}?options=-csearch_path%3Dbeside_rabbit"
-    else:
-        results = server.url_of(501)
-    broker = rabbit_server.url_of(rabbit_server.new_vhost())
+    with _schema(server) if isinstance(server, PostgresServer) else empty_database(server) as results:
+        yield from _worker_of(rabbit_server.url_of(rabbit_server.new_vhost()), results, tmp)
+
+
+@contextlib.contextmanager
+def _schema(server: PostgresServer) -> Iterator[str]:
+    server.run("DROP SCHEMA IF EXISTS beside_rabbit CASCADE")
+    server.run("CREATE SCHEMA beside_rabbit")
+    yield f"{server.url}?options=-csearch_path%3Dbeside_rabbit"
+
+
+def _worker_of(broker: str, results: str, tmp: Path) -> Iterator[Worker]:
     flows.app.conf.broker_url = broker
     flows.app.conf.result_backend = results
     flows.app.close_stores()

@@ -7,13 +7,11 @@ read, as their sources declare it: members, types, and what is left out.
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,6 @@ from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
-_databases = itertools.cycle(range(430, 440))
 PACKAGE = "celery-node@0.5.9"
 
 
@@ -62,13 +59,9 @@ class Place:
 
 
 @pytest.fixture
-def redis_place(redis_server: RedisServer) -> Iterator[Place]:
+def redis_place(redis_server: RedisServer, redis_url: str) -> Place:
     """A database for one test."""
-    db = next(_databases)
-    redis_server.command("FLUSHDB", db=db)
-    url = redis_server.url_of(db)
-    yield Place(url, url, redis_server)
-    redis_server.command("FLUSHDB", db=db)
+    return Place(redis_url, redis_url, redis_server)
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])

@@ -7,7 +7,6 @@ who asked (``rpc``).
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +20,17 @@ from talo.stores.rabbitmq import RabbitStore
 from tests.apps.shared_code import PLAIN, define
 from tests.integration.peers import CeleryClient, CeleryWorker
 from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
-from tests.servers.redis import RedisServer, redis_server  # noqa: F401
+from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401
 from tests.support import eventually
 from tests.workers import Worker
 
-_databases = itertools.count(480)
 CLASSIC = {"TALO_TASK_DEFAULT_QUEUE_TYPE": "classic"}
 
 
 @pytest.fixture(scope="module", params=["redis", "rpc"])
-def results(request: pytest.FixtureRequest, redis_server: RedisServer) -> str:
-    return "rpc://" if request.param == "rpc" else redis_server.url_of(next(_databases))
+def results(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[str]:
+    with empty_database(redis_server) as url:
+        yield "rpc://" if request.param == "rpc" else url
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ test says so.
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,12 @@ import pytest
 from talo import Talo
 from tests.apps.shared_code import WORKER_SIGNALS
 from tests.integration.peers import CeleryWorker
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import Worker
 
 pytestmark = pytest.mark.promise("K07")
 
-_databases = itertools.count(480)
 NAMES = (
     "double",
     "broken",
@@ -44,10 +42,8 @@ def traces(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
     """What Celery called and what Talo called, by task id."""
     made = []
     for engine in ("celery", "talo"):
-        db = next(_databases)
-        redis_server.command("FLUSHDB", db=db)
-        made.append(_calls(engine, redis_server.url_of(db), tmp_path_factory.mktemp(engine)))
-        redis_server.command("FLUSHDB", db=db)
+        with empty_database(redis_server) as url:
+            made.append(_calls(engine, url, tmp_path_factory.mktemp(engine)))
     yield made[0], made[1]
 
 

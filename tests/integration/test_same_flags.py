@@ -4,7 +4,6 @@ own ``inspect``.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -16,13 +15,12 @@ from typing import Any
 import pytest
 
 from tests.integration.peers import CeleryWorker, celery_env
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of, empty_database
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
 pytestmark = pytest.mark.promise("K08")
 
-_databases = itertools.count(460)
 FLAGS = (
     "-n", "flags@test", "-P", "prefork", "-c", "2", "-Q", "one,two", "-I", "tests.apps.dashed", "-E", "-O", "fair",
     "--max-tasks-per-child", "7", "--max-memory-per-child", "500000", "--time-limit", "60", "--soft-time-limit", "50",
@@ -66,12 +64,11 @@ def seen(
     request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
     """What can be seen of a worker with these flags, while it runs and after it."""
-    engine, db = request.param, next(_databases)
-    url, folder = redis_server.url_of(db), tmp_path_factory.mktemp("flags")
-    redis_server.command("FLUSHDB", db=db)
-    redis_server.command("RPUSH", "one", json.dumps({"of": "before"}), db=db)
-    yield _look(engine, url, folder, lambda: redis_server.command("LLEN", "one", db=db))
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        db = database_of(url)
+        redis_server.command("RPUSH", "one", json.dumps({"of": "before"}), db=db)
+        folder = tmp_path_factory.mktemp("flags")
+        yield _look(request.param, url, folder, lambda: redis_server.command("LLEN", "one", db=db))
 
 
 def _look(engine: str, url: str, folder: Path, left: Callable[[], Any]) -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.peers import CeleryWorker
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
-_databases = itertools.count(470)
 APP = "tests.apps.called"
 #: Sends one task of each kind under its own name as its id.
 SEND = """
@@ -60,16 +57,11 @@ Calls = dict[str, list[str]]
 @pytest.fixture(scope="module", params=["celery", "talo"])
 def called(
     request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Calls]]:
+) -> tuple[str, Calls]:
     """Whose worker it was, and the calls of each task in their order."""
-    engine, db = request.param, next(_databases)
-    url, folder = redis_server.url_of(db), tmp_path_factory.mktemp("called")
-    redis_server.command("FLUSHDB", db=db)
+    engine, folder = request.param, tmp_path_factory.mktemp("called")
     calls = folder / "calls"
     calls.touch()
-    env = {"ENGINE": engine, "URL": url, "CALLS": str(calls), "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    code = SEND.format(names=list(EXPECTED))
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, cwd=ROOT, check=True, timeout=60)
 
     def found() -> Calls:
         lines = [line.split(" ", 1) for line in calls.read_text().splitlines()]
@@ -80,10 +72,13 @@ def called(
             assert len(handlers(calls)) >= len(wanted(engine)[name].split()), name
 
     kind = CeleryWorker if engine == "celery" else Worker
-    with kind(url, folder, "-c", "1", app=APP, env=env):
-        eventually(are_over, timeout=90)
-    yield engine, found()
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        env = {"ENGINE": engine, "URL": url, "CALLS": str(calls), "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+        code = SEND.format(names=list(EXPECTED))
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, cwd=ROOT, check=True, timeout=60)
+        with kind(url, folder, "-c", "1", app=APP, env=env):
+            eventually(are_over, timeout=90)
+    return engine, found()
 
 
 def handlers(calls: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ compared is which worker ran what.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import subprocess
@@ -20,13 +19,12 @@ import pytest
 
 from tests.integration.peers import CeleryWorker, celery_env
 from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import ROOT, Worker
 
 pytestmark = pytest.mark.promise("K02")
 
-_databases = itertools.count(455)
 #: The workers, and what each is told of queues. ``late`` stands in no setting.
 WORKERS = {
     "few": ("-Q", "video,late,everybody,every_news"),
@@ -78,19 +76,16 @@ Ran = dict[str, list[str]]
 def place(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[tuple[str, Callable[[], str]]]:
     """The kind of broker, and what gives a new place on it."""
     kind: str = request.param
-    taken: list[int] = []
+    taken = contextlib.ExitStack()
 
     def new() -> str:
         if kind == "rabbitmq":
             rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
             return rabbit.url_of(rabbit.new_vhost())
-        taken.append(next(_databases))
-        redis_server.command("FLUSHDB", db=taken[-1])
-        return redis_server.url_of(taken[-1])
+        return taken.enter_context(empty_database(redis_server))
 
-    yield kind, new
-    for db in taken:
-        redis_server.command("FLUSHDB", db=db)
+    with taken:
+        yield kind, new
 
 
 @pytest.fixture(scope="module")

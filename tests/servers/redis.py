@@ -9,6 +9,7 @@ number of its own, emptied at its end; ``own_redis`` is one for a single test to
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -21,9 +22,20 @@ from tests.servers.redis_in_cluster import RedisInCluster
 from tests.servers.redis_process import DATABASES, RedisServer, binary, command
 from tests.servers.redis_unrest import PEACEFUL, Unrest
 
-__all__ = ["RedisServer", "binary", "command", "database_of", "own_redis", "redis_server", "redis_url"]
+__all__ = [
+    "RedisServer",
+    "binary",
+    "command",
+    "database_of",
+    "empty_database",
+    "own_redis",
+    "redis_server",
+    "redis_url",
+]
 
-_databases = itertools.count(1)
+#: Databases that tests have at this moment, and the numbers in the order in which they are given out. 0 is nobody's.
+_taken: set[int] = set()
+_numbers = itertools.cycle(range(1, DATABASES))
 
 
 def database_of(url: str) -> int:
@@ -31,6 +43,19 @@ def database_of(url: str) -> int:
     found = re.search(r"(\d+)\W*$", url)
     assert found is not None, url
     return int(found[1])
+
+
+@contextlib.contextmanager
+def empty_database(server: RedisServer) -> Iterator[str]:
+    """The URL of a database that nobody else has meanwhile, empty, and emptied at its end."""
+    db = next(number for number in _numbers if number not in _taken)
+    _taken.add(db)
+    server.command("FLUSHDB", db=db)
+    try:
+        yield server.url_of(db)
+    finally:
+        server.command("FLUSHDB", db=db)
+        _taken.discard(db)
 
 
 def _in_cluster(request: pytest.FixtureRequest) -> bool:
@@ -56,10 +81,8 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> Iterator[str]:
     """An empty database of the session's server."""
-    db = next(_databases) % (DATABASES - 1) + 1
-    redis_server.command("FLUSHDB", db=db)
-    yield redis_server.url_of(db)
-    redis_server.command("FLUSHDB", db=db)
+    with empty_database(redis_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ _KEPT = 60 * DAY
 
 def runs(number: int, until: float, days: float = 30.0, seed: int = 1) -> Iterator[RunRecord]:
     """So many kept runs, the oldest first, the last of them at ``until``. The arguments of each name its number:
-    ``order=N``; one in six belongs to a workflow of three."""
+    ``order=N``; one in six belongs to a workflow of three, which is called as the first of them."""
     rng = random.Random(seed)
     states, shares = list(_STATES), list(itertools.accumulate(_STATES.values()))
     weights = list(itertools.accumulate(1 / (1 + at) ** 0.5 for at in range(len(TASKS))))
@@ -56,7 +56,7 @@ def runs(number: int, until: float, days: float = 30.0, seed: int = 1) -> Iterat
             seconds=math.exp(rng.gauss(-2.5, 1.5)),
             waited=math.exp(rng.gauss(-4, 1.5)),
             keep=_KEPT,
-            id=f"{seed:04x}{at:012x}-{rng.getrandbits(64):016x}",
+            id=f"flow-{at // 18}" if at % 18 == 0 else f"{seed:04x}{at:012x}-{rng.getrandbits(64):016x}",
             worker=rng.choice(_WORKERS),
             root=f"flow-{at // 18}" if at % 18 < 3 else None,
             error=error,

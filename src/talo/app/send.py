@@ -62,6 +62,10 @@ class Prepared(NamedTuple):
     parent: Frame | None
 
 
+#: In what the calls of a workflow differ that are alike otherwise.
+_MEMBER = frozenset({"task_id", "group_id", "group_index", "reply_to"})
+
+
 class Sender:
     """Sends for one app."""
 
@@ -396,7 +400,17 @@ class Sender:
         task = self._app.registered(name)
         if task is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        return self.prepared(name, args, kwargs, options, None)
+        alike = {key: value for key, value in options.items() if key not in _MEMBER}
+        form = self.forms.find(name, alike)
+        prepared = self.prepared(name, args, kwargs, options, form, options.get("task_id"))
+        if form is None:
+            return prepared
+        messages = _loose(prepared.messages)
+        for message in messages:
+            message.headers["group"] = options.get("group_id")
+            message.headers["group_index"] = options.get("group_index")
+            message.properties["reply_to"] = options.get("reply_to") or message.properties["reply_to"]
+        return prepared._replace(messages=messages)
 
     def send_prepared(self, prepared: Sequence[Prepared], options: Mapping[str, Any] = NOTHING) -> bool:
         """Send what ``call`` or ``prepared`` made, all at once; False if an outlet has it now, and not the store."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from talo import Talo, signals
+from talo import Talo, group, signals
 from talo.app.send import Sender
 from talo.errors import AccessRefused, EncodeError, OperationalError, PublishTimeout, StoreFull, TaloWarning
 from talo.execution.request import Context, enter, leave
 from talo.wire.message import Message
+from talo.wire.sent import SENT
 from tests.unit.app.conftest import FarSide
 
 
@@ -526,3 +527,21 @@ def test_large_arguments_are_said(app: Talo, caplog: pytest.LogCaptureFixture) -
     app.send_task("large", ("x" * 2000,))
     [record] = caplog.records
     assert "large" in record.getMessage() and "1000" in record.getMessage()
+
+
+def test_members_of_a_group_are_alike_but_for_their_places(app: Talo, far: FarSide) -> None:
+    # Given a member whose message is filled into a form, and one that is written by itself, for an option of its own
+    member = app.signature("t.add", (1, 2), queue="q", priority=3)
+    alone = member.clone().set(retries=0)
+    # When both are sent
+    result = group(member, alone, app=app).apply_async()
+    # Then they differ in nothing else
+    filled, written = far.messages("q")
+    for index, message in enumerate((filled, written)):
+        assert message.headers.pop("id") == message.headers.pop("root_id") == result.results[index].id
+        assert message.properties.pop("correlation_id") == result.results[index].id
+        assert message.headers.pop("group") == result.id
+        assert message.headers.pop("group_index") == index
+        assert message.headers.pop(SENT) > 0
+        message.properties.pop("delivery_tag", None)
+    assert filled == written

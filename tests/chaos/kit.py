@@ -68,9 +68,9 @@ def call(name: str, *args: object, **options: object) -> tuple[str, tuple[object
     return f"tests.apps.traced.{name}", args, None, options
 
 
-def send_all(app: Talo, calls: Sequence[Any]) -> list[str]:
+def send_all(app: Talo, calls: Sequence[Any], **options: Any) -> list[str]:
     """Send and return the ids."""
-    return [result.id for result in app.send_many(calls, timeout=LONG)]
+    return [result.id for result in app.send_many(calls, **options)]
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

@@ -72,7 +72,9 @@ def test_every_task_ends_while_processes_are_killed(cloud: Cloud, app: Talo, tmp
     # Given work, some of it with callbacks
     after = app.signature("tests.apps.traced.after")
     count = full(5_000, 120)
-    ids = send_all(app, [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)])
+    ids = send_all(
+        app, [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)], timeout=LONG
+    )
     with Fleet(cloud.url, tmp_path, "-c", "2", results=cloud.results, env=cloud.env) as fleet:
         judge = Judge(app, fleet.trace, ids)
 
@@ -163,7 +165,7 @@ def test_nothing_is_lost_though_everything_fails(
         with direct.client() as app, Fleet(seen.url, tmp_path, "-c", "2", results=keeper.url, env=env) as fleet:
             after = app.signature("tests.apps.traced.after")
             calls = [call("nap", 0.01, **({"link": [after]} if n % 10 == 0 else {})) for n in range(count)]
-            ids = send_all(app, calls)
+            ids = send_all(app, calls, timeout=LONG)
             judge = Judge(app, fleet.trace, ids)
             kill_any = any_process(app, fleet)
             troubles: Counter[str] = Counter()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.kit import full
 from tests.either import app, broker  # noqa: F401  fixtures
 from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401  fixtures
 from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
@@ -17,6 +18,8 @@ from tests.servers.redis import RedisServer, empty_database, own_redis, redis_se
 
 #: Every broker, with a store beside it where it keeps no state itself.
 STATEFUL = ["redis", "postgres", "mariadb", "sqlite", ("rabbit", "redis"), ("sqs", "sqlite")]
+#: One of each way to keep a message, for what takes long and does not depend on more.
+ONE_OF_EACH = full(STATEFUL, ["redis", "sqlite", ("rabbit", "redis")])
 
 
 @pytest.fixture(scope="module")

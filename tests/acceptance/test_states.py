@@ -11,6 +11,7 @@ import pytest
 from talo.app.app import Talo
 from talo.control.history import explain
 from talo.wire import new_id
+from tests.acceptance.conftest import ONE_OF_EACH, named
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -30,6 +31,7 @@ def is_in(app: Talo, task_id: str, place: str) -> None:
     assert where(app, task_id) == place
 
 
+@pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
 @pytest.mark.timeout(180)
 def test_each_situation_of_a_task_has_an_answer_of_its_own(urls: tuple[str, str | None], tmp_path: Path) -> None:
     broker, results = urls

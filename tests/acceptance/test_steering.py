@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from talo.app.app import Talo
+from tests.acceptance.conftest import ONE_OF_EACH, named
 from tests.support import eventually
 from tests.workers import Trace, Worker, client
 
@@ -41,6 +42,7 @@ def begun(trace: Trace, ids: list[str]) -> list[str]:
     return sorted(times.keys() & set(ids), key=lambda task_id: times[task_id])
 
 
+@pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
 def test_a_pause_outlasts_every_worker(urls: Urls, app: Talo, tmp_path: Path) -> None:
     slot = ("-c", "1", "-Q", "celery,open")
     # Given a worker in the middle of its work
@@ -73,6 +75,7 @@ def test_a_pause_outlasts_every_worker(urls: Urls, app: Talo, tmp_path: Path) ->
         assert begun(one.trace, naps) == naps
 
 
+@pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
 def test_the_number_of_processes_that_was_said_outlasts_a_worker(urls: Urls, app: Talo, tmp_path: Path) -> None:
     def number(worker: Worker) -> int:
         return len(worker.descendants()) - 1  # the agent

@@ -49,7 +49,7 @@ PAGES = (
     "/explain?id=nobody",
 )
 #: Rounds of three readers each, and tasks that run meanwhile.
-ROUNDS, TASKS = full(334, 10), full(3000, 100)
+ROUNDS, TASKS = full(334, 3), full(3000, 60)
 
 
 #: Where another process may look, and where what waits is counted exactly.

@@ -36,8 +36,9 @@ SIZE = (2_000_000, 500_000, 1000)
 SQS = (20_000, 5000, 1000)
 #: Of how many parts of the work the first one is for getting warm: a few thousand tasks are not enough for that.
 PARTS = 20
-#: Objects that come and go in all processes together; fewer than there are failures in the parts that count.
-FLAT = 450
+#: Objects that come and go in all processes together: what was fetched last is kept until there is something else, a
+#: few objects for each task of a turn. One object for each failure would be a hundred times as many.
+FLAT = 3000
 MIB = 1024
 
 

@@ -403,14 +403,11 @@ class Sender:
         alike = {key: value for key, value in options.items() if key not in _MEMBER}
         form = self.forms.find(name, alike)
         prepared = self.prepared(name, args, kwargs, options, form, options.get("task_id"))
-        if form is None:
-            return prepared
-        messages = _loose(prepared.messages)
-        for message in messages:
+        for message in prepared.messages if form is not None else ():
             message.headers["group"] = options.get("group_id")
             message.headers["group_index"] = options.get("group_index")
             message.properties["reply_to"] = options.get("reply_to") or message.properties["reply_to"]
-        return prepared._replace(messages=messages)
+        return prepared
 
     def send_prepared(self, prepared: Sequence[Prepared], options: Mapping[str, Any] = NOTHING) -> bool:
         """Send what ``call`` or ``prepared`` made, all at once; False if an outlet has it now, and not the store."""

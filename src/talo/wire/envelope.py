@@ -63,6 +63,8 @@ def _filled(message: FilledForm) -> bytes:
     return form.printed % (
         _base64(message.body),
         _encode(headers["id"]),
+        _encode(headers["group"]),
+        _encode(headers["group_index"]),
         _encode(headers["root_id"]),
         _encode(headers["parent_id"]),
         _encode(headers["argsrepr"]),
@@ -77,7 +79,8 @@ def _filled(message: FilledForm) -> bytes:
 def _printed(model: Message) -> bytes:
     """The list item of a model with a ``%b`` in each blank, in the order of ``_filled``."""
     body, tag = new_id().encode(), new_id()
-    headers = {name: new_id() for name in ("id", "root_id", "parent_id", "argsrepr", "kwargsrepr", SENT)}
+    blanks = ("id", "group", "group_index", "root_id", "parent_id", "argsrepr", "kwargsrepr", SENT)
+    headers = {name: new_id() for name in blanks}
     properties = {name: new_id() for name in ("correlation_id", "reply_to")}
     marked = msgspec.structs.replace(
         model, body=body, headers={**model.headers, **headers}, properties={**model.properties, **properties}

@@ -27,7 +27,8 @@ _NOTHING_FOLLOWS = b',{"callbacks":null,"errbacks":null,"chain":null,"chord":nul
 
 
 class FilledForm(Message, kw_only=True):
-    """A message that differs from the model of its form in the blanks only: ids, parents, arguments, body."""
+    """A message that differs from the model of its form in the blanks only: ids, parents, its place in a group, who
+    asked, arguments, body."""
 
     form: Form
 

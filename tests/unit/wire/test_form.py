@@ -94,8 +94,12 @@ def test_a_filled_form_is_the_message_written_by_itself(
             written(filled(of, (), {}), args, kwargs, **how)
         return
 
+    if parent is not None:  # it may have a place in a group, too
+        message.headers |= {"group": parent, "group_index": 3}
+
     # When the same is written without the form
-    alone = written(message, args, kwargs, **how)
+    place = {key: message.headers[key] for key in ("group", "group_index")}
+    alone = written(message, args, kwargs, **place, **how)
 
     # Then nothing tells them apart, neither in Talo nor on a server
     assert meaning(message) == meaning(alone)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-SERVERS = "tests.servers"
+SERVERS = ("tests.servers", "tests.places")
 #: Cheap news first; folders that are not named here come last.
 ORDER = ("architecture", "typing", "unit", "property", "contract", "integration", "acceptance", "chaos")
 

@@ -1,8 +1,9 @@
 """A place for tasks on each of the six stores, reached by processes of their own: workers, dashboards, commands.
 
-``STORES`` are the parameters of the fixture ``place``; a module that uses it imports it with the servers' fixtures::
+``STORES`` are the parameters of the fixture ``place``; a module that uses it imports it, and the
+conftest of its folder has the servers' fixtures::
 
-    from tests.places import STORES, a_place, postgres_server, postgres_url, ...  # noqa: F401
+    from tests.places import STORES, a_place  # noqa: F401  fixture
     @pytest.mark.parametrize("place", STORES, indirect=True)
 
 What a broker does not keep by itself (results, locks, dead letters) stands in a file beside it.
@@ -23,24 +24,9 @@ import pytest
 
 from talo.app.app import Talo
 from tests.contract.test_django import DjangoPlace
-from tests.servers.moto import sqs_endpoint
-from tests.servers.postgres import postgres_server, postgres_url
-from tests.servers.rabbitmq import rabbit_server, rabbit_url
-from tests.servers.redis import redis_server, redis_url
 from tests.workers import ROOT, Worker, client
 
-__all__ = [
-    "STORES",
-    "Place",
-    "a_place",
-    "postgres_server",
-    "postgres_url",
-    "rabbit_server",
-    "rabbit_url",
-    "redis_server",
-    "redis_url",
-    "sqs_endpoint",
-]
+__all__ = ["STORES", "Place", "a_place"]
 
 #: E, J, R, P, M and S.
 STORES = ("sqlite", "django", "redis_url", "postgres_url", "rabbit_url", "sqs_endpoint")

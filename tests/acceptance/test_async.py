@@ -7,18 +7,7 @@ import time
 import pytest
 
 from tests.chaos.kit import HANGS, SOAK, Judge, full
-from tests.places import (  # noqa: F401  fixtures
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 
 pytestmark = [pytest.mark.soak] if SOAK else []

@@ -9,18 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.places import (  # noqa: F401  fixtures
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import ROOT
 

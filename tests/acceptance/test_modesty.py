@@ -15,19 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.places import (  # noqa: F401  fixtures
-    APP,
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import APP, STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import Worker, group_alive
 

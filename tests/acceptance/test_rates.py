@@ -9,19 +9,7 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, SOAK, check, full
-from tests.places import (  # noqa: F401  fixtures
-    APP,
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import APP, STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 
 pytestmark = [pytest.mark.soak] if SOAK else []

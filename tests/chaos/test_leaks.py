@@ -14,19 +14,7 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, check
-from tests.places import (  # noqa: F401  fixtures
-    APP,
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import APP, STORES, Place, a_place  # noqa: F401  fixture
 from tests.servers.proxy import Proxy
 from tests.support import eventually
 

@@ -10,18 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.kit import HANGS, LONG, SEED, Judge, call, check, full, send_all
-from tests.places import (  # noqa: F401  fixtures
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import Trace
 

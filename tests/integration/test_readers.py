@@ -18,19 +18,7 @@ from talo.app.app import Talo
 from talo.errors import NotSupported
 from talo.stores.base import Settlement
 from tests.chaos.kit import LONG, SEED, SOAK, full, kill
-from tests.places import (  # noqa: F401  fixtures
-    APP,
-    STORES,
-    Place,
-    a_place,
-    postgres_server,
-    postgres_url,
-    rabbit_server,
-    rabbit_url,
-    redis_server,
-    redis_url,
-    sqs_endpoint,
-)
+from tests.places import APP, STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
 from tests.unit.observe.scrape import ask
 from tests.web.support import Client, dashboard_of

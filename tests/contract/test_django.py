@@ -23,7 +23,14 @@ from django.db.migrations.state import ProjectState
 from talo.django.schema import StoreTables
 from talo.django.transactions import unbound
 from talo.stores.sql.dialect import dialect, dollars, marks, percents
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from talo.testing.contract._support import message
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
 from tests.servers.mariadb import MariadbServer, mariadb_server, mariadb_url  # noqa: F401
@@ -97,7 +104,13 @@ class TransactionContract:
 
 @pytest.mark.promise("J05")
 class TestDjangoOnSqlite(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[DjangoPlace]:
@@ -108,7 +121,13 @@ class TestDjangoOnSqlite(
 
 @pytest.mark.promise("J05")
 class TestDjangoOnPostgres(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
     def place(self, postgres_url: str) -> Iterator[DjangoPlace]:  # noqa: F811
@@ -129,7 +148,13 @@ class TestDjangoOnPostgres(
 
 @pytest.mark.promise("J05")
 class TestDjangoOnMysql(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
     def place(self, mariadb_url: str) -> Iterator[DjangoPlace]:  # noqa: F811

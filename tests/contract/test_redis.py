@@ -8,7 +8,14 @@ from typing import Any, Protocol
 import pytest
 
 from talo.stores.redis import RedisStore
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from tests.servers.redis import RedisServer, database_of, redis_server, redis_url  # noqa: F401
 
 
@@ -40,7 +47,7 @@ class RedisPlace:
             store.close()
 
 
-class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
         place = RedisPlace(redis_server, redis_url)
@@ -49,7 +56,7 @@ class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, F
 
 
 @pytest.mark.one_server
-class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, RawContract):
+class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract):
     @pytest.fixture
     def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
         place = RedisPlace(redis_server, redis_url, keyprefix="pre:")

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from tests.contract.test_redis import RedisPlace
 from tests.servers.redis_cluster import RedisCluster, redis_cluster  # noqa: F401
 from tests.servers.redis_in_cluster import RedisInCluster
@@ -22,7 +29,9 @@ _tests = itertools.count(1)
 NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slots -@dangerous -client"
 
 
-class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestRedisCluster(
+    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+):
     """While the test's slot moves from master to master, and masters step down."""
 
     @pytest.fixture(scope="class")
@@ -44,7 +53,9 @@ class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawCont
         place.close()
 
 
-class TestManagedRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestManagedRedisCluster(
+    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+):
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 
     @pytest.fixture

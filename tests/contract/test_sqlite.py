@@ -10,7 +10,14 @@ import pytest
 
 from talo.stores.base import Store
 from talo.stores.url import open_store
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 
 
 class SqlitePlace:
@@ -33,7 +40,7 @@ class SqlitePlace:
             store.close()
 
 
-class TestSqlite(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestSqlite(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
         place = SqlitePlace(f"sqlite:///{tmp_path}/talo.sqlite3")

@@ -167,6 +167,16 @@ class Broker(ABC):
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
+    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+        """Let the waiting messages of these tasks wait until ``due`` (epoch seconds; not ahead: they are ready now),
+        earlier or later than before; return the tasks that had one. All else about a message stays.
+
+        What is leased or has ended is left alone, and so is a ready message that is due already. One step for each
+        message: of this and a fetch one is first, and neither sees it twice. ``NotSupported`` where the features say
+        so."""
+        del task_ids, due
+        raise NotSupported("this broker cannot reach what waits in it: no task of it can be rescheduled")
+
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name
         another queue); return how many, 0 when none is left. One step for each: none is ever in both places or in none.

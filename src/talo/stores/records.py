@@ -271,6 +271,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     #: It can list what waits (``Broker.peek``).
     peek: bool = False
+    #: What waits can be given another time (``Broker.reschedule``).
+    reschedules: bool = False
     #: It keeps locks and marks, which expire. One that does not needs a store beside it that does.
     locks: bool = True
     #: It keeps results that any process may read.

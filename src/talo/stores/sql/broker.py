@@ -12,13 +12,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql._fronts import Fronts
-from talo.stores.sql.database import Database, Session
+from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.dialect import asking
 from talo.stores.sql.waker import poll
@@ -29,6 +30,8 @@ __all__ = ["SqlBroker"]
 
 #: More than anybody holds.
 _ALL = 2**62
+#: Tasks that one transaction gives another time, and how often it is looked where they are.
+_STEP, _LOOKS = 100, 3
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
 
@@ -305,6 +308,37 @@ class SqlBroker(DeadLetters):
                 each.due = due
                 found.append(each)
         return found
+
+    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+        moved: set[str] = set()
+        for at in range(0, len(task_ids), _STEP):
+            moved |= self._reschedule(set(task_ids[at : at + _STEP]), due)
+        return moved
+
+    def _reschedule(self, wanted: set[str], due: float) -> set[str]:
+        moved: set[str] = set()
+        # What was seen delayed may be ready by now, and be seen there.
+        for _ in range(_LOOKS):
+            found = self._database.read(partial(self._waiting, sorted(wanted)))
+
+            def work(tx: Session, found: dict[str, list[Row]] = found) -> set[str]:
+                done, wake = _writing.reschedule(tx, found, due)
+                tx.ring(wake)
+                return done
+
+            done = self._database.write(work) if any(found.values()) else set()
+            moved |= done
+            wanted = {row[4] for rows in found.values() for row in rows} - done
+            if not wanted:
+                break
+        return moved
+
+    @staticmethod
+    def _waiting(task_ids: list[str], tx: Session) -> dict[str, list[Row]]:
+        """Where the messages of these tasks wait, by the step that takes them away."""
+        delayed = tx.rows("find_delayed", task_ids)
+        others = sorted(set(task_ids) - {row[4] for row in delayed})
+        return {"take_delayed": delayed, "take_ready": tx.rows("find_ready", others) if others else []}
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = list(queues)

@@ -16,7 +16,7 @@ INSERT INTO talo_ready (queue, priority, place, message)
 SELECT queue, priority, id, id FROM talo_message WHERE id IN ?1;
 
 -- name: add_delayed
-INSERT INTO talo_delayed (due, message, queue, priority) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO talo_delayed (due, message, queue, priority, task_id) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: glance
 SELECT
@@ -45,6 +45,30 @@ DELETE d FROM talo_delayed AS d FORCE INDEX (talo_delayed_message) WHERE d.messa
 
 -- name: place_ready
 INSERT INTO talo_ready (queue, priority, place, message) VALUES (?1, ?2, ?3, ?4);
+
+-- name: find_delayed
+SELECT due, message, queue, priority, task_id FROM talo_delayed WHERE task_id IN ?1
+UNION ALL
+SELECT d.due, d.message, d.queue, d.priority, m.task_id
+FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+WHERE d.task_id IS NULL AND m.task_id IN ?1;
+
+-- name: find_ready
+SELECT STRAIGHT_JOIN r.place, r.message, r.queue, r.priority, m.task_id
+FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE m.task_id IN ?1;
+
+-- name: take_delayed
+DELETE FROM talo_delayed WHERE due = ?1 AND message = ?2;
+
+-- name: take_ready
+DELETE FROM talo_ready WHERE place = ?1 AND message = ?2 AND queue = ?3 AND priority = ?4;
+
+-- name: head
+SELECT head FROM talo_message WHERE id = ?1;
+
+-- name: put_head
+UPDATE talo_message SET head = ?2 WHERE id = ?1;
 
 -- name: most_urgent_high_first
 SELECT max(priority) FROM talo_ready WHERE queue = ?1;
@@ -82,7 +106,7 @@ DELETE m FROM talo_message AS m FORCE INDEX (PRIMARY) WHERE m.id IN ?1;
 UPDATE talo_message SET deliveries = deliveries + ?2, suspect = greatest(suspect, ?3) WHERE id = ?1;
 
 -- name: heads
-SELECT m.id, m.queue, m.priority, (
+SELECT m.id, m.queue, m.priority, m.task_id, (
     SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
 )
 FROM talo_message AS m WHERE m.id IN ?1;

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,26 @@ def test_a_task_is_explained_and_revoked(app: App) -> None:
     assert {"waiting", "no_worker"} <= set(codes)
     one(app, "/runs/revoke", ids=[task_id])
     assert one(app, "/explain", id=task_id)["reasons"][0]["code"] == "revoked"
+
+
+def test_a_task_is_given_another_time(app: App) -> None:
+    task_id = app.send_task("shop.add", countdown=3600).id
+    told = one(app, "/runs/reschedule", ids=[task_id, "unknown"], countdown="2h")
+    assert (told["ids"], told["text"]) == ([task_id], "1 task rescheduled; 1 not waiting any more.")
+    [message] = app.store.broker.peek("celery", 10, delayed=True)
+    assert message.due == pytest.approx(time.time() + 7200, abs=60)
+    one(app, "/runs/reschedule", ids=[task_id], eta=time.time())
+    assert app.store.broker.stats(["celery"])[0].delayed == 0
+    assert one(app, "/run", id=task_id)["reschedules"]
+
+
+@pytest.mark.parametrize("when", [{}, {"countdown": "soon"}, {"countdown": "1m", "eta": 1.0}, {"eta": 1e300}])
+def test_a_time_that_is_none_is_refused(app: App, when: dict[str, Any]) -> None:
+    async def ask() -> int:
+        async with Client(Dashboard(app)) as client:
+            return (await client.post("/api/runs/reschedule", json={"ids": ["x"], **when})).status_code
+
+    assert asyncio.run(ask()) == 422
 
 
 def test_settings_are_told_with_their_origin_and_without_secrets() -> None:

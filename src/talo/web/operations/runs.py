@@ -19,7 +19,19 @@ from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
 from talo.web.operations.queues import facts_of
 
-__all__ = ["ENDED", "LIVE", "Search", "explain", "query_of", "revoke", "run", "run_facts", "runs", "unfinished"]
+__all__ = [
+    "ENDED",
+    "LIVE",
+    "Search",
+    "explain",
+    "query_of",
+    "reschedule",
+    "revoke",
+    "run",
+    "run_facts",
+    "runs",
+    "unfinished",
+]
 
 #: States in the history.
 ENDED = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST")
@@ -64,6 +76,15 @@ class Ids(msgspec.Struct, forbid_unknown_fields=True):
     terminate: bool = False
 
 
+class Later(msgspec.Struct, forbid_unknown_fields=True):
+    """Ids of tasks, and when they are to run: ``countdown``, seconds from now or ``15m``, ``2h``, ``7d``; or ``eta``,
+    epoch seconds."""
+
+    ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    countdown: str | None = None
+    eta: float | None = None
+
+
 class One(msgspec.Struct, forbid_unknown_fields=True):
     """The id of a task."""
 
@@ -78,9 +99,14 @@ def _moment(text: str | None, now: float) -> float | None:
     if not text:
         return None
     try:
-        return now - float(text[:-1]) * _UNITS[text[-1]] if text[-1] in _UNITS else float(text)
+        return now - _seconds(text) if text[-1] in _UNITS else float(text)
     except ValueError:
         raise Unacceptable(f"{text!r} is neither a time (epoch seconds) nor an age (15m, 2h, 7d)") from None
+
+
+def _seconds(text: str) -> float:
+    """Seconds, of a number of them or of ``15m``. ``ValueError`` for what is neither."""
+    return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
 
 
 def query_of(asked: Search, now: float) -> RunQuery:
@@ -220,6 +246,7 @@ def run(desk: Desk, asked: One) -> dict[str, Any]:
         },
         "children": [_row(each) for each in children],
         "history": desk.has_history,
+        "reschedules": desk.app.store.features.reschedules,
     }
 
 
@@ -275,3 +302,18 @@ def revoke(desk: Desk, asked: Ids) -> dict[str, Any]:
     desk.app.control.revoke(asked.ids, terminate=asked.terminate)
     done = "cancelled; what runs of them is stopped" if asked.terminate else "kept from starting"
     return {"text": f"{count(len(asked.ids), 'task')} {done}.", "ids": asked.ids}
+
+
+@acts("/runs/reschedule", Later)
+def reschedule(desk: Desk, asked: Later) -> dict[str, Any]:
+    """Give waiting tasks another time, earlier or later; what runs or has ended is left alone."""
+    if (asked.countdown is None) == (asked.eta is None):
+        raise Unacceptable("say when: countdown or eta, one of them")
+    try:
+        countdown = None if asked.countdown is None else _seconds(asked.countdown)
+        moved = desk.app.control.reschedule(asked.ids, countdown, asked.eta)
+    except (ValueError, OverflowError):
+        raise Unacceptable("countdown is a number of seconds, or 15m, 2h, 7d; eta is epoch seconds") from None
+    others = len(asked.ids) - len(moved)
+    text = f"{count(len(moved), 'task')} rescheduled" + (f"; {others} not waiting any more." if others else ".")
+    return {"text": text, "ids": moved}

@@ -167,14 +167,15 @@ class Broker(ABC):
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
-    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         """Let the waiting messages of these tasks wait until ``due`` (epoch seconds; not ahead: they are ready now),
-        earlier or later than before; return the tasks that had one. All else about a message stays.
+        earlier or later than before; return the tasks that had one. All else about a message stays. With ``prefix``
+        only in queues whose names begin so.
 
         What is leased or has ended is left alone, and so is a ready message that is due already. One step for each
         message: of this and a fetch one is first, and neither sees it twice. ``NotSupported`` where the features say
         so."""
-        del task_ids, due
+        del task_ids, due, prefix
         raise NotSupported("this broker cannot reach what waits in it: no task of it can be rescheduled")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:

@@ -346,8 +346,8 @@ class RedisBroker(Broker):
     ) -> list[Message]:
         return self._waiting.peek(queue, limit, offset, delayed=delayed, about=about)
 
-    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
-        return self._rescheduling.reschedule(task_ids, due)
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        return self._rescheduling.reschedule(task_ids, due, prefix)
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         return self._waiting.undelay(change, limit)

@@ -33,14 +33,14 @@ class Rescheduling:
         self._client = client
         self._keys = client.keys
 
-    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+    def reschedule(self, task_ids: Sequence[str], due: float, prefix: str) -> set[str]:
         """See ``Broker.reschedule``."""
         moved: set[str] = set()
         for at in range(0, len(task_ids), _STEP):
             wanted = set(task_ids[at : at + _STEP])
             # What was seen delayed may be ready by now, and be seen there.
             for _ in range(_LOOKS):
-                found = self._find(wanted)
+                found = [each for each in self._find(wanted) if queue_of(each[2]).startswith(prefix)]
                 done = self._move(found, due)
                 moved |= done
                 wanted = {task for task, *_ in found} - done

@@ -309,17 +309,17 @@ class SqlBroker(DeadLetters):
                 found.append(each)
         return found
 
-    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         moved: set[str] = set()
         for at in range(0, len(task_ids), _STEP):
-            moved |= self._reschedule(set(task_ids[at : at + _STEP]), due)
+            moved |= self._reschedule(set(task_ids[at : at + _STEP]), due, prefix)
         return moved
 
-    def _reschedule(self, wanted: set[str], due: float) -> set[str]:
+    def _reschedule(self, wanted: set[str], due: float, prefix: str) -> set[str]:
         moved: set[str] = set()
         # What was seen delayed may be ready by now, and be seen there.
         for _ in range(_LOOKS):
-            found = self._database.read(partial(self._waiting, sorted(wanted)))
+            found = self._database.read(partial(self._waiting, sorted(wanted), prefix))
 
             def work(tx: Session, found: dict[str, list[Row]] = found) -> set[str]:
                 done, wake = _writing.reschedule(tx, found, due)
@@ -334,11 +334,12 @@ class SqlBroker(DeadLetters):
         return moved
 
     @staticmethod
-    def _waiting(task_ids: list[str], tx: Session) -> dict[str, list[Row]]:
+    def _waiting(task_ids: list[str], prefix: str, tx: Session) -> dict[str, list[Row]]:
         """Where the messages of these tasks wait, by the step that takes them away."""
-        delayed = tx.rows("find_delayed", task_ids)
+        delayed = [row for row in tx.rows("find_delayed", task_ids) if row[2].startswith(prefix)]
         others = sorted(set(task_ids) - {row[4] for row in delayed})
-        return {"take_delayed": delayed, "take_ready": tx.rows("find_ready", others) if others else []}
+        ready = tx.rows("find_ready", others) if others else []
+        return {"take_delayed": delayed, "take_ready": [row for row in ready if row[2].startswith(prefix)]}
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = list(queues)

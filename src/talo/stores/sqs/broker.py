@@ -354,6 +354,13 @@ class SqsBroker(Broker):
             found.append(QueueStats(name=name, ready=ready, delayed=delayed + waiting.get(name, 0), leased=held))
         return found
 
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        """Of what waits on the shelf; what SQS itself delays or holds ready cannot be reached."""
+        del prefix
+        if self.shelf is None:
+            raise NotSupported("SQS cannot change when a message comes: set result_backend to the URL of a store")
+        return self.shelf.reschedule(task_ids, due)
+
     def purge(self, queues: Sequence[str]) -> int:
         """What is ready, and what waits on the shelf; what SQS itself delays cannot be reached."""
         deleted = self.shelf.purge(queues) if self.shelf is not None else 0

@@ -59,6 +59,7 @@ class SqsStore(Store):
             results=beside is not None and beside.results,
             dead_letters=beside is not None,
             history=beside is not None and beside.history,
+            reschedules=beside is not None and beside.reschedules,
         )
         self.history = side.history if side is not None else None
         shelf = self.broker.shelf

@@ -157,7 +157,7 @@ class Control:
         assert due is not None
         moment = epoch_of(due, zone)
         iso(moment)  # a time that cannot be written is refused before anything is looked for
-        moved = self.app.store.broker.reschedule(ids, moment)
+        moved = (self.app.delays or self.app.store.broker).reschedule(ids, moment)
         return [each for each in ids if each in moved]
 
     def rate_limit(

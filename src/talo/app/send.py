@@ -331,13 +331,12 @@ class Sender:
         timeout = options.get("timeout")
         if timeout is None:
             timeout = conf.publish_timeout
-        broker = self._app.store.broker
         self._warn_of_size(messages, conf.task_soft_size_limit)
         deadline = time.monotonic() + timeout
         pauses: Iterator[float] | None = None
         while True:
             try:
-                broker.send(messages, timeout=max(0.0, deadline - time.monotonic()))
+                self._app.put(messages, max(0.0, deadline - time.monotonic()))
                 return
             except (PublishTimeout, StoreFull):
                 raise

@@ -6,15 +6,18 @@ Owns opening, sharing (broker and results at one place are one store) and forget
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
-from talo.stores.base import ResultBackend, Store
+from talo.stores.base import Broker, ResultBackend, Store
+from talo.stores.delays import Delays
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Schedules
 from talo.stores.url import alternatives, open_store, scheme_of, takes_side
+from talo.wire.message import Message
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -45,6 +48,20 @@ class StoreDoors:
         """Where periodic tasks are kept: in the broker's own store where it can, else in ``state_store``, from which
         what is due goes on to the broker; None if neither keeps any."""
         return self._stores.schedules
+
+    @property
+    def delays(self) -> Delays | None:
+        """Where delayed tasks wait beside the broker, as ``broker_delays_in_result_backend`` says; None: in it."""
+        return self._stores.delays
+
+    @property
+    def reschedules(self) -> bool:
+        """Whether tasks that wait can be given another time."""
+        return self.delays is not None or self.store.features.reschedules
+
+    def put(self, messages: Sequence[Message], timeout: float) -> None:
+        """Send messages, each to where it waits: ``Broker.send``."""
+        self._stores.entry.send(messages, timeout=timeout)
 
     @property
     def results_are_answers(self) -> bool:
@@ -97,6 +114,8 @@ class AppStores:
         self._results: Store | None = None
         self._backend: ResultBackend | None = None
         self._schedules: Schedules | None = None
+        self._delays: Delays | None = None
+        self._entry: Broker | Delays | None = None
 
     @property
     def app(self) -> Any:
@@ -159,6 +178,28 @@ class AppStores:
                 self._schedules = RelayedSchedules(state, broker.url, broker.broker.send)
         return self._schedules
 
+    @property
+    def delays(self) -> Delays | None:
+        """What keeps delayed tasks for a broker that cannot reach them, if that is asked for."""
+        if not self._app.conf.broker_delays_in_result_backend:
+            return None
+        if self._delays is None and not self.broker.features.reschedules:
+            state = self.state
+            if state is None or not state.features.reschedules:
+                raise ImproperlyConfigured(
+                    "broker_delays_in_result_backend needs a result_backend that keeps tasks, such as redis:// or "
+                    "postgresql://"
+                )
+            self._delays = Delays(state, self.broker.url, self.broker.broker.send)
+        return self._delays
+
+    @property
+    def entry(self) -> Broker | Delays:
+        """Where messages are sent to."""
+        if self._entry is None:
+            self._entry = self.delays or self.broker.broker
+        return self._entry
+
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
         conf, url = self._app.conf, results_url(self._app.conf)
@@ -195,13 +236,13 @@ class AppStores:
         """Forget the stores without closing them: they are the parent process's."""
         self._lock = threading.RLock()
         self._opened = {}
-        self._broker = self._results = self._backend = self._schedules = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = self._entry = None
 
     def close(self) -> None:
         """Close every connection. Idempotent; the next use opens them again."""
         with self._lock:
             opened, self._opened = self._opened, {}
-        self._broker = self._results = self._backend = self._schedules = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = self._entry = None
         self.lent = False
         for store in opened.values():
             store.close()

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from talo.errors import LeaseLost, MessageTooLarge, OperationalError, PublishTimeout, StoreError
+from talo.errors import LeaseLost, MessageTooLarge, NotSupported, OperationalError, PublishTimeout, StoreError
 from talo.stores.base import (
     Broker,
     DeadLetter,
@@ -405,6 +405,13 @@ class RabbitBroker(Broker):
                 for held in owner.held.values():
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
         return [QueueStats(name=name, ready=ready[name], delayed=None, leased=leased[name]) for name in names]
+
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        del task_ids, due, prefix
+        raise NotSupported(
+            "RabbitMQ cannot reach what waits in it: for tasks that are to be rescheduled set "
+            "broker_delays_in_result_backend, with result_backend a store that keeps them (redis://, postgresql://)"
+        )
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:  # noqa: ARG002
         """Nothing to do: what is delayed waits in Celery's own exchanges, and comes into its queue by itself."""

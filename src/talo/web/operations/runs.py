@@ -246,7 +246,7 @@ def run(desk: Desk, asked: One) -> dict[str, Any]:
         },
         "children": [_row(each) for each in children],
         "history": desk.has_history,
-        "reschedules": desk.app.store.features.reschedules,
+        "reschedules": desk.app.reschedules,
     }
 
 

@@ -46,7 +46,9 @@ def test_what_waits_is_given_another_time_and_starts_once(place: Place) -> None:
         ids = send_all(app, [call("noop", countdown=3600 * (1 + n / count)) for n in range(count)])
         assert memory(worker) - before < 10e6
         # When some are brought forward, a few to this moment, others put off, others revoked and then brought forward
-        sooner, now, later, revoked = ids[::10], ids[1::100], ids[2::10], ids[3::100]
+        # What stands in for SQS takes some tasks a second.
+        most = full(1_000, 40) if place.broker.startswith("sqs") else count
+        sooner, now, later, revoked = ids[::10][:most], ids[1::100][:most], ids[2::10], ids[3::100][:most]
         dues: dict[str, float] = {}
         for at in range(0, len(sooner), BATCH):
             some = sooner[at : at + BATCH]

@@ -15,6 +15,7 @@ from tests.workers import client
 FIRST, LAST = full((60.0, 120.0), (6.0, 14.0))
 
 
+@pytest.mark.promise("D07")
 @pytest.mark.parametrize(
     "place", full(["sqlite", "redis", "postgres", "mariadb", "rabbit"], ["sqlite", "redis", "rabbit"])
 )

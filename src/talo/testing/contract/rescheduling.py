@@ -122,6 +122,13 @@ class ReschedulingContract(ContractCase):
         store.broker.purge(["q"])
         assert store.broker.reschedule(["a", "b"], time.time()) == {"b"}
 
+    def test_a_prefix_leaves_other_queues_alone(self, store: Store) -> None:
+        far = time.time() + FAR
+        store.broker.send([message("own/q", id="a", due=far), message("q", id="b", due=far), message("q", id="c")])
+        assert store.broker.reschedule(["a", "b", "c"], far + FAR, prefix="own/") == {"a"}
+        numbers = {each.name: (each.ready, each.delayed) for each in store.broker.stats()}
+        assert numbers == {"own/q": (0, 1), "q": (1, 1)}
+
     def test_of_a_fetch_and_another_time_one_is_first(self, place: Place) -> None:
         # Given tasks about to fall due, some that fetch, and some that give them other times all along
         names = [str(n) for n in range(200)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
-from talo.stores.base import Broker, ResultBackend, Store
+from talo.stores.base import ResultBackend, Store
 from talo.stores.delays import Delays
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Schedules
@@ -61,7 +61,7 @@ class StoreDoors:
 
     def put(self, messages: Sequence[Message], timeout: float) -> None:
         """Send messages, each to where it waits: ``Broker.send``."""
-        self._stores.entry.send(messages, timeout=timeout)
+        (self.delays or self.store.broker).send(messages, timeout=timeout)
 
     @property
     def results_are_answers(self) -> bool:
@@ -115,7 +115,7 @@ class AppStores:
         self._backend: ResultBackend | None = None
         self._schedules: Schedules | None = None
         self._delays: Delays | None = None
-        self._entry: Broker | Delays | None = None
+        self._delays_known = False
 
     @property
     def app(self) -> Any:
@@ -181,24 +181,20 @@ class AppStores:
     @property
     def delays(self) -> Delays | None:
         """What keeps delayed tasks for a broker that cannot reach them, if that is asked for."""
-        if not self._app.conf.broker_delays_in_result_backend:
-            return None
-        if self._delays is None and not self.broker.features.reschedules:
-            state = self.state
-            if state is None or not state.features.reschedules:
-                raise ImproperlyConfigured(
-                    "broker_delays_in_result_backend needs a result_backend that keeps tasks, such as redis:// or "
-                    "postgresql://"
-                )
-            self._delays = Delays(state, self.broker.url, self.broker.broker.send)
+        if not self._delays_known:
+            self._delays = self._delays_beside() if self._app.conf.broker_delays_in_result_backend else None
+            self._delays_known = True
         return self._delays
 
-    @property
-    def entry(self) -> Broker | Delays:
-        """Where messages are sent to."""
-        if self._entry is None:
-            self._entry = self.delays or self.broker.broker
-        return self._entry
+    def _delays_beside(self) -> Delays | None:
+        broker, state = self.broker, self.state
+        if broker.features.reschedules:
+            return None
+        if state is None or not state.features.reschedules:
+            raise ImproperlyConfigured(
+                "broker_delays_in_result_backend needs a result_backend that keeps tasks, such as redis:// or postgresql://"
+            )
+        return Delays(state, broker.url, broker.broker.send)
 
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
@@ -236,13 +232,15 @@ class AppStores:
         """Forget the stores without closing them: they are the parent process's."""
         self._lock = threading.RLock()
         self._opened = {}
-        self._broker = self._results = self._backend = self._schedules = self._delays = self._entry = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = None
+        self._delays_known = False
 
     def close(self) -> None:
         """Close every connection. Idempotent; the next use opens them again."""
         with self._lock:
             opened, self._opened = self._opened, {}
-        self._broker = self._results = self._backend = self._schedules = self._delays = self._entry = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = None
+        self._delays_known = False
         self.lent = False
         for store in opened.values():
             store.close()

@@ -3,9 +3,7 @@
 ``PostgresServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
 fixtures: ``postgres_server`` is one for the whole session, not to be harmed, in which ``postgres_url`` gives every test
 a schema of its own, dropped at its end; ``own_postgres`` is one for a single test to do anything to. Without the
-binaries a test is skipped, in CI it fails. To use them::
-
-    from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401
+binaries a test is skipped, in CI it fails.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Worker:
                 raise RuntimeError(f"the worker ended with {self.process.returncode}:\n{self.output()}")
             assert " ready." in self.output(), self.output()
 
-        eventually(is_ready, timeout=30)
+        eventually(is_ready, timeout=60)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -109,8 +109,8 @@ class TestDjangoOnPostgres(
     StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
 ):
     @pytest.fixture
-    def place(self, postgres_url: str) -> Iterator[DjangoPlace]:
-        where = urllib.parse.urlsplit(postgres_url)
+    def place(self, postgres_tables: str) -> Iterator[DjangoPlace]:
+        where = urllib.parse.urlsplit(postgres_tables)
         options = dict(urllib.parse.parse_qsl(where.query))
         place = DjangoPlace(
             ENGINE="django.db.backends.postgresql",

@@ -12,7 +12,7 @@ from tests.contract.test_sqlite import SqlitePlace as SqlPlace
 
 class TestPostgres(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, postgres_url: str) -> Iterator[SqlPlace]:
-        place = SqlPlace(postgres_url)
+    def place(self, postgres_tables: str) -> Iterator[SqlPlace]:
+        place = SqlPlace(postgres_tables)
         yield place
         place.close()

@@ -39,6 +39,7 @@ from talo.stores.records import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
     delayed_in,
@@ -65,6 +66,7 @@ __all__ = [
     "ResultBackend",
     "ResultMeta",
     "Settlement",
+    "Sighting",
     "Store",
     "Subscription",
     "Turn",
@@ -166,6 +168,14 @@ class Broker(ABC):
         the features say so."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        """Look for the message of a task among what waits; changes nothing. It looks at the first ``furthest`` ready
+        messages of each queue, and among the delayed ones at as many for each queue, those that fall due first; so
+        that no reader keeps a server busy, in bounded steps. What becomes ready meanwhile is not overlooked.
+        ``NotSupported`` where the features say that it cannot list what waits."""
+        del task_id, furthest
+        raise NotSupported("this broker cannot list what waits: look at its own tools")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name

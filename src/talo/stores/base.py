@@ -160,9 +160,10 @@ class Broker(ABC):
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
-        """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
+        """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
+        queues (``queue`` None). Changes nothing. What makes no
         message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
         somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
         the features say so."""

@@ -341,7 +341,7 @@ class RedisBroker(Broker):
         ]
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         return self._waiting.peek(queue, limit, offset, delayed=delayed, about=about)
 

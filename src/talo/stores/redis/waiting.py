@@ -44,11 +44,12 @@ class Waiting:
         self._client = client
         self._keys = client.keys
 
-    def peek(self, queue: str, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
+    def peek(self, queue: str | None, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
         """See ``Broker.peek``."""
         text = b"" if about is None else _as_written(about)
         look = self._delayed if delayed else self._ready
-        found = (_waits(each) for each in look(self._keys.lists(queue), offset, offset + limit, text))
+        lists = () if queue is None else self._keys.lists(queue)
+        found = (_waits(each) for each in look(lists, offset, offset + limit, text))
         return [message for message in found if message is not None]
 
     def find(self, task_id: str, furthest: int) -> Sighting:

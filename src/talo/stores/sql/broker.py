@@ -294,7 +294,7 @@ class SqlBroker(DeadLetters):
         return max(0.0, tx.now - min(since)) if since else None
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         values = [queue, limit, offset, None if about is None else about.encode()]
         step = "peek_delayed" if delayed else f"peek_ready_{self._order}"

@@ -271,6 +271,10 @@ class HistoryContract(ContractCase):
         assert delayed[0].due is not None and abs(delayed[0].due - now - 600) < 1
         assert store.broker.peek("q", 10, 1, delayed=True)[0].body == b"later"
         assert store.broker.peek("nowhere", 10) == []
+        # Of all queues what is delayed is listed by when it falls due
+        store.broker.send([message("other", "soon", due=now + 300), message("other", "last", due=now + 1200)])
+        assert [each.body for each in store.broker.peek(None, 3, delayed=True)] == [b"soon", b"late", b"later"]
+        assert [each.body for each in store.broker.peek(None, 3, 3, delayed=True)] == [b"last"]
         # And those of a task, or a workflow, without reading the others
         about = message(body="mine")
         about.headers["root_id"] = "r-1"

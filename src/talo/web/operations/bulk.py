@@ -16,7 +16,7 @@ from talo.stores.history import RunQuery
 from talo.util.text import count
 from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
-from talo.web.operations.runs import ENDED, FURTHEST, LIVE, Search, query_of, unfinished
+from talo.web.operations.runs import ENDED, FURTHEST, LIVE, Search, query_of, unfinished, waiting
 from talo.web.user import Role
 
 __all__ = ["STEP", "bulk", "bulk_apply"]
@@ -110,9 +110,7 @@ def _number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
 
 
 def _unfinished_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
-    stats = desk.broker.stats([asked.queue] if asked.queue else None)
-    waiting = [each.delayed or 0 if asked.state == "delayed" else each.ready for each in stats]
-    deep = asked.state != "running" and max(waiting, default=0) > FURTHEST
+    deep = asked.state != "running" and any(beyond for *_, beyond in waiting(desk, asked))
     return len(unfinished(desk, asked, MOST)), "at least" if deep else ""
 
 

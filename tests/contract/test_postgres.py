@@ -15,12 +15,11 @@ from talo.testing.contract import (
     StoreContract,
 )
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
-from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 
 class TestPostgres(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, postgres_url: str) -> Iterator[SqlPlace]:  # noqa: F811
-        place = SqlPlace(postgres_url)
+    def place(self, postgres_tables: str) -> Iterator[SqlPlace]:
+        place = SqlPlace(postgres_tables)
         yield place
         place.close()

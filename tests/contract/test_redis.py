@@ -16,7 +16,7 @@ from talo.testing.contract import (
     ScheduleContract,
     StoreContract,
 )
-from tests.servers.redis import RedisServer, database_of, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer, database_of
 
 
 class Commands(Protocol):
@@ -49,7 +49,7 @@ class RedisPlace:
 
 class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url)
         yield place
         place.close()
@@ -58,7 +58,7 @@ class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingCo
 @pytest.mark.one_server
 class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url, keyprefix="pre:")
         yield place
         place.close()

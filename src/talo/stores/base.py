@@ -1,16 +1,12 @@
 """What a store promises: the verbs of its roles and the data they exchange.
 
 Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
-``app.send`` (send),
-``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
+``app.send`` (send), ``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
 
 Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends
-within the store's
-operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``.
-Whether a lease is over
-or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process
-(it is opened after the
-fork) and its verbs may be called from several threads.
+within the store's operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated,
+with ``from``. Whether a lease is over or a delayed task due is judged by the store's own clock, never by a caller's. A
+store object belongs to one process (it is opened after the fork) and its verbs may be called from several threads.
 """
 
 from __future__ import annotations
@@ -39,6 +35,7 @@ from talo.stores.records import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
     delayed_in,
@@ -65,6 +62,7 @@ __all__ = [
     "ResultBackend",
     "ResultMeta",
     "Settlement",
+    "Sighting",
     "Store",
     "Subscription",
     "Turn",
@@ -158,9 +156,10 @@ class Broker(ABC):
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
-        """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
+        """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
+        queues (``queue`` None). Changes nothing. What makes no
         message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
         somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
         the features say so."""
@@ -169,14 +168,19 @@ class Broker(ABC):
 
     def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         """Let the waiting messages of these tasks wait until ``due`` (epoch seconds; not ahead: they are ready now),
-        earlier or later than before; return the tasks that had one. All else about a message stays. With ``prefix``
-        only in queues whose names begin so.
-
-        What is leased or has ended is left alone, and so is a ready message that is due already. One step for each
-        message: of this and a fetch one is first, and neither sees it twice. ``NotSupported`` where the features say
-        so."""
+        earlier or later than before; return the tasks that had one. All else about a message stays, and what is
+        leased or has ended is left alone. With ``prefix`` only in queues whose names begin so. One step for each
+        message: of this and a fetch one is first. ``NotSupported`` where the features say so."""
         del task_ids, due, prefix
         raise NotSupported("this broker cannot reach what waits in it: no task of it can be rescheduled")
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        """Look for the message of a task among what waits; changes nothing. It looks at the first ``furthest`` ready
+        messages of each queue, and among the delayed ones at as many for each queue, those that fall due first; so
+        that no reader keeps a server busy, in bounded steps. What becomes ready meanwhile is not overlooked.
+        ``NotSupported`` where the features say that it cannot list what waits."""
+        del task_id, furthest
+        raise NotSupported("this broker cannot list what waits: look at its own tools")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name

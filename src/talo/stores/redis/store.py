@@ -111,6 +111,7 @@ class RedisStore(Store):
             history=True,
             peek=True,
             reschedules=True,
+            foreign=True,
         )
         self.broker = RedisBroker(self._client)
         self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))

@@ -82,6 +82,8 @@ class RabbitBroker(Broker):
         self.begin_send(messages, timeout=timeout)()
 
     def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        if not messages:
+            return lambda: None
         client = self._client
         deadline = client.deadline(timeout)
         with self._in_time(deadline, timeout), client.using(deadline) as connection:

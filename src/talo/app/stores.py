@@ -6,18 +6,16 @@ Owns opening, sharing (broker and results at one place are one store) and forget
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
-from talo.stores.base import ResultBackend, Store
+from talo.stores.base import Broker, ResultBackend, Store
 from talo.stores.delays import Delays
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Schedules
 from talo.stores.url import alternatives, open_store, scheme_of, takes_side
-from talo.wire.message import Message
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -59,9 +57,10 @@ class StoreDoors:
         """Whether tasks that wait can be given another time."""
         return self.delays is not None or self.store.features.reschedules
 
-    def put(self, messages: Sequence[Message], timeout: float) -> None:
-        """Send messages, each to where it waits: ``Broker.send``."""
-        (self.delays or self.store.broker).send(messages, timeout=timeout)
+    @property
+    def entry(self) -> Broker | Delays:
+        """What takes messages, each to where it waits."""
+        return self.delays or self.store.broker
 
     @property
     def results_are_answers(self) -> bool:
@@ -194,7 +193,7 @@ class AppStores:
             raise ImproperlyConfigured(
                 "broker_delays_in_result_backend needs a result_backend that keeps tasks, such as redis:// or postgresql://"
             )
-        return Delays(state, broker.url, broker.broker.send)
+        return Delays(state, broker.url, broker.broker)
 
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""

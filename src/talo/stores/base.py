@@ -72,6 +72,10 @@ __all__ = [
 ]
 
 
+def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
 class Broker(ABC):
     """Keeps messages between send and settlement."""
 
@@ -80,21 +84,27 @@ class Broker(ABC):
         """Store the messages, ready or delayed; on return they are kept as safely as this store keeps anything.
 
         ``timeout`` (seconds, name lookup and waiting for a connection included) bounds the whole call:
-        ``PublishTimeout``.
-        Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can
-        tell.
+        ``PublishTimeout``. Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored
+        where the store can tell.
         """
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends.
+
+        Whoever has more to send prepares it meanwhile. Each of the two raises what ``send`` raises. Default: ``send``.
+        """
+        self.send(messages, timeout=timeout)
+        return _nothing
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the
         store can.
 
-        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns;
-        within a queue higher priority first
-        (the store's configured direction), then oldest first. Never blocks for messages. ``limit`` 0 only settles.
-        ``LeaseLost`` when the owner is not open (any more): then none of it was done.
-        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
-        lists what it leased.
+        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns; within
+        a queue higher priority first (the store's configured direction), then oldest first. Never blocks for messages.
+        ``limit`` 0 only settles. ``LeaseLost`` when the owner is not open (any more): then none of it was done.
+        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held`` lists
+        what it leased.
         """
         refused = self.settle(settlements) if settlements else []
         return self.fetch(owner, queues, limit, refused) if limit else Turn([], refused)
@@ -102,8 +112,7 @@ class Broker(ABC):
     @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
         """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's
-        lease time is over, as long as
-        nobody has taken the delivery over."""
+        lease time is over, as long as nobody has taken the delivery over."""
 
     @abstractmethod
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
@@ -114,9 +123,8 @@ class Broker(ABC):
         """Block until a turn may bring something, one of the file descriptors ``also`` is readable, or ``timeout``
         seconds are over.
 
-        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who
-        ever sent it. May end early.
-        Return False only when the time is over. Causes no traffic while waiting.
+        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who ever
+        sent it. May end early. Return False only when the time is over. Causes no traffic while waiting.
         """
 
     @abstractmethod
@@ -159,18 +167,16 @@ class Broker(ABC):
         self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
-        queues (``queue`` None). Changes nothing. What makes no
-        message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
-        somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
-        the features say so."""
+        queues (``queue`` None). Changes nothing. What makes no message is left out. Of what ``limit`` and ``offset``
+        say, ``about`` may leave out what has not this text somewhere beside its body: a cheap look for those that may
+        concern a task or a workflow. ``NotSupported`` where the features say so."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
     def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         """Let the waiting messages of these tasks wait until ``due`` (epoch seconds; not ahead: they are ready now),
-        earlier or later than before; return the tasks that had one. All else about a message stays, and what is
-        leased or has ended is left alone. With ``prefix`` only in queues whose names begin so. One step for each
-        message: of this and a fetch one is first. ``NotSupported`` where the features say so."""
+        and return the tasks that had one; with ``prefix`` only in queues whose names begin so. All else about a message
+        stays. One step for each: of this and a fetch one is first. ``NotSupported`` where the features say so."""
         del task_ids, due, prefix
         raise NotSupported("this broker cannot reach what waits in it: no task of it can be rescheduled")
 
@@ -209,9 +215,8 @@ class Broker(ABC):
 
     @abstractmethod
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
-        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do
-        nothing and return 0,
-        else return their number. Replay is this with new runs; drop is this with no messages."""
+        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do nothing
+        and return 0, else return their number. Replay is this with new runs; drop is this with no messages."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -240,10 +245,7 @@ class ResultBackend(ABC):
     @abstractmethod
     def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:
         """Block until at least one of these tasks is in a ready state, and return all that are; empty when
-        ``timeout`` seconds are over.
-
-        Any number of threads may wait at once over a constant number of connections.
-        """
+        ``timeout`` seconds are over. Any number of threads may wait at once over a constant number of connections."""
 
     @abstractmethod
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:

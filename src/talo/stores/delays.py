@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from talo.stores.base import Store
+from talo.stores.base import Broker, Store
 from talo.stores.relay import Relay
 from talo.wire.message import Message
 
@@ -20,26 +20,29 @@ _LEAST = 2.0
 
 
 class Delays:
-    """What is due later waits in ``keeper``; what is due goes to the broker at ``url`` by ``send``.
+    """What is due later waits in ``keeper``; what is due goes to ``broker``, which is at ``url``.
 
     A carrier that dies between sending and settling leaves a message that is sent again; nothing is lost.
     """
 
-    def __init__(self, keeper: Store, url: str, send: Callable[..., None]) -> None:
+    def __init__(self, keeper: Store, url: str, broker: Broker) -> None:
         self._keeper = keeper
-        self._send = send
+        self._broker = broker
         # People choose task ids and send under one id twice, so the second is no copy.
-        self._relay = Relay(keeper, "talo.later/", url, send, copies=False)
+        self._relay = Relay(keeper, "talo.later/", url, broker.send, copies=False)
 
     def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         """As ``Broker.send``."""
+        self.begin_send(messages, timeout=timeout)()
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        """As ``Broker.begin_send``; what is due later is kept at once."""
         until = time.time() + _LEAST
         late = [self._relay.moved(each, each.due) for each in messages if each.due is not None and each.due > until]
         if late:
             self._keeper.broker.send(late, timeout=timeout)
             messages = [each for each in messages if each.due is None or each.due <= until]
-        if messages:
-            self._send(messages, timeout=timeout)
+        return self._broker.begin_send(messages, timeout=timeout)
 
     def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
         """As ``Broker.reschedule``, of what is here."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import pytest
 
 from talo.errors import ImproperlyConfigured, StoreUnavailable
-from talo.stores.base import Store
+from talo.stores.base import Broker, Store
 from talo.stores.delays import Delays
 from talo.stores.url import open_store
 from talo.testing.contract._support import eventually, message
@@ -27,10 +27,14 @@ class Far:
         self.sent: list[Message] = []
         self.away = False
 
-    def send(self, messages: Sequence[Message], **_options: Any) -> None:
+    def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        del timeout
         if self.away:
             raise StoreUnavailable("away")
         self.sent += messages
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        return lambda: self.send(messages, timeout=timeout)
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def far() -> Far:
 
 @pytest.fixture
 def delays(keeper: Store, far: Far) -> Delays:
-    return Delays(keeper, "amqp://here", far.send)
+    return Delays(keeper, "amqp://here", cast(Broker, far))
 
 
 def test_only_what_is_due_later_is_kept(delays: Delays, far: Far, keeper: Store) -> None:
@@ -74,7 +78,7 @@ def test_what_falls_due_arrives_as_it_was_sent(delays: Delays, far: Far, keeper:
 
 
 def test_another_time_holds_for_the_carriers_of_others(delays: Delays, far: Far, keeper: Store) -> None:
-    other = Delays(keeper, "amqp://here", far.send)
+    other = Delays(keeper, "amqp://here", cast(Broker, far))
     delays.send([message(id="a", due=time.time() + 60)])
     due = time.time() + 0.3
     assert other.reschedule(["a"], due) == {"a"}
@@ -99,7 +103,7 @@ def test_while_the_broker_is_away_it_is_kept(delays: Delays, far: Far) -> None:
 
 
 def test_brokers_with_one_store_beside_them_keep_apart(delays: Delays, far: Far, keeper: Store) -> None:
-    elsewhere = Delays(keeper, "amqp://there", far.send)
+    elsewhere = Delays(keeper, "amqp://there", cast(Broker, far))
     delays.send([message(id="a", due=time.time() + 60)])
     assert elsewhere.reschedule(["a"], time.time()) == set()
     elsewhere.carry()

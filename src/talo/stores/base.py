@@ -1,16 +1,12 @@
 """What a store promises: the verbs of its roles and the data they exchange.
 
 Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
-``app.send`` (send),
-``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
+``app.send`` (send), ``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
 
 Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends
-within the store's
-operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``.
-Whether a lease is over
-or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process
-(it is opened after the
-fork) and its verbs may be called from several threads.
+within the store's operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated,
+with ``from``. Whether a lease is over or a delayed task due is judged by the store's own clock, never by a caller's. A
+store object belongs to one process (it is opened after the fork) and its verbs may be called from several threads.
 """
 
 from __future__ import annotations
@@ -107,10 +103,9 @@ class Broker(ABC):
         store can.
 
         Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns;
-        within a queue higher priority first
-        (the store's configured direction), then oldest first. Never blocks for messages. ``limit`` 0 only settles.
-        ``LeaseLost`` when the owner is not open (any more): then none of it was done.
-        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
+        within a queue higher priority first (the store's configured direction), then oldest first. Never blocks for
+        messages. ``limit`` 0 only settles. ``LeaseLost`` when the owner is not open (any more): then none of it was
+        done. Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
         lists what it leased.
         """
         refused = self.settle(settlements) if settlements else []
@@ -119,8 +114,7 @@ class Broker(ABC):
     @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
         """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's
-        lease time is over, as long as
-        nobody has taken the delivery over."""
+        lease time is over, as long as nobody has taken the delivery over."""
 
     @abstractmethod
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:

@@ -72,10 +72,6 @@ __all__ = [
 ]
 
 
-def _nothing() -> None:
-    """There is nothing to wait for."""
-
-
 class Broker(ABC):
     """Keeps messages between send and settlement."""
 
@@ -90,13 +86,10 @@ class Broker(ABC):
         """
 
     def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
-        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends.
-
-        Whoever has more to send prepares it meanwhile. Each of the two raises what ``send`` raises. Default: a whole
-        ``send``, and nothing is left to wait for.
-        """
+        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends:
+        whoever has more to send makes it ready meanwhile. Both raise what ``send`` raises. Default: it is done."""
         self.send(messages, timeout=timeout)
-        return _nothing
+        return lambda: None
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the

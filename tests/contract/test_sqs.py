@@ -1,4 +1,4 @@
-"""The SQS store passes the contract, with an SQLite file at its side."""
+"""The SQS store passes the contract, with an SQLite file at its side, on the stand-in that other tests use and on moto."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from talo.testing.contract._support import bodies, end, eventually, message, race
-from tests.servers.moto import sqs_endpoint  # noqa: F401
+from tests.servers.moto import moto_endpoint  # noqa: F401
+from tests.servers.sqs import sqs_endpoint  # noqa: F401
 
 _tests = itertools.count()
 
@@ -55,9 +56,9 @@ class SqsPlace:
 
 
 class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
-    @pytest.fixture
-    def place(self, sqs_endpoint: str, tmp_path: Path) -> Iterator[SqsPlace]:  # noqa: F811
-        place = SqsPlace(sqs_endpoint, tmp_path)
+    @pytest.fixture(params=["sqs", "moto"])
+    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqsPlace]:
+        place = SqsPlace(request.getfixturevalue(f"{request.param}_endpoint"), tmp_path)
         yield place
         place.close()
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.beats import TICK, Beat, judged, periodic_app, plans, schedules
 from tests.chaos.kit import LONG, SEED, for_seconds, full
-from tests.servers.sqs import sqs_endpoint  # noqa: F401  fixture
 from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
 from tests.servers.redis import RedisServer, own_redis  # noqa: F401  fixture
+from tests.servers.sqs import sqs_endpoint  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import Worker
 

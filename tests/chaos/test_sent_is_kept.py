@@ -20,8 +20,8 @@ import pytest
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, check, for_seconds, full
 from tests.chaos.place import Place, confirmed
-from tests.servers.sqs import SqsServer, own_sqs  # noqa: F401
 from tests.servers.proxy import Proxy
+from tests.servers.sqs import SqsServer, own_sqs  # noqa: F401
 from tests.support import eventually
 from tests.workers import client
 

@@ -15,10 +15,10 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
-from tests.servers.sqs import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
+from tests.servers.sqs import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
 from tests.support import eventually
 from tests.workers import Worker, client
 

@@ -1,4 +1,4 @@
-"""The SQS store passes the contract, with an SQLite file at its side, on the stand-in that other tests use and on moto."""
+"""The SQS store passes the contract, an SQLite file at its side, on the stand-in of the other tests and on moto."""
 
 from __future__ import annotations
 

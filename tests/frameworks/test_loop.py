@@ -30,11 +30,11 @@ from tests.django.postgres import Postgres, postgres  # noqa: F401
 from tests.django.site import Site
 from tests.frameworks.watched_loop import HELD
 from tests.frameworks.watched_loop import PATIENCE as WATCHED_PATIENCE
-from tests.servers.sqs import sqs_endpoint  # noqa: F401
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
 from tests.servers.redis import redis_server, redis_url  # noqa: F401
+from tests.servers.sqs import sqs_endpoint  # noqa: F401
 from tests.workers import ROOT
 
 #: Seconds after which a call gives up; nothing answers for so long.

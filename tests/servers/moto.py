@@ -1,7 +1,8 @@
 """Amazon SQS as others understand it: moto's server in a process of its own, on a private port.
 
-It is what the stand-in of ``sqs`` is checked against, and slow: what a send and an end take there grows with the messages
-in the queue. ``moto_endpoint`` is one server for the whole session."""
+It is what the stand-in of ``sqs`` is checked against. It bears no load: a send takes it the longer the more messages
+there are (a batch of ten 0.7 s of processor time at 2,000), and an end may lose what is sent at the same moment.
+``moto_endpoint`` is one server for the whole session."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A stand-in for Amazon SQS that bears load: one process, one thread, everything in memory.
 
 Owns what clients ask of SQS in its JSON protocol, by the API reference. No action takes longer the more messages
-there are, and no two are at work at once. Where Amazon leaves open what happens, it does what is less convenient: an old receipt
-deletes nothing, and what was received for a client that is gone stays invisible until its time is over.
+there are, and no two are at work at once. Where Amazon leaves open what happens, it does what is less convenient: an
+old receipt deletes nothing, and what was received for a client that is gone stays invisible until its time is over.
 
     python -m tests.servers.sqs_server PORT [REFUSES]
 
@@ -23,7 +23,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Workers on Amazon SQS (moto's server) with a store beside it: processes that die, and either of the two going away.
+"""Workers on Amazon SQS (its stand-in) with a store beside it: processes that die, and either of the two going away.
 
-moto itself is never ended: it would forget everything."""
+The stand-in itself is never ended: it would forget everything."""
 
 from __future__ import annotations
 

@@ -20,8 +20,6 @@ from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from talo.testing.contract._support import bodies, end, eventually, message, race
-from tests.servers.moto import moto_endpoint  # noqa: F401
-from tests.servers.sqs import sqs_endpoint  # noqa: F401
 
 _tests = itertools.count()
 

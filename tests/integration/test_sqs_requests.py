@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.sqs import SqsServer, own_sqs  # noqa: F401  fixture
+from tests.servers.sqs import SqsServer
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -19,7 +19,7 @@ PARTS = COUNT / 10
 
 @pytest.mark.parametrize("results", [True, False], ids=["results", "no results"])
 def test_a_task_costs_a_tenth_of_a_request_each_time(
-    own_sqs: SqsServer,  # noqa: F811
+    own_sqs: SqsServer,
     tmp_path: Path,
     results: bool,
 ) -> None:

@@ -22,7 +22,6 @@ from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, to
 from tests.chaos.kit import roles, stopped
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import empty_database
-from tests.servers.sqs import sqs_endpoint  # noqa: F401  fixture
 from tests.support import eventually
 from tests.workers import Worker
 

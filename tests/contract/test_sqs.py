@@ -97,8 +97,8 @@ class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, For
         assert time.time() >= began + 0.298
 
     def test_a_thousand_messages_are_one_batch(self, store: Store) -> None:
-        """Many messages are sent and received in batches of ten, several at once, and each comes. (SQS itself, and moto,
-        may give one out twice.)"""
+        """Many messages are sent and received in batches of ten, several at once, and each comes: SQS, and moto, may
+        give one out twice."""
         store.broker.open("me", worker="w", slots=1, lease=60)
         store.broker.send([message(body=str(n)) for n in range(120)])
         found: list[str] = []

@@ -200,6 +200,7 @@ DRAIN = (
     Figure("redis_commands", "Redis commands a task", "", False, headline=False),
     Figure("doubled", "ran again", "", False, headline=False),
 )
+SQS = (*DRAIN[:3], Figure("redis_commands", "requests a task", "", False, headline=False))
 HISTORY = (
     Figure("cpu", "more CPU a task", "%", False),
     Figure("time", "more time a task", "%", False, headline=False),
@@ -279,5 +280,7 @@ MEASURES = {
         Measure(
             "rabbitmq-bulk", "RabbitMQ, bulk send, confirmed", _produce("rabbitmq-bulk", "bulk"), (RATE,), "rabbitmq"
         ),
+        Measure("sqs", "Amazon SQS (stand-in), drain of no-op tasks", _drain("sqs"), SQS, "sqs"),
+        Measure("sqs-bulk", "Amazon SQS (stand-in), bulk send", _produce("sqs-bulk", "bulk"), (RATE,), "sqs"),
     )
 }

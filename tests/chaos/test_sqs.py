@@ -1,6 +1,6 @@
-"""Workers on Amazon SQS (moto's server) with a store beside it: processes that die, and either of the two going away.
+"""Workers on Amazon SQS (its stand-in) with a store beside it: processes that die, and either of the two going away.
 
-moto itself is never ended: it would forget everything."""
+The stand-in itself is never ended: it would forget everything."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
-from tests.servers.moto import SqsServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
+from tests.servers.sqs import SqsServer
 from tests.support import eventually
 from tests.workers import Worker, client
 

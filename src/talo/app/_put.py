@@ -27,7 +27,7 @@ class Put:
     """Messages on their way into the store; what is made has begun, and ``finish`` waits until the store has them. Both
     raise what a send raises."""
 
-    __slots__ = ("_deadline", "_entry", "_left", "_messages", "_options", "_pauses", "_policy", "_timeout", "_wait")
+    __slots__ = ("_deadline", "_entry", "_left", "_messages", "_pauses", "_policy", "_timeout", "_wait")
 
     def __init__(self, app: Any, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
         conf = app.conf
@@ -42,10 +42,11 @@ class Put:
         self._wait: Callable[[], None] | None = self._insist(self._begin)
         self._left = self._deadline - time.monotonic()
 
-    def finish(self) -> None:
-        """Wait until the store has them. What the caller has done meanwhile was not the store's time."""
+    def finish(self) -> bool:
+        """Wait until the store has them: True. What the caller has done meanwhile was not the store's time."""
         self._deadline = time.monotonic() + self._left
         self._insist(self._end)
+        return True
 
     def _begin(self) -> Callable[[], None]:
         return self._entry.begin_send(self._messages, timeout=max(0.0, self._deadline - time.monotonic()))

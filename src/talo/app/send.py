@@ -323,13 +323,7 @@ class Sender:
         waits until it has them."""
         if self._taken(len(self._app.outlets), messages, options):
             return lambda: False
-        begun = Put(self._app, messages, options)
-
-        def stored() -> bool:
-            begun.finish()
-            return True
-
-        return stored
+        return Put(self._app, messages, options).finish
 
     def _taken(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> bool:
         """Whether an outlet below this place in the list took them."""

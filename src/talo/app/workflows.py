@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from talo.app._batches import Batches
 from talo.app.groups import GroupResult, ResultSet
@@ -67,6 +67,16 @@ class WorkflowDoors:
         return GroupResult(id, results, app=self, **kwargs)
 
 
+class _Group(NamedTuple):
+    """A group on its way out: what its members are given, and their handles so far."""
+
+    id: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
+    handles: list[Any]
+
+
 class Workflows:
     """Sends workflows and keeps their records, for one app."""
 
@@ -121,37 +131,25 @@ class Workflows:
         own_id = options.pop("task_id", None)
         group_id = whole.options.get("task_id") or own_id or new_id()
         add_to_parent = options.pop("add_to_parent", True)
-        options = {**inherited(whole), **options}
-        given = (*args, *whole["args"]), kwargs, options
-        handles: list[Any] = []
+        group = _Group(group_id, (*args, *whole["args"]), kwargs or {}, {**inherited(whole), **options}, [])
         try:
             with Batches(self._sender) as batches:
                 while batch := list(itertools.islice(members, _BATCH)):
-                    if any(map(is_composed, batch)):
-                        prepared = self._planned(batch, group_id, handles, *given)
-                    else:
-                        prepared = self._plain(batch, group_id, handles, *given)
+                    prepared = (self._planned if any(map(is_composed, batch)) else self._plain)(batch, group)
                     for at in range(0, len(prepared), _BATCH):
                         batches.send(prepared[at : at + _BATCH])
         except Exception as exc:
             exc.add_note(f"group {group_id}: {batches.sent} messages had been sent before this")
             raise
-        result = self._app.GroupResult(group_id, handles)
+        result = self._app.GroupResult(group_id, group.handles)
         if add_to_parent:
             _add_to_trail(result)
         return result  # type: ignore[no-any-return]
 
-    def _plain(
-        self,
-        batch: Sequence[Signature],
-        group_id: str,
-        handles: list[Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> list[Prepared]:
+    def _plain(self, batch: Sequence[Signature], group: _Group) -> list[Prepared]:
         """Members that are single calls: alike, as a rule, but for their arguments."""
         sender, app = self._sender, self._app
+        group_id, args, kwargs, options, handles = group
         known: dict[str, Any] = {}
         prepared = []
         for member in batch:
@@ -168,29 +166,21 @@ class Workflows:
             handles.append(app.AsyncResult(place.task_id))
             own_args, own_kwargs = [*(member["args"] or ())], member["kwargs"] or {}
             if (args or kwargs) and not member.get("immutable"):
-                own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **(kwargs or {})}
+                own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **kwargs}
             prepared.append(sender.prepared(name, own_args, own_kwargs, common, form, place))
         return prepared
 
-    def _planned(
-        self,
-        batch: Sequence[Signature],
-        group_id: str,
-        handles: list[Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> list[Prepared]:
+    def _planned(self, batch: Sequence[Signature], group: _Group) -> list[Prepared]:
         """Members among which are workflows."""
         launches: list[Any] = []
         records: list[Record] = []
         for member in batch:
             twin = member.clone()
-            handles.append(twin.freeze(group_id=group_id, group_index=len(handles)))
-            begun, kept = compile_workflow(twin, args, kwargs, options=options)
+            group.handles.append(twin.freeze(group_id=group.id, group_index=len(group.handles)))
+            begun, kept = compile_workflow(twin, group.args, group.kwargs, options=group.options)
             launches += begun
             records += kept
-        root = self._recorded(launches, records, group_id)
+        root = self._recorded(launches, records, group.id)
         return [self._prepared(launch, root) for launch in launches]
 
     def _dispatch(self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str) -> None:

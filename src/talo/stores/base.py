@@ -72,10 +72,6 @@ __all__ = [
 ]
 
 
-def _nothing() -> None:
-    """There is nothing to wait for."""
-
-
 class Broker(ABC):
     """Keeps messages between send and settlement."""
 
@@ -89,22 +85,20 @@ class Broker(ABC):
         """
 
     def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
-        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends.
-
-        Whoever has more to send prepares it meanwhile. Each of the two raises what ``send`` raises. Default: ``send``.
-        """
+        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends:
+        whoever has more to send makes it ready meanwhile. Both raise what ``send`` raises. Default: it is done."""
         self.send(messages, timeout=timeout)
-        return _nothing
+        return lambda: None
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the
         store can.
 
-        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns; within
-        a queue higher priority first (the store's configured direction), then oldest first. Never blocks for messages.
-        ``limit`` 0 only settles. ``LeaseLost`` when the owner is not open (any more): then none of it was done.
-        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held`` lists
-        what it leased.
+        Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns;
+        within a queue higher priority first (the store's configured direction), then oldest first. Never blocks for
+        messages. ``limit`` 0 only settles. ``LeaseLost`` when the owner is not open (any more): then none of it was
+        done. Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
+        lists what it leased.
         """
         refused = self.settle(settlements) if settlements else []
         return self.fetch(owner, queues, limit, refused) if limit else Turn([], refused)

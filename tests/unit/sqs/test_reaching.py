@@ -21,7 +21,7 @@ from talo.errors import (
 from talo.stores.sqs import SqsStore
 from talo.stores.sqs.queues import name_of
 from talo.testing.contract._support import message
-from tests.servers.moto import SqsServer
+from tests.servers.sqs import SqsServer
 from tests.unit.sqs.conftest import OpenStore
 
 

@@ -39,12 +39,12 @@ from talo.stores.rabbitmq.dead import DEAD, DeadLetters
 from talo.stores.rabbitmq.letters import Facts, buried
 from talo.stores.rabbitmq.mailbox import Mailbox
 from talo.stores.rabbitmq.owner import Held, Owner, suspects_of
-from talo.stores.rabbitmq.publishing import MAX_MESSAGE, Out, Publishing
+from talo.stores.rabbitmq.publishing import Out, Publishing
 from talo.stores.rabbitmq.topology import Topology
 from talo.wire._ids import new_id
 from talo.wire.message import Message
 
-__all__ = ["MAX_MESSAGE", "RabbitBroker"]
+__all__ = ["RabbitBroker"]
 
 #: Every settlement is asked for these; to look one up through its class takes Python 3.11 long.
 _AGAIN, _DEAD = Verdict.AGAIN, Verdict.DEAD

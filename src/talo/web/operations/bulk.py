@@ -77,8 +77,9 @@ def bulk(desk: Desk, asked: Going) -> dict[str, Any]:
 
 @acts("/runs/bulk/apply", Confirmed, Role.ADMIN)
 def bulk_apply(desk: Desk, asked: Confirmed) -> dict[str, Any]:
-    """Replay, forget, cancel or stop every run that a search finds: one step of it. While there is a ``rest`` the
-    request is to be repeated with what is in it."""
+    """Replay, forget, cancel or stop every run that a search finds, a step at a time.
+
+    While the answer has a ``rest``, the request is to be repeated with what is in it."""
     _fits(asked)
     if not asked.cursor:
         found, _ = _number(desk, asked)

@@ -57,6 +57,10 @@ class AppEnv:
             conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
         )
 
+    def time(self) -> float:
+        """The time now, in epoch seconds."""
+        return self._app.time()  # type: ignore[no-any-return]
+
     def dead_letter_expires(self, queue: str) -> float | None:
         """For how many seconds a dead letter of this queue is kept; None: for ever."""
         return self._dead_letter_queue_expires.get(queue, self._dead_letter_expires)

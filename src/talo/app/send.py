@@ -134,6 +134,7 @@ class Sender:
             root_id=task_id if parent is None else parent.request.root_id or parent.request.id or task_id,
             parent_id=None if parent is None else parent.request.id,
             reply_to=self._app.thread_oid,
+            now=self._app.time(),
         )
         return Prepared([message], task_id, (args, kwargs, NO_EMBED), options, parent)
 
@@ -166,7 +167,7 @@ class Sender:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
         parent = _worker_frame()
         task_id = options.get("task_id") or task_id or new_id()
-        now = time.time()
+        now = app.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
         embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)

@@ -8,8 +8,8 @@ The app in turn calls down into execution:
 
 * ``execution.eager.apply_eager(task, args, kwargs, env, *, task_id, link, link_error, retries, throw, headers,
   options) -> EagerOutcome`` (``.id, .state, .result, .traceback``), for ``Task.apply`` and ``task_always_eager``;
-* ``execution.retry.plan(task, request, *, args, kwargs, exc, throw, eta, countdown, max_retries, options) -> Retry``,
-  for ``Task.retry``: raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with
+* ``execution.retry.plan(task, request, now, *, args, kwargs, exc, throw, eta, countdown, max_retries, options)
+  -> Retry``, for ``Task.retry``: raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with
   ``throw=False`` returns the ``Retry``."""
 
 from __future__ import annotations
@@ -103,6 +103,10 @@ class Env(Protocol):
     dead_letters: bool
     #: Which runs are kept in history; None: nothing is counted or kept.
     history: Keeper | None
+
+    def time(self) -> float:
+        """The time now, in epoch seconds: that of a test's clock, if there is one."""
+        ...
 
     def dead_letter_expires(self, queue: str) -> float | None:
         """For how many seconds a dead letter of this queue is kept; None: for ever."""

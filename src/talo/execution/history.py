@@ -84,7 +84,7 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
     keeper = env.history
     if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL:
         return None
-    now = time.time()
+    now = env.time()
     state = states.SUCCESS if run.outcome is SUCCESS else run.outcome.value
     seconds = waited = None
     # A run that is told by others (its process is dead) never began here.
@@ -119,7 +119,7 @@ def record_of_request(
     keeper = env.history
     if keeper is None:
         return None
-    now = time.time()
+    now = env.time()
     name = storable(request.task, _NAME)
     record = RunRecord(
         name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, time.monotonic())

@@ -133,7 +133,7 @@ class Run:
                 self.exc = exc = WorkerLostError(
                     "Cut short by the stop of its worker; at most once, so it is not run again."
                 )
-            retry = planned_for(self.plan.task, self.request, exc)
+            retry = planned_for(self.plan.task, self.request, exc, self.plan.env.time())
             if retry is not None:
                 self._retried(retry, skip)
                 return

@@ -1,13 +1,12 @@
 """What the outcome of a run means for its message: the settlement.
 
-Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure but for
-the clock. Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
+Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure.
+Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
 (``settlement_of_lost``)."""
 
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 from talo import states
@@ -444,13 +443,14 @@ def _next_attempt(run: Run, again: Again) -> Message:
     message = old
     if again.options or not old.headers:
         message = _rerouted(run, again.options or {})
-    due = again.due if again.due > time.time() else None
+    now = run.plan.env.time()
+    due = again.due if again.due > now else None
     headers = {
         **message.headers,
         "retries": again.retries,
         "eta": dt.datetime.fromtimestamp(again.due, dt.UTC).isoformat(),
         "parent_id": call.id,
-        SENT: time.time(),
+        SENT: now,
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:

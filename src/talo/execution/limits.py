@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["HandedBack", "Limits", "limits_of"]
+__all__ = ["HandedBack", "Killed", "Limits", "limits_of"]
 
 
 class HandedBack(BaseException):
     """Raised in a task that the worker's stop interrupts: it ends nowhere, and its message goes back uncharged."""
+
+
+class Killed(BaseException):
+    """Raised in a task by a test's worker, which has no process to kill: others tell how it ended."""
 
 
 class Limits(NamedTuple):

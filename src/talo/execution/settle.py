@@ -22,7 +22,7 @@ from talo.canvas.advance import (
 )
 from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.canvas.plan import PART
-from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError, TimeLimitExceeded
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
@@ -73,7 +73,7 @@ def _settled(run: Run, delivery: Delivery) -> Settlement:
             # here; it has failed by that.
             run.outcome = Outcome.FAILURE
             run.exc, run.einfo = exc, ExceptionInfo(exc)
-            for step in run.plan.on_death:
+            for step in run.plan.on_late_failure:
                 step(run)
     return _ENDINGS[run.outcome](run, delivery)
 
@@ -163,7 +163,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or keeps(task, run.exc):
         settlement.verdict = Verdict.DEAD
-        settlement.death = _death(run, "failed")
+        settlement.death = _death(run, "time_limit" if isinstance(run.exc, TimeLimitExceeded) else "failed")
     return settlement
 
 

@@ -1,7 +1,8 @@
 """Time limits in the thread of a test's worker: seconds that really pass, whatever its clock says.
 
-Owns the timers of one run. What is raised, and what it means, is the engine's; as in a pool of threads it arrives where
-a coroutine waits, or at the next bytecode. Called by ``LocalWorker``.
+Owns the timers of one run. What is raised arrives where a coroutine waits, or at the next bytecode. At its hard limit a
+task of a worker loses its process; here it cannot, and is ended by an exception that counts as that. Called by
+``LocalWorker``.
 """
 
 from __future__ import annotations
@@ -9,30 +10,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from talo.errors import SoftTimeLimitExceeded, TimeLimitExceeded
-from talo.execution.limits import limits_of
+from talo.errors import SoftTimeLimitExceeded
+from talo.execution.limits import Killed, limits_of
 from talo.execution.run import Run
 from talo.worker.pools.thread import raise_in_thread
 
 __all__ = ["with_limits"]
 
 
-def with_limits(run: Run, call: Callable[[Run], None]) -> None:
-    """``call`` the run, and interrupt it when a limit of its own has passed."""
+def with_limits(run: Run, call: Callable[[Run], None]) -> bool:
+    """``call`` the run, and interrupt it when a limit of its own has passed. False if that was the hard one, and the
+    run has come to no end."""
     hard, soft = limits_of(run.plan.limits, run.call.timelimit)
     run.hard = hard
     if not hard and not soft:
         call(run)
-        return
+        return True
     deadlines = _Deadlines(run)
     try:
         deadlines.set(soft, SoftTimeLimitExceeded)
-        deadlines.set(hard, TimeLimitExceeded)
+        deadlines.set(hard, Killed)
         call(run)
         deadlines.lift()
     except BaseException as exc:  # noqa: BLE001  a limit that passed just before or after the run
         deadlines.lift()
         run.disturb(exc)
+    return not isinstance(run.exc, Killed)
 
 
 class _Deadlines:

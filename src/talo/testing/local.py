@@ -27,6 +27,7 @@ from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.rates import RateTable
 from talo.worker.settler import new_owner
 from talo.worker.split import split_of
+from talo.worker.undertaker import over_limit
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -202,8 +203,11 @@ class _Lane:
         admitted = self._intake.admit(delivery)
         if isinstance(admitted, Settlement):
             return admitted
-        with_limits(admitted, call_blocking if admitted.plan.is_async else call_sync)
-        return settlement_of(admitted)
+        if with_limits(admitted, call_blocking if admitted.plan.is_async else call_sync):
+            return settlement_of(admitted)
+        again = self._intake.recall(delivery)
+        assert again is not None
+        return over_limit(again, admitted.hard, admitted.runtime, os.getpid())
 
     def _is_revoked(self, task_id: str) -> bool:
         return bool(self._locks.marked("revoked", [task_id]))

@@ -146,27 +146,27 @@ def sends_are_traced_to_their_root(t: Hand) -> None:
     t("a", "sends", t("b", "sends", t("c", "who"))).delay()
 
 
-@case(a="is_warned, SUCCESS cleaned up")
+@case(eager=False, a="is_warned, SUCCESS cleaned up")
 def a_soft_limit_is_caught(t: Hand) -> None:
     t("a", "is_warned").delay()
 
 
-@case(a="spins, FAILURE SoftTimeLimitExceeded(), dead: failed")
+@case(eager=False, a="spins, FAILURE SoftTimeLimitExceeded(), dead: failed")
 def a_soft_limit_of_the_call(t: Hand) -> None:
     t("a", "spins", soft_time_limit=0.2).delay()
 
 
-@case(a="spins, FAILURE TimeLimitExceeded(0.3), dead: time_limit")
+@case(eager=False, a="spins, FAILURE TimeLimitExceeded(0.3), dead: time_limit")
 def a_hard_limit_of_the_call(t: Hand) -> None:
     t("a", "spins", time_limit=0.3).delay()
 
 
-@case(a="is_deaf, warned, FAILURE TimeLimitExceeded(0.6), dead: time_limit")
+@case(eager=False, a="is_deaf, warned, FAILURE TimeLimitExceeded(0.6), dead: time_limit")
 def a_hard_limit_after_the_soft_one(t: Hand) -> None:
     t("a", "is_deaf").delay()
 
 
-@case(a="awaits, FAILURE SoftTimeLimitExceeded(), dead: failed")
+@case(eager=False, a="awaits, FAILURE SoftTimeLimitExceeded(), dead: failed")
 def a_coroutine_is_over_its_limit(t: Hand) -> None:
     t("a", "awaits").delay()
 

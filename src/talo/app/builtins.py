@@ -98,7 +98,7 @@ def _begun(
     more = {k: v for k, v in (options or {}).items() if k not in ("link", "link_error")}
     whole.freeze(root_id=request.root_id)
     place = part_of({"headers": request.message_headers or {}})
-    if self.app.env.celery_form and place is None:
+    if self.app.env.celery_form and place is None and not request.is_eager:
         return flows.planned_for_celery(whole)  # type: ignore[no-any-return]
     launches, records = compile_workflow(whole, part=place, options=more)
     if records:

@@ -36,7 +36,7 @@ from talo.app.result import AsyncResult
 from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
 from talo.errors import AccessRefused, NotSupported, OperationalError, PublishTimeout, StoreFull, TaloWarning
-from talo.execution.request import Frame, current_frame
+from talo.execution.request import Frame, worker_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
@@ -125,7 +125,7 @@ class Sender:
             args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
             return self._written(name, args, kwargs, options, task_id)
-        parent = _worker_frame()
+        parent = worker_frame()
         task_id = task_id or new_id()
         message = form.fill(
             task_id,
@@ -165,7 +165,7 @@ class Sender:
         self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
-        parent = _worker_frame()
+        parent = worker_frame()
         task_id = options.get("task_id") or task_id or new_id()
         now = app.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
@@ -469,11 +469,3 @@ def _sent_events(prepared: Prepared) -> Iterator[dict[str, Any]]:
             "exchange": message.exchange,
             "routing_key": message.routing_key,
         }
-
-
-def _worker_frame() -> Frame | None:
-    """The innermost task that a worker runs here; tasks called as functions are passed over."""
-    frame = current_frame()
-    while frame is not None and frame.request.called_directly:
-        frame = frame.previous
-    return frame

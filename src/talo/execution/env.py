@@ -18,6 +18,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from talo.stores.base import ResultMeta
 from talo.wire.message import Message
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Env(Protocol):
     repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
+    #: Where Talo's own tasks go that a call has sent which came from no queue.
+    default_queue: str
     #: Whether failed tasks become dead letters.
     dead_letters: bool
     #: Which runs are kept in history; None: nothing is counted or kept.
@@ -127,6 +130,10 @@ class Env(Protocol):
     def takes(self, task: TaskLike) -> Callable[[Any, Callable[[Any], Any]], None] | None:
         """What takes the task's deliveries in place of a run and settles them, as ``takes(delivery, settle)``;
         usually nothing does."""
+        ...
+
+    def store_results(self, metas: Sequence[ResultMeta]) -> None:
+        """Store results that no settlement stores."""
         ...
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:

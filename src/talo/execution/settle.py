@@ -49,7 +49,6 @@ __all__ = [
     "settlement_of_lost",
     "settlement_of_malformed",
     "settlement_of_unknown",
-    "succession",
 ]
 
 
@@ -78,7 +77,7 @@ def _settled(run: Run, delivery: Delivery) -> Settlement:
     return _ENDINGS[run.outcome](run, delivery)
 
 
-def succession(run: Run) -> list[Sending]:
+def _succession(run: Run) -> list[Sending]:
     """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a
     failure."""
     if run.outcome is SUCCESS:
@@ -99,8 +98,8 @@ def _success(run: Run, delivery: Delivery) -> Settlement:
     call, request = run.call, run.request
     ending = request.ending
     if (call.callbacks or call.chain) and (ending is None or not ending.continues):
-        settlement.follow = _followed(run, succession(run))
-    if not request.ignore_result:
+        settlement.follow = _followed(run, _succession(run))
+    if not request.ignore_result and (not request.is_eager or run.plan.env.store_eager_result):
         settlement.result = _result(run, states.SUCCESS, run.retval)
     if PART in call.headers:
         count(run, settlement, states.SUCCESS, run.retval)
@@ -159,7 +158,7 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, _succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or keeps(task, run.exc):
         settlement.verdict = Verdict.DEAD
@@ -202,7 +201,7 @@ def _revoked(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease)
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
-    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, _succession(run)), *settlement.follow]
     return settlement
 
 

@@ -99,11 +99,13 @@ def in_test_mode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Not
         return notes.read()
 
 
+@pytest.mark.promise("C04")
 def test_test_mode_gives_the_traces_of_a_hundred_cases(in_test_mode: dict[str, list[Note]]) -> None:
     assert len(CASES) >= 100
     assert {task_id.partition(".")[0] for task_id in in_test_mode} <= set(CASES)
 
 
+@pytest.mark.promise("C04")
 @pytest.mark.parametrize("place", STORES, indirect=True)
 @pytest.mark.timeout(HANGS)
 def test_a_worker_gives_the_same_on_every_store(
@@ -122,6 +124,7 @@ def test_a_worker_gives_the_same_on_every_store(
         assert notes.read() == in_test_mode
 
 
+@pytest.mark.promise("C04")
 def test_calls_that_run_at_once_give_the_same(tmp_path: Path, in_test_mode: dict[str, list[Note]]) -> None:
     cases = [each for each in CASES.values() if each.eager]
     with noting(tmp_path / "trace", 3600) as notes, Talo("eager", set_as_current=False, **engine.SETTINGS) as app:

@@ -18,9 +18,11 @@ from typing import Any
 
 from talo import Talo, Task, errors, signals
 from talo.canvas.signature import maybe_signature
+from talo.wire.queues import Queue
 
 MODULE = __name__
 SETTINGS: dict[str, Any] = {
+    "task_queues": [Queue("celery"), Queue("ranked", max_priority=9)],
     "task_unknown_patience": 0,
     "task_store_eager_result": True,
     "task_allow_error_cb_on_chord_header": True,

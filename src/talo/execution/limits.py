@@ -15,7 +15,8 @@ class HandedBack(BaseException):
 
 
 class Killed(BaseException):
-    """Raised in a task by a test's worker, which has no process to kill: others tell how it ended."""
+    """Raised in a task at its hard limit where its process is not killed: the run has no end of its own, and is told
+    and settled as that of a dead process."""
 
 
 class Limits(NamedTuple):

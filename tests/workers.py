@@ -92,7 +92,7 @@ class Worker:
                 raise RuntimeError(f"the worker ended with {self.process.returncode}:\n{self.output()}")
             assert " ready." in self.output(), self.output()
 
-        eventually(is_ready, timeout=30)
+        eventually(is_ready, timeout=60)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -114,8 +114,12 @@ class Worker:
         return min(self.descendants(), key=_started)
 
     def children(self) -> list[int]:
-        agent = self.agent()
-        return [pid for pid in self.descendants() if pid != agent]
+        return sorted(self.descendants(), key=_started)[1:]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ran and does not any more."""
+        return self.process is not None and self.process.poll() is not None
 
     def signal(self, number: int, *, group: bool = False) -> None:
         assert self.process is not None

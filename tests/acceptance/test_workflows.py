@@ -20,8 +20,7 @@ from talo.wire import new_id
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, note, on_error, on_error_new, total
 from tests.chaos.kit import roles, stopped
-from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401  fixture
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import empty_database
 from tests.support import eventually
 from tests.workers import Worker

@@ -20,7 +20,7 @@ import pytest
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, check, for_seconds, full
 from tests.chaos.place import Place, confirmed
-from tests.servers.moto import SqsServer, own_sqs  # noqa: F401
+from tests.servers.moto import SqsServer
 from tests.servers.proxy import Proxy
 from tests.support import eventually
 from tests.workers import client
@@ -46,7 +46,7 @@ class Broker(NamedTuple):
 
 
 @pytest.fixture
-def sqs(own_sqs: SqsServer, tmp_path: Path) -> Iterator[Broker]:  # noqa: F811
+def sqs(own_sqs: SqsServer, tmp_path: Path) -> Iterator[Broker]:
     with Proxy("127.0.0.1", own_sqs.port) as proxy:
         options = {
             "region": "us-east-1",

@@ -15,7 +15,7 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
-from tests.servers.moto import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
+from tests.servers.moto import SqsServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
@@ -56,7 +56,7 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:  # noqa: F811
+def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:
     return Cloud(own_sqs, tmp_path)
 
 
@@ -152,7 +152,7 @@ FAULTS = [black_holed, reset, refused, late, torn]
 def test_nothing_is_lost_though_everything_fails(
     side: str,
     request: pytest.FixtureRequest,
-    own_sqs: SqsServer,  # noqa: F811
+    own_sqs: SqsServer,
     tmp_path: Path,
 ) -> None:
     # Given much work, some of it with callbacks, of which a part waits in the side store until it is due

@@ -29,7 +29,6 @@ from talo.testing.contract import (
 from talo.testing.contract._support import ContractCase, Place, bodies, death, document, end, eventually, message
 from talo.wire.queues import Queue
 from talo.worker.split import split_of
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
 
 _serial = itertools.count()
 
@@ -75,7 +74,7 @@ class TestRabbit(
     BrokerContract, SettlingContract, WaitingContract, DeadContract, BusContract, ProcessContract, ForkContract
 ):
     @pytest.fixture
-    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:  # noqa: F811
+    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:
         place = RabbitPlace(rabbit_url)
         yield place
         place.close()
@@ -94,7 +93,7 @@ class TestRabbit(
             with pytest.raises(NotSupported, match="result_backend"):
                 ask()
 
-    def test_the_more_urgent_comes_first(self, rabbit_url: str) -> None:  # type: ignore[override]  # noqa: F811
+    def test_the_more_urgent_comes_first(self, rabbit_url: str) -> None:  # type: ignore[override]
         """Only in a classic queue with a highest priority, and 9 before 0: quorum queues know no priorities."""
         store = RabbitStore(rabbit_url, queues=lambda: {"q": Queue("q", max_priority=9)})
         store.broker.open("me", worker="w", slots=1, lease=30)
@@ -297,7 +296,7 @@ class TestLeasesOfRabbit(ContractCase):
     """A lease ends with its connection, and nobody takes it over."""
 
     @pytest.fixture
-    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:  # noqa: F811
+    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:
         place = RabbitPlace(rabbit_url)
         yield place
         place.close()

@@ -9,7 +9,7 @@ import pytest
 
 from talo.stores.redis import RedisStore
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
-from tests.servers.redis import RedisServer, database_of, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer, database_of
 
 
 class Commands(Protocol):
@@ -42,7 +42,7 @@ class RedisPlace:
 
 class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url)
         yield place
         place.close()
@@ -51,7 +51,7 @@ class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, F
 @pytest.mark.one_server
 class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, RawContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url, keyprefix="pre:")
         yield place
         place.close()

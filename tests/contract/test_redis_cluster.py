@@ -12,7 +12,7 @@ import pytest
 
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from tests.contract.test_redis import RedisPlace
-from tests.servers.redis_cluster import RedisCluster, redis_cluster  # noqa: F401
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_in_cluster import RedisInCluster
 from tests.servers.redis_unrest import PEACEFUL, Unrest
 from tests.support import eventually
@@ -48,7 +48,7 @@ class TestManagedRedisCluster(StoreContract, ScheduleContract, HistoryContract, 
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 
     @pytest.fixture
-    def place(self, redis_cluster: RedisCluster) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_cluster: RedisCluster) -> Iterator[RedisPlace]:
         inside, number = RedisInCluster(redis_cluster), next(_tests)
         user = f"user{number}"
         rights = ("on", ">secret", f"~{inside.prefix(number)}*", "&*", *NEEDED.split())

@@ -20,7 +20,6 @@ from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store
 from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
 from talo.testing.contract._support import bodies, end, eventually, message, race
-from tests.servers.moto import sqs_endpoint  # noqa: F401
 
 _tests = itertools.count()
 
@@ -56,7 +55,7 @@ class SqsPlace:
 
 class TestSqs(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, sqs_endpoint: str, tmp_path: Path) -> Iterator[SqsPlace]:  # noqa: F811
+    def place(self, sqs_endpoint: str, tmp_path: Path) -> Iterator[SqsPlace]:
         place = SqsPlace(sqs_endpoint, tmp_path)
         yield place
         place.close()

@@ -23,7 +23,7 @@ from talo.errors import PublishTimeout
 
 CALLS = 12
 #: Seconds after which a call gives up. Whatever asks a silent store waits as long at least.
-PATIENCE = 0.5
+PATIENCE = 1.5
 #: Seconds of the clock that no callback takes by itself, on however busy a machine.
 HELD = PATIENCE / 2
 

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """What RabbitMQ refuses is said in one line, with its mend and without a password; what it declares is what Celery
 declares."""
 
@@ -18,7 +17,7 @@ from talo.testing.contract._support import bodies, message
 from talo.wire.message import Message
 from talo.wire.queues import Broadcast, Exchange, Queue
 from tests.servers.proxy import Proxy
-from tests.servers.rabbitmq import RabbitServer, rabbit_server, rabbit_url  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.support import eventually
 
 

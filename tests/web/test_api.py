@@ -14,10 +14,13 @@ import msgspec
 import pytest
 
 from talo.app.app import Talo as App
+from talo.control.history import FURTHEST as LOOKED
 from talo.errors import StoreUnavailable
 from talo.web import Dashboard
 from talo.web.openapi import describe
 from talo.web.operations import TABLE
+from talo.web.operations.bulk import STEP
+from talo.web.operations.runs import FURTHEST
 from talo.web.pages import PAGES
 from tests.support import eventually
 from tests.web.support import Client, dead, ended, shop
@@ -172,6 +175,49 @@ def test_bulk_actions_tell_their_number_before(app: App) -> None:
     done = asyncio.run(apply(action="revoke", state="waiting", queue="mail", expected=5)).json()
     assert done["done"] == 5
     assert app.store.locks.marked("revoked", ids) == set(ids)
+
+
+def test_many_dead_letters_are_counted_without_reading_them_and_replayed_step_by_step(app: App) -> None:
+    # Given more failures than one step goes through, and letters of not all of them
+    ids = dead(app, STEP + 20)
+    gone = [*ids[:5], *(f"dropped-{at}" for at in range(30))]
+    app.store.broker.dead_replace([letter.id for letter in app.store.broker.dead_get(ids[:5])], [])
+    [like] = ended(app, state="FAILURE", dead="failed")
+    runs = [msgspec.structs.replace(like, id=id) for id in {*ids, *gone}]
+    assert app.store.history is not None
+    app.store.history.record(runs)
+    left = set(ids) - set(gone)
+    # When they are to be replayed, then it is told how many there may be, and how many there are to who waits for it
+    shown = one(app, "/runs/bulk", action="replay", name="shop.add")
+    assert (shown["number"], shown["bound"]) == (len(left), "at most")
+    shown = one(app, "/runs/bulk", action="replay", name="shop.add", exact=True)
+    assert (shown["number"], shown["bound"]) == (len(left), "")
+    # And each step says where the next begins, until all are replayed
+    rest: dict[str, Any] | None = {"expected": len(left)}
+    steps = []
+    while rest is not None:
+        told = one(app, "/runs/bulk/apply", action="replay", name="shop.add", **rest)
+        steps.append(told["done"])
+        rest = told["rest"]
+    assert steps == sorted(steps) and steps[0] < steps[-1] == len(left)
+    waiting = app.store.broker.peek("celery", 2 * STEP)
+    assert sorted(message.headers["replay_of"] for message in waiting) == sorted(left)
+    assert one(app, "/dead")["number"] == 0
+
+
+def test_what_waits_too_far_back_to_be_cancelled_is_told(app: App) -> None:
+    app.send_many([("shop.add", (1, 2), {}, {"queue": "mail"})] * (FURTHEST + 1))
+    shown = one(app, "/runs/bulk", action="revoke", state="waiting", queue="mail")
+    assert (shown["number"], shown["bound"]) == (FURTHEST, "at least")
+
+
+def test_a_task_that_waits_too_far_back_to_be_seen_is_not_said_to_be_unknown(app: App) -> None:
+    far = app.send_many([("shop.add", (1, 2), {})] * (LOOKED + 3))[-1].id
+    [*_, reason] = one(app, "/explain", id=far)["reasons"]
+    assert reason["code"] == "unseen" and "3 that wait further back" in reason["text"]
+    # as what is known to be nowhere is
+    app.store.broker.purge(["celery"])
+    assert [each["code"] for each in one(app, "/explain", id=far)["reasons"]] == ["not_found"]
 
 
 def test_queues_are_paused_counted_and_purged(app: App) -> None:

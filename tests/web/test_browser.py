@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from talo.app.app import Talo as App
+from talo.web.operations.bulk import STEP
 from tests.servers.chromium import chromium  # noqa: F401
 from tests.support import eventually
 from tests.web.support import dead, ended
@@ -104,6 +106,14 @@ def page(site: Site, chromium: Browser) -> Iterator[Page]:  # noqa: F811
     yield page
     context.close()
     assert [fault for fault in faults if "status of 4" not in fault and "status of 503" not in fault] == []
+
+
+def died(site: Site, number: int, queue: str) -> None:
+    """Runs that failed in this queue, each with its dead letter."""
+    ids = dead(site.app, number, queue=queue)
+    [like] = ended(site.app, id=ids[0], queue=queue, state="FAILURE", dead="failed")
+    assert site.app.store.history is not None
+    site.app.store.history.record([msgspec.structs.replace(like, id=id) for id in ids[1:]])
 
 
 def artefact(name: str, site: Site) -> Path:
@@ -315,6 +325,43 @@ class TestActions:
         page.get_by_role("button", name="Forget 7").click()
         expect(page.locator(".notice")).to_contain_text("7 records deleted")
         expect(page.locator("main")).to_contain_text("Nothing found")
+
+    def test_a_bulk_action_in_many_steps_tells_how_far_it_is(self, site: Site, page: Page) -> None:
+        # Given more dead letters than are replayed in one step
+        died(site, STEP + 30, "many")
+        page.goto("/runs?queue=many&state=FAILURE")
+        page.get_by_role("link", name="Replay dead letters…").click()
+        expect(page.locator("[data-number]")).to_have_text(f"at most {STEP + 30}")
+        check_accessible(page)
+        page.screenshot(path=artefact("bulk", site))
+        # When they are counted, and replayed
+        page.get_by_role("link", name="Count them").click()
+        expect(page.locator("[data-number]")).to_have_text(f"{STEP + 30}")
+        page.get_by_role("button", name=f"Replay {STEP + 30}").click()
+        # Then it goes on by itself to the last
+        expect(page.get_by_role("status").filter(has_text="replayed")).to_have_text(
+            f"{STEP + 30} dead letters replayed.", timeout=60_000
+        )
+        page.screenshot(path=artefact("bulk-done", site))
+        assert site.app.store.broker.dead(queue="many") == []
+
+    def test_a_bulk_action_goes_on_by_its_button_where_there_are_no_scripts(
+        self,
+        site: Site,
+        chromium: Browser,  # noqa: F811
+    ) -> None:
+        # Given the same, and a browser that runs no scripts
+        died(site, STEP + 10, "plain")
+        context = chromium.new_context(java_script_enabled=False, base_url=site.address)
+        page = context.new_page()
+        # When it is begun, then it tells how far it came, and goes on when asked
+        page.goto("/runs/bulk?action=replay&queue=plain&state=FAILURE")
+        page.get_by_role("button", name="Replay all").click()
+        expect(page.locator(".notice")).to_contain_text("so far")
+        expect(page.locator("[data-number]")).to_have_text(f"{STEP}")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator(".notice")).to_have_text(f"{STEP + 10} dead letters replayed.")
+        context.close()
 
     def test_a_task_that_runs_is_stopped(self, site: Site, page: Page) -> None:
         task_id = site.app.send_task("shop.nap", (600,)).id

@@ -28,7 +28,16 @@ from talo.wire.sent import SENT, ready_since, sent_at
 if TYPE_CHECKING:
     from talo.execution.env import Env
 
-__all__ = ["INTERNAL", "Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
+__all__ = [
+    "INTERNAL",
+    "LOST",
+    "Keeper",
+    "error_of",
+    "fingerprint_of",
+    "record_of_lost",
+    "record_of_request",
+    "record_of_run",
+]
 
 #: Characters that a record keeps at most of a name or id, of an error, of arguments, and of a traceback (its end: there
 #: it happened).

@@ -39,6 +39,7 @@ from talo.stores.records import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
     delayed_in,
@@ -65,6 +66,7 @@ __all__ = [
     "ResultBackend",
     "ResultMeta",
     "Settlement",
+    "Sighting",
     "Store",
     "Subscription",
     "Turn",
@@ -158,14 +160,23 @@ class Broker(ABC):
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
-        """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
+        """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
+        queues (``queue`` None). Changes nothing. What makes no
         message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
         somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
         the features say so."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        """Look for the message of a task among what waits; changes nothing. It looks at the first ``furthest`` ready
+        messages of each queue, and among the delayed ones at as many for each queue, those that fall due first; so
+        that no reader keeps a server busy, in bounded steps. What becomes ready meanwhile is not overlooked.
+        ``NotSupported`` where the features say that it cannot list what waits."""
+        del task_id, furthest
+        raise NotSupported("this broker cannot list what waits: look at its own tools")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name

@@ -13,7 +13,7 @@ from talo.stores.base import Post, Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.redis.cluster import slot_of, tagged
 from tests.servers.redis import RedisServer
-from tests.servers.redis_cluster import RedisCluster, own_cluster, redis_cluster  # noqa: F401
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_unrest import Trouble, master_steps_down, slot_moves
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
@@ -198,7 +198,7 @@ def test_waits_for_results_go_on_after_the_master_stepped_down(
 
 
 @pytest.mark.promise("B03")
-def test_a_master_that_dies_is_replaced(own_cluster: RedisCluster, open_store: OpenStore) -> None:  # noqa: F811
+def test_a_master_that_dies_is_replaced(own_cluster: RedisCluster, open_store: OpenStore) -> None:
     # Given work, and a sleeper, on a cluster of which a master dies
     cluster, slot = own_cluster, slot_of(TAG)
     store, other = open_store(cluster.url, keyprefix=TAG), open_store(cluster.url, keyprefix=TAG)

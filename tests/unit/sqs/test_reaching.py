@@ -120,7 +120,8 @@ def test_a_send_ends_in_time(own_sqs: SqsServer, tmp_path: Path, fault: str) -> 
     began = time.monotonic()
     with pytest.raises((PublishTimeout, StoreUnavailable)):
         store.broker.send([message()], timeout=1)
-    assert time.monotonic() - began < 1.5
+    # A busy machine may add to it; boto3 by itself would try for minutes.
+    assert time.monotonic() - began < 5
     if fault == "paused":
         own_sqs.resume()
     store.close()

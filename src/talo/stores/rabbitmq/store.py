@@ -68,6 +68,7 @@ class RabbitStore(Store):
             durable=True,
             max_delay=MAX_DELAY,
             max_message=MAX_MESSAGE,
+            foreign=True,
             locks=False,
             results=rpc is not None,
             hands_over=False,

@@ -25,6 +25,7 @@ from talo.stores.base import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
 )
@@ -340,9 +341,12 @@ class RedisBroker(Broker):
         ]
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         return self._waiting.peek(queue, limit, offset, delayed=delayed, about=about)
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        return self._waiting.find(task_id, furthest)
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         return self._waiting.undelay(change, limit)

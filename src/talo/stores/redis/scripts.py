@@ -23,8 +23,6 @@ __all__ = [
     "MARKED",
     "OPEN",
     "OWNERS",
-    "PEEK_DELAYED",
-    "PEEK_READY",
     "PLANS_CHANGE",
     "PLANS_READ",
     "PURGE",
@@ -88,8 +86,6 @@ RUNS_FORGET = Script("runs_forget", "_messages", "_history")
 RUNS_SIZES = Script("runs_sizes", "_messages", "_history")
 RUNS_DROP = Script("runs_drop", "_messages", "_history")
 FRONTS = Script("fronts", "_messages")
-PEEK_DELAYED = Script("peek_delayed", "_messages")
-PEEK_READY = Script("peek_ready", "_messages")
 UNDELAY = Script("undelay", "_messages")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")

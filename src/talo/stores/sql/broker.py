@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from talo.errors import LeaseLost, PublishTimeout
-from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
+from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Sighting, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql._fronts import Fronts
-from talo.stores.sql.database import Database, Session
+from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.dialect import asking
 from talo.stores.sql.waker import poll
@@ -294,17 +294,30 @@ class SqlBroker(DeadLetters):
         return max(0.0, tx.now - min(since)) if since else None
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         values = [queue, limit, offset, None if about is None else about.encode()]
-        step = asking("peek_delayed" if delayed else f"peek_ready_{self._order}", values)
-        found = []
-        for name, priority, head, body, due in self._database.read(lambda tx: tx.rows(step, *values)):
-            each, _ = message(name, priority, head, body)
-            if each is not None:
-                each.due = due
-                found.append(each)
-        return found
+        step = "peek_delayed" if delayed else f"peek_ready_{self._order}"
+        rows = self._database.read(lambda tx: tx.rows(asking(step, values), *values))
+        return [found for row in rows if (found := _waits(row)) is not None]
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        def work(tx: Session) -> Sighting:
+            ready: dict[str, int] = dict(tx.rows("count_ready"))
+            delayed: dict[str, int] = dict(tx.rows("count_delayed"))
+            # In the direction in which it goes.
+            looks: list[tuple[str, str | None, int]] = [("peek_delayed", None, furthest * len({*ready, *delayed}))]
+            looks += ((f"peek_ready_{self._order}", queue, furthest) for queue in sorted(ready))
+            for step, queue, most in looks:
+                values = [queue, most, 0, task_id.encode()]
+                for row in tx.rows(asking(step, values), *values):
+                    found = _waits(row)
+                    if found is not None and found.id == task_id:
+                        return Sighting(message=found, ahead=0 if queue is None else int(row[5]))
+            further = [sum(delayed.values()) - looks[0][2], *(number - furthest for number in ready.values())]
+            return Sighting(beyond=sum(max(0, each) for each in further))
+
+        return self._database.read(work)
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = list(queues)
@@ -330,3 +343,11 @@ class SqlBroker(DeadLetters):
             return len(set(ids))
 
         return self._database.write(work)
+
+
+def _waits(row: Row) -> Message | None:
+    """The message of a row that begins with queue, priority, head, body, due."""
+    found, _ = message(*row[:4])
+    if found is not None:
+        found.due = row[4]
+    return found

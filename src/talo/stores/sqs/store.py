@@ -52,6 +52,7 @@ class SqsStore(Store):
             shared=True,
             durable=True,
             priorities=False,
+            foreign=True,
             max_delay=LONGEST_DELAY if side is None else float("inf"),
             max_message=_LARGEST,
             schedules=beside is not None and beside.schedules,

@@ -19,7 +19,19 @@ from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
 from talo.web.operations.queues import facts_of
 
-__all__ = ["ENDED", "LIVE", "Search", "explain", "query_of", "revoke", "run", "run_facts", "runs", "unfinished"]
+__all__ = [
+    "ENDED",
+    "LIVE",
+    "Search",
+    "explain",
+    "query_of",
+    "revoke",
+    "run",
+    "run_facts",
+    "runs",
+    "unfinished",
+    "waiting",
+]
 
 #: States in the history.
 ENDED = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST")
@@ -146,7 +158,7 @@ def _live_counts(desk: Desk, asked: Search) -> dict[str, int | None]:
 
 
 def unfinished(desk: Desk, asked: Search, limit: int) -> list[dict[str, Any]]:
-    """What runs or waits and fits; at most ``limit``, and looking through ``FURTHEST`` in each place."""
+    """What runs or waits and fits; at most ``limit``, and looking through ``FURTHEST`` of each owner or queue."""
     found: list[dict[str, Any]] = []
     for facts in _all_unfinished(desk, asked):
         if (
@@ -172,15 +184,24 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
         return
     delayed = asked.state == "delayed"
     about = asked.id or asked.root or asked.name or None
-    for stats in broker.stats([asked.queue] if asked.queue else None):
-        number = (stats.delayed or 0) if delayed else stats.ready
+    step = FURTHEST if about else _PAGE
+    for queue, number, beyond in waiting(desk, asked):
         try:
-            step = FURTHEST if about else _PAGE
-            for offset in range(0, min(number, FURTHEST), step):
-                for message in broker.peek(stats.name, step, offset, delayed=delayed, about=about):
+            for offset in range(0, number - beyond, step):
+                for message in broker.peek(queue, step, offset, delayed=delayed, about=about):
                     yield facts_of(message)
         except NotSupported:
             return
+
+
+def waiting(desk: Desk, asked: Search) -> list[tuple[str | None, int, int]]:
+    """Where what waits is looked for: queue (None: all of them), how much waits there, how much of it stands further
+    back than is looked."""
+    stats = desk.broker.stats([asked.queue] if asked.queue else None)
+    places: list[tuple[str | None, int, int]] = [(each.name, each.ready, FURTHEST) for each in stats]
+    if asked.state == "delayed":
+        places = [(asked.queue or None, delayed_in(stats) or 0, FURTHEST * len(stats))]
+    return [(queue, number, max(0, number - looks)) for queue, number, looks in places]
 
 
 def _row(run: RunRecord) -> dict[str, Any]:

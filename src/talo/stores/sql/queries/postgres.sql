@@ -472,22 +472,28 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
+    ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
 WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.priority DESC, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+    ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
 WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.priority, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
-    SELECT message, due FROM talo_delayed WHERE queue = ?1::text ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
+    SELECT message, due FROM talo_delayed
+    WHERE queue = ?1::text
+    ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
 ) AS d JOIN talo_message AS m ON m.id = d.message
 WHERE position(?4::bytea IN m.head) > 0
 ORDER BY d.due, d.message;

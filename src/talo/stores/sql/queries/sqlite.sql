@@ -431,22 +431,28 @@ SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.mess
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
+    ) AS found
 ) AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE instr(m.head, ?4) > 0
-ORDER BY r.priority DESC, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+    ) AS found
 ) AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE instr(m.head, ?4) > 0
-ORDER BY r.priority, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
-    SELECT message, due FROM talo_delayed WHERE queue = ?1 ORDER BY due, message LIMIT ?2 OFFSET ?3
+    SELECT message, due FROM talo_delayed
+    WHERE queue = ?1
+    ORDER BY due, message LIMIT ?2 OFFSET ?3
 ) AS d CROSS JOIN talo_message AS m ON m.id = d.message
 WHERE instr(m.head, ?4) > 0
 ORDER BY d.due, d.message;

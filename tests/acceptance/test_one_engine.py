@@ -27,7 +27,7 @@ __all__ = ["commits", "retrying", "values", "workflows"]
 #: R, M, P, J, E, and what is like P.
 STORES = ("sqlite", "django", "redis_url", "postgres_url", "mariadb_url", "rabbit_url")
 #: Units of time after which nothing is due any more.
-HORIZON = 10
+HORIZON = 12
 
 
 @pytest.fixture(scope="module", autouse=True)

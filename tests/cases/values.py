@@ -158,12 +158,13 @@ def a_soft_limit_of_the_call(t: Hand) -> None:
 
 @case(eager=False, a="spins, FAILURE TimeLimitExceeded(0.3), dead: time_limit")
 def a_hard_limit_of_the_call(t: Hand) -> None:
-    t("a", "spins", time_limit=0.3).delay()
+    # When all else has ended: the process ends with it, and what RabbitMQ was told just before may come again
+    t("a", "spins", time_limit=0.3, countdown=5).delay()
 
 
 @case(eager=False, a="is_deaf, warned, FAILURE TimeLimitExceeded(0.6), dead: time_limit")
 def a_hard_limit_after_the_soft_one(t: Hand) -> None:
-    t("a", "is_deaf").delay()
+    t("a", "is_deaf", countdown=9).delay()
 
 
 @case(eager=False, a="awaits, FAILURE SoftTimeLimitExceeded(), dead: failed")

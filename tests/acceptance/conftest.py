@@ -1,5 +1,5 @@
-"""Shared by the acceptance tests: servers for those that want one, a place on either store for a whole module, and the
-URLs of a broker and a result store for those that run on every one."""
+"""Shared by the acceptance tests: a place on either store for a whole module, and the URLs of a broker and a result
+store for those that run on every one."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from talo.testing.contract import ForkContract, HistoryContract, RawContract, Sc
 
 
 class SqlitePlace:
-    """A database file of one test."""
+    """A database file of one test. Its stores have patience: what is many for a test is much for a busy machine."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.opened: list[Any] = []
 
     def open(self, **options: Any) -> Store:
-        store = open_store(self.url, **options)
+        store = open_store(self.url, **{"timeout": 60.0, **options})
         self.opened.append(store)
         return store
 

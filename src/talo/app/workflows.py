@@ -11,26 +11,27 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from talo import states
+from talo.app._batches import Batches
 from talo.app.eager import EagerResult
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.hearing import Hearing
+from talo.app.send import Own
 from talo.canvas.advance import CHORD
-from talo.canvas.algebra import members_of
+from talo.canvas.algebra import is_composed, members_of
 from talo.canvas.celery_form import compile_for_celery
-from talo.canvas.plan import Record, compile_workflow
+from talo.canvas.plan import Record, compile_workflow, inherited
 from talo.canvas.signature import Signature
 from talo.execution import eager
 from talo.execution.request import Frame, current_frame
 from talo.stores.base import GroupRecord, ResultBackend
-from talo.wire import serializers
+from talo.wire import new_id, serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
 
 if TYPE_CHECKING:
-    from talo.app.send import Sender
+    from talo.app.send import Prepared, Sender
 
 __all__ = ["CHORD", "WorkflowDoors", "Workflows"]
 
@@ -92,8 +93,8 @@ class Workflows:
             raise TypeError("a group has no result of its own: link its members, or make it the header of a chord")
         if app.conf.task_always_eager:
             return self.apply(signature, args, kwargs, options)
-        if getattr(signature, "streamed", None) is not None and not app.env.celery_form:
-            return self._send_streamed(signature, tuple(args or ()), kwargs, options)
+        if not app.env.celery_form and (members := _stream_of(signature)) is not None:
+            return self._send_members(signature, members, tuple(args or ()), kwargs, options)
         try:
             twin = signature.clone()
         except RecursionError:
@@ -115,46 +116,112 @@ class Workflows:
             _add_to_trail(top)
         return result
 
-    def _send_streamed(
-        self, whole: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+    def _send_members(
+        self,
+        whole: Any,
+        members: Iterator[Signature],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        options: dict[str, Any],
     ) -> GroupResult[Any]:
-        """Send a group whose members come from an iterator: batch by batch, of which nothing but the ids stays here."""
-        group_id = options.pop("task_id", None) or whole.options.get("task_id") or str(uuid4())
+        """Send a group that nothing follows: batch by batch, of which nothing but the ids stays here."""
+        own_id = options.pop("task_id", None)
+        group_id = whole.options.get("task_id") or own_id or new_id()
         add_to_parent = options.pop("add_to_parent", True)
-        options = {**{k: v for k, v in whole.options.items() if k != "task_id"}, **options}
+        options = {**inherited(whole), **options}
+        given = (*args, *whole["args"]), kwargs, options
         handles: list[Any] = []
-        members = _flat(whole.streamed.stream())
-        while batch := [member.clone() for member in itertools.islice(members, _BATCH)]:
-            launches: list[Any] = []
-            records: list[Record] = []
-            for member in batch:
-                handles.append(member.freeze(group_id=group_id, group_index=len(handles)))
-                begun, kept = compile_workflow(member, (*args, *whole["args"]), kwargs, options=options)
-                launches += begun
-                records += kept
-            try:
-                self._dispatch(launches, records, group_id)
-            except Exception as exc:
-                exc.add_note(f"group {group_id}: {len(handles) - len(batch)} members had been sent before these")
-                raise
+        try:
+            with Batches(self._sender) as batches:
+                while batch := list(itertools.islice(members, _BATCH)):
+                    if any(map(is_composed, batch)):
+                        prepared = self._planned(batch, group_id, handles, *given)
+                    else:
+                        prepared = self._plain(batch, group_id, handles, *given)
+                    for at in range(0, len(prepared), _BATCH):
+                        batches.send(prepared[at : at + _BATCH])
+        except Exception as exc:
+            exc.add_note(f"group {group_id}: {batches.sent} messages had been sent before this")
+            raise
         result = self._app.GroupResult(group_id, handles)
         if add_to_parent:
             _add_to_trail(result)
         return result  # type: ignore[no-any-return]
 
+    def _plain(
+        self,
+        batch: Sequence[Signature],
+        group_id: str,
+        handles: list[Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> list[Prepared]:
+        """Members that are single calls: alike, as a rule, but for their arguments."""
+        sender, app = self._sender, self._app
+        known: dict[str, Any] = {}
+        prepared = []
+        for member in batch:
+            name, more = member["task"], member["options"]
+            if more:
+                common, form = sender.alike(name, {**options, **more})
+            elif (found := known.get(name)) is not None:
+                common, form = found
+            else:
+                common, form = known[name] = sender.alike(name, options)
+            place = Own(
+                more.get("task_id") or new_id(), more.get("group_id") or group_id, len(handles), more.get("reply_to")
+            )
+            handles.append(app.AsyncResult(place.task_id))
+            own_args, own_kwargs = [*(member["args"] or ())], member["kwargs"] or {}
+            if (args or kwargs) and not member.get("immutable"):
+                own_args, own_kwargs = [*args, *own_args], {**own_kwargs, **(kwargs or {})}
+            prepared.append(sender.prepared(name, own_args, own_kwargs, common, form, place))
+        return prepared
+
+    def _planned(
+        self,
+        batch: Sequence[Signature],
+        group_id: str,
+        handles: list[Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> list[Prepared]:
+        """Members among which are workflows."""
+        launches: list[Any] = []
+        records: list[Record] = []
+        for member in batch:
+            twin = member.clone()
+            handles.append(twin.freeze(group_id=group_id, group_index=len(handles)))
+            begun, kept = compile_workflow(twin, args, kwargs, options=options)
+            launches += begun
+            records += kept
+        root = self._recorded(launches, records, group_id)
+        return [self._prepared(launch, root) for launch in launches]
+
     def _dispatch(self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str) -> None:
         """Keep the records, then send what begins; it belongs to ``top_id`` if no task sends it."""
+        root = self._recorded(launches, records, top_id)
+        try:
+            with Batches(self._sender) as batches:
+                for at in range(0, len(launches), _BATCH):
+                    batches.send([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
+        except Exception as exc:
+            exc.add_note(f"workflow {top_id}: {batches.sent} of {len(launches)} messages had been sent before this")
+            raise
+
+    def _recorded(
+        self, launches: Sequence[Mapping[str, Any]], records: Sequence[Record], top_id: str
+    ) -> str | None:  # fmt: skip
+        """Keep the records; return what the launches have to name as their root, if nothing else does."""
+        if not records:
+            return None
         sender = _inside()
-        root = top_id if records and sender is None else None
-        if records:
-            queue = self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue
-            self.keep(records, queue, root if sender is None else sender.request.root_id)
-        for at in range(0, len(launches), _BATCH):
-            try:
-                self._sender.send_prepared([self._prepared(launch, root) for launch in launches[at : at + _BATCH]])
-            except Exception as exc:
-                exc.add_note(f"workflow {top_id}: {at} of {len(launches)} messages had been sent before this")
-                raise
+        root = top_id if sender is None else None
+        queue = self.queue_of(launches[0]) if launches else self._app.conf.task_default_queue
+        self.keep(records, queue, root if sender is None else sender.request.root_id)
+        return root
 
     # -- here and now
 
@@ -273,6 +340,15 @@ class Workflows:
         """The ends of the members of a group, in its order."""
         accept = self._app.result_accept
         return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
+
+
+def _stream_of(signature: Any) -> Iterator[Signature] | None:
+    """The members of a group that can be sent one by one, without a plan of the whole."""
+    if signature["subtask_type"] != "group":
+        return None
+    if signature.streamed is not None:
+        return _flat(signature.streamed.stream())
+    return None if any(map(is_composed, signature.tasks)) else iter(signature.tasks)
 
 
 def _flat(members: Iterable[Any]) -> Iterator[Any]:

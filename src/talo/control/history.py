@@ -221,12 +221,18 @@ def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
 
 
 def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
-    if not any(owner.slots for owner in app.store.broker.owners()):
+    known = sorted({owner.worker for owner in app.store.broker.owners() if owner.slots})
+    if not known:
         found.reasons.append(Reason(code="no_worker", text="no worker is up"))
         return
-    # Only workers know what they consume; one that does not answer is none of those that are blamed.
-    told = app.control.inspect(timeout=ANSWER).active_queues() or {}
-    if told and not any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+    # Only workers know what they consume; one that does not answer is none of those that are blamed. Those that are
+    # known answer at once; that there is no other one takes waiting to learn.
+    told: dict[str, Any] = {}
+    for workers in (known, None) if app.store.features.foreign else (known,):
+        told |= app.control.inspect(workers, timeout=ANSWER).active_queues() or {}
+        if any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+            return
+    if told:
         text = f"no worker consumes queue {message.queue}: start one with -Q {message.queue}"
         found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
 

@@ -76,6 +76,10 @@ __all__ = [
 ]
 
 
+def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
 class Broker(ABC):
     """Keeps messages between send and settlement."""
 
@@ -88,6 +92,15 @@ class Broker(ABC):
         Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can
         tell.
         """
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends.
+
+        Whoever has more to send prepares it meanwhile. Each of the two raises what ``send`` raises. Default: a whole
+        ``send``, and nothing is left to wait for.
+        """
+        self.send(messages, timeout=timeout)
+        return _nothing
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the

@@ -26,9 +26,9 @@ __all__ = ["RedisHistory"]
 
 #: Runs that one script looks at while it searches, and those that one finds where nothing is read of them.
 _LOOKS, _PAGE = 4000, 200
-#: Runs that are looked at for one page in each log, and where each of them has to be read. A script costs as much as
-#: looking at some.
-_MOST_LOOKS, _MOST_READ = 400_000, 36_000
+#: Runs that are looked at for one page in each log, by what is looked for in the bytes of each: a text in any case, a
+#: part, or nothing. A script costs as much as looking at some.
+_MOST_LOOKS = (("text", 20_000), ("argument", 36_000), ("", 400_000))
 _SCRIPT = 400
 #: Records and commands of one step.
 _STEP = 500
@@ -278,7 +278,7 @@ class _Walk:
         self.position = start
         self.tired = False
         self.until = math.inf
-        self._looks = _MOST_READ if _reads(query) else _MOST_LOOKS
+        self._looks = next(most for reading, most in _MOST_LOOKS if not reading or getattr(query, reading) is not None)
         self._found = self._begin(history, log, query, start, page) if start != _DONE else iter(())
         self._head: tuple[str, RunRecord] | None = None
 

@@ -43,19 +43,25 @@
   document.querySelector("form[data-steps]")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const form = event.target;
+    const button = form.querySelector("button");
     const told = form.querySelector("[data-steps-told]");
     const { csrf, next, onward, ...given } = Object.fromEntries(new FormData(form));
-    const asked = { ...given, done: Number(given.done || 0), expected: Number(given.expected) };
+    const asked = { ...given, done: Number(given.done), expected: Number(given.expected) };
     const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
-    form.querySelector("button").disabled = true;
+    const options = () => ({ method: "POST", headers, body: JSON.stringify(asked), credentials: "same-origin" });
+    button.disabled = true;
     try {
       for (let rest = {}; rest;) {
         Object.assign(asked, rest);
-        const answer = await fetch(form.action, { method: "POST", headers, body: JSON.stringify(asked), credentials: "same-origin" });
+        // Not form.action: that is the field of this name.
+        const answer = await fetch(form.getAttribute("action"), options());
         const facts = await answer.json();
         told.textContent = answer.ok ? facts.text : facts.detail;
         rest = answer.ok ? facts.rest : null;
       }
-    } catch { told.textContent = "No answer: what was done is done, and it can be begun again."; }
+    } catch {
+      told.textContent = "No answer: what was done is done, and it can be begun again.";
+      button.disabled = false;
+    }
   });
 })();

@@ -82,7 +82,11 @@ class Worker:
                 start_new_session=True,
             )  # fmt: skip
         if ready:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.destroy()
+                raise
         return self
 
     def wait_ready(self) -> None:

@@ -9,7 +9,6 @@ and ``app.workflows``; the worker's follow-ups come through ``prepare``.
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -37,7 +36,7 @@ from talo.app.result import AsyncResult
 from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
 from talo.errors import NotSupported, TaloWarning
-from talo.execution.request import Frame, current_frame
+from talo.execution.request import Frame, worker_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
@@ -139,7 +138,7 @@ class Sender:
             args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
             return self._written(name, args, kwargs, {**options, **own.said()} if own is not _NONE_OWN else options)
-        parent = _worker_frame()
+        parent = worker_frame()
         task_id = own.task_id or new_id()
         message = form.fill(
             task_id,
@@ -148,6 +147,7 @@ class Sender:
             root_id=task_id if parent is None else parent.request.root_id or parent.request.id or task_id,
             parent_id=None if parent is None else parent.request.id,
             reply_to=own.reply_to or self._app.thread_oid,
+            now=self._app.time(),
             group=own.group_id,
             group_index=own.group_index,
         )
@@ -178,9 +178,9 @@ class Sender:
         self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
-        parent = _worker_frame()
+        parent = worker_frame()
         task_id = options.get("task_id") or new_id()
-        now = time.time()
+        now = app.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
         embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)
@@ -432,11 +432,3 @@ def _sent_events(prepared: Prepared) -> Iterator[dict[str, Any]]:
             "exchange": message.exchange,
             "routing_key": message.routing_key,
         }
-
-
-def _worker_frame() -> Frame | None:
-    """The innermost task that a worker runs here; tasks called as functions are passed over."""
-    frame = current_frame()
-    while frame is not None and frame.request.called_directly:
-        frame = frame.previous
-    return frame

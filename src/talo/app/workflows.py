@@ -12,7 +12,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from talo import states
 from talo.app._batches import Batches
+from talo.app.eager import EagerResult
 from talo.app.groups import GroupResult, ResultSet
 from talo.app.hearing import Hearing
 from talo.app.send import Own
@@ -21,8 +23,9 @@ from talo.canvas.algebra import is_composed, members_of
 from talo.canvas.celery_form import compile_for_celery
 from talo.canvas.plan import Record, compile_workflow, inherited
 from talo.canvas.signature import Signature
+from talo.execution import eager
 from talo.execution.request import Frame, current_frame
-from talo.stores.base import GroupRecord
+from talo.stores.base import GroupRecord, ResultBackend
 from talo.wire import new_id, serializers
 from talo.wire.message import Message
 from talo.wire.results import ResultDoc, decode_result
@@ -57,6 +60,10 @@ class WorkflowDoors:
     def send_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
         """Send a chain, group or chord; return the handle of its last result."""
         return self.workflows.send(signature, args, kwargs, options)
+
+    def apply_workflow(self, signature: Any, args: Any, kwargs: Any, options: Any) -> Any:
+        """Run a chain, group or chord here and now; return the handle of its last result."""
+        return self.workflows.apply(signature, args, kwargs, options)
 
     def ResultSet(self, results: Iterable[Any], **kwargs: Any) -> ResultSet[Any]:
         """A handle of several results."""
@@ -95,7 +102,7 @@ class Workflows:
         if signature["subtask_type"] == "group" and (options.get("link") or options.get("link_error")):
             raise TypeError("a group has no result of its own: link its members, or make it the header of a chord")
         if app.conf.task_always_eager:
-            return signature.apply(args, kwargs, **options)
+            return self.apply(signature, args, kwargs, options)
         if not app.env.celery_form and (members := _stream_of(signature)) is not None:
             return self._send_members(signature, members, tuple(args or ()), kwargs, options)
         try:
@@ -206,6 +213,40 @@ class Workflows:
         self.keep(records, queue, root if sender is None else sender.request.root_id)
         return root
 
+    # -- here and now
+
+    def apply(
+        self, signature: Signature, args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None, options: Any
+    ) -> Any:
+        """Run a composed signature here, and all that follows; return the handle of its last result."""
+        twin = signature.clone()
+        throw = options.pop("throw", None)
+        self._set(twin, {key: value for key, value in options.items() if key not in ("add_to_parent", "task_id")})
+        result = twin.freeze(options.get("task_id"))
+        if result is None:
+            return None
+        launches, records = compile_workflow(twin, tuple(args or ()), kwargs)
+        with eager.here() as place:
+            if records:
+                with eager.keeping(place):
+                    self.keep(records, self._app.conf.task_default_queue, None)
+            for launch in launches:
+                task = self._app.tasks[launch["task"]]
+                task.apply(launch["args"], launch["kwargs"], throw=throw, **launch["options"])
+            return self._ended(result, place)
+
+    def _ended(self, result: Any, place: eager.Here) -> Any:
+        """The handle of what has ended here, and those of its parents."""
+        made: Any
+        if isinstance(result, GroupResult):
+            made = self._app.GroupResult(result.id, [self._ended(each, place) for each in result.results])
+        else:
+            end = place.ends.get(result.id) or eager.EagerOutcome(result.id, states.PENDING, None, None)
+            made = EagerResult(end.id, end.result, end.state, traceback=end.traceback)
+        if result.parent is not None:
+            made.parent = self._ended(result.parent, place)
+        return made
+
     @staticmethod
     def _set(twin: Signature, options: Mapping[str, Any]) -> None:
         """Give the twin the options of this call; callbacks come on top of its own."""
@@ -243,7 +284,7 @@ class Workflows:
     def keep(self, records: Sequence[Record], queue: str, root: str | None) -> None:
         """Keep records; a group that completes goes on in the queue of what it frees, else in ``queue``, and belongs
         to the workflow whose first task is ``root``."""
-        self._app.records.open_groups([self._stored(record, queue, root) for record in records])
+        self._records.open_groups([self._stored(record, queue, root) for record in records])
 
     def _stored(self, record: Record, queue: str, root: str | None) -> GroupRecord:
         plan = {"size": record.size, "start": record.start, "then": record.then, "part": record.part}
@@ -261,6 +302,10 @@ class Workflows:
         return message
 
     @property
+    def _records(self) -> ResultBackend:
+        return eager.records_here() or self._app.records
+
+    @property
     def _codec(self) -> Any:
         return serializers.get(self._app.conf.task_serializer)
 
@@ -275,7 +320,7 @@ class Workflows:
     def plans(self, record_ids: Sequence[str]) -> dict[str, Record]:
         """The records that exist and have not been used."""
         found = {}
-        for record_id, payload in self._app.records.group_plans(record_ids).items():
+        for record_id, payload in self._records.group_plans(record_ids).items():
             plan = self._codec.loads(payload)
             part = (plan["part"][0], plan["part"][1]) if plan["part"] is not None else None
             found[record_id] = Record(record_id, plan["size"], plan["start"], plan["then"], part)
@@ -284,7 +329,7 @@ class Workflows:
     def parts(self, group_id: str) -> list[ResultDoc]:
         """The ends of the members of a group, in its order."""
         accept = self._app.result_accept
-        return [decode_result(payload, accept) for _, payload in self._app.records.group_parts(group_id)]
+        return [decode_result(payload, accept) for _, payload in self._records.group_parts(group_id)]
 
 
 def _stream_of(signature: Any) -> Iterator[Signature] | None:

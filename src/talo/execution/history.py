@@ -91,9 +91,9 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
     """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
     env, call = run.plan.env, run.call
     keeper = env.history
-    if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL:
+    if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL or run.request.is_eager:
         return None
-    now = time.time()
+    now = env.time()
     state = states.SUCCESS if run.outcome is SUCCESS else run.outcome.value
     seconds = waited = None
     # A run that is told by others (its process is dead) never began here.
@@ -128,7 +128,7 @@ def record_of_request(
     keeper = env.history
     if keeper is None:
         return None
-    now = time.time()
+    now = env.time()
     name = storable(request.task, _NAME)
     record = RunRecord(
         name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, time.monotonic())

@@ -8,7 +8,6 @@ writing, too (``envelope`` does). Which calls are alike is not known here. Calle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import time
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -95,10 +94,11 @@ class Form:
         root_id: str,
         parent_id: str | None,
         reply_to: str,
+        now: float,
         group: str | None = None,
         group_index: int | None = None,
     ) -> FilledForm:
-        """Return the message of one call. ``EncodeError`` as of ``encode_body``."""
+        """Return the message of one call, sent ``now`` (epoch seconds). ``EncodeError`` as of ``encode_body``."""
         model = self.model
         headers = model.headers.copy()
         headers["id"] = id
@@ -108,7 +108,7 @@ class Form:
         headers["parent_id"] = parent_id
         headers["argsrepr"] = saferepr(args, maxlevels=self._levels)
         headers["kwargsrepr"] = saferepr(kwargs, maxlevels=self._levels) if kwargs else "{}"
-        headers[SENT] = time()
+        headers[SENT] = now
         # Containers are not shared: receivers of signals may write in them.
         headers["timelimit"] = headers["timelimit"].copy()
         headers["stamps"] = {}

@@ -23,7 +23,7 @@ def form(**how: Any) -> Form:
 def filled(of: Form, args: Any = (), task_id: str = "", **place: Any) -> FilledForm:
     """The message of one call."""
     task_id = task_id or new_id()
-    blanks = {"root_id": task_id, "parent_id": None, "reply_to": "me", **place}
+    blanks = {"root_id": task_id, "parent_id": None, "reply_to": "me", "now": 1.5, **place}
     return of.fill(task_id, args, {}, **blanks)
 
 

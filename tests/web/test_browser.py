@@ -373,6 +373,15 @@ class TestActions:
         expect(page.locator(".notice")).to_contain_text("stopped")
         eventually(lambda: _is(site.app.AsyncResult(task_id).state, "REVOKED"), timeout=30)
 
+    def test_only_what_has_not_ended_can_be_steered(self, site: Site, page: Page) -> None:
+        ended(site.app, id="over")
+        ended(site.app, id="goes-on", state="RETRY")
+        page.goto("/run?id=goes-on")
+        expect(page.locator("summary", has_text="Stop")).to_be_visible()
+        page.goto("/run?id=over")
+        expect(page.get_by_role("link", name="Explain", exact=True)).to_be_visible()
+        expect(page.locator("summary", has_text="Stop")).to_have_count(0)
+
     def test_a_worker_grows_is_quieted_consumes_and_stops(self, site: Site, page: Page) -> None:
         page.goto("/workers")
         page.get_by_role("button", name="+ 1").click()

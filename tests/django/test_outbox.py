@@ -93,7 +93,7 @@ def killed(site: Site, code: str) -> None:
 @pytest.mark.promise("J01")
 def test_a_sender_that_is_killed_around_the_publishing_has_sent_once(place: Site) -> None:
     # Given one that dies between COMMIT and publish, and one that dies between publish and the end of its row
-    killed(place, DIE + "from talo.app.send import Sender\nSender._put = die\n" + SEND)
+    killed(place, DIE + "from talo.app._put import Put\nPut.__init__ = die\n" + SEND)
     assert counts(place) == [1, 0, 0, 0, 1]
     killed(place, DIE + "from django.db.models import QuerySet\nQuerySet.delete = die\n" + SEND)
     assert counts(place) == [2, 0, 0, 0, 2]
@@ -151,8 +151,8 @@ def test_every_commit_has_its_run_and_no_rollback_has(tmp_path: Path) -> None:
 def test_a_broker_that_is_away_at_the_commit_is_made_up_for(place: Site) -> None:
     # Given a broker that does not take the message, which the sender is not bothered with
     said = place.python(
-        "from unittest import mock\nfrom talo.app.send import Sender\nfrom talo.errors import PublishTimeout\n"
-        "Sender._put = mock.Mock(side_effect=PublishTimeout('away'))\n" + SEND
+        "from unittest import mock\nfrom talo.app._put import Put\nfrom talo.errors import PublishTimeout\n"
+        "Put.__init__ = mock.Mock(side_effect=PublishTimeout('away'))\n" + SEND
     )
     assert said is None
     # Then a worker's relay sends it
@@ -166,8 +166,8 @@ def test_relays_side_by_side_publish_each_row_once(place: Site) -> None:
     # Given rows whose sender is dead
     place.python(
         "import time\nfrom talo.django import outbox\nfrom talo.django.models import OutboxMessage\n"
-        "from unittest import mock\nfrom talo.app.send import Sender\nfrom talo.errors import PublishTimeout\n"
-        "Sender._put = mock.Mock(side_effect=PublishTimeout('away'))\n"
+        "from unittest import mock\nfrom talo.app._put import Put\nfrom talo.errors import PublishTimeout\n"
+        "Put.__init__ = mock.Mock(side_effect=PublishTimeout('away'))\n"
         + SEND
         + "with transaction.atomic():\n    for n in range(300): note.delay(order.pk)\n"
         "OutboxMessage.objects.update(claimed_until=0)\n"

@@ -48,7 +48,7 @@ def _database() -> Iterator[None]:
 def noting(path: Path, unit: float) -> Iterator[Notes]:
     """Within it, tasks of this process note what happens to them, and a unit of time has so many seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRACE", str(path))
+        patch.setenv("NOTES", str(path))
         patch.setenv("UNIT", str(unit))
         engine.listen()
         try:
@@ -116,7 +116,7 @@ def test_a_worker_gives_the_same_on_every_store(
         send(app, CASES.values())
         # When one slot runs everything
         words = ("-P", "solo", "-Q", ",".join(QUEUES))
-        with place.worker(*words, app=engine.MODULE, env={"UNIT": "1"}):
+        with place.worker(*words, app=engine.MODULE, env={"UNIT": "1", "NOTES": str(tmp_path / "trace")}):
             eventually(lambda: as_told(app, notes, CASES.values()), LONG, 0.5)
             # Then nothing has happened to any task that did not happen in test mode, and nothing is left
             eventually(lambda: nothing_waits(app), LONG)

@@ -1,7 +1,7 @@
 """Tasks of which every hook and every signal is noted, for the cases of ``tests.cases``: the same on a worker, in test
 mode and eager.
 
-``TRACE`` names the file of notes, ``UNIT`` the seconds that one unit of time lasts. What a task notes by itself tells
+``NOTES`` names the file of notes, ``UNIT`` the seconds that one unit of time lasts. What a task notes by itself tells
 what the engine cannot know.
 """
 
@@ -60,7 +60,7 @@ def equip(app: Talo) -> Talo:
 
 def note(task_id: str | None, what: str, *facts: Any) -> None:
     """Write down what happens to a task of a case, whose ids have a dot."""
-    path = os.environ.get("TRACE")
+    path = os.environ.get("NOTES")
     if path and task_id and "." in task_id:
         line = json.dumps([task_id, what, *map(shown, facts)])
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -84,7 +84,7 @@ def shown(value: Any) -> Any:
 
 def remembered(key: str, value: float | None = None) -> float:
     """A number that outlasts the process, beside the trace; 0.0 before it is set."""
-    file = Path(f"{os.environ['TRACE']}-{key}")
+    file = Path(f"{os.environ['NOTES']}-{key}")
     if value is not None:
         file.write_text(repr(value))
     return float(file.read_text()) if file.exists() else 0.0
@@ -490,6 +490,6 @@ def ranks(self: Any, key: str) -> int:
     return int(before)
 
 
-if "TRACE" in os.environ and "UNIT" in os.environ:
+if "NOTES" in os.environ and "UNIT" in os.environ:
     listen()
 app = equip(Talo("engine", set_as_current=False, **SETTINGS))

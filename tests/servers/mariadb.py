@@ -66,6 +66,7 @@ class MariadbServer(ServerProcess):
         temporary = self._own / "temporary"
         self._settings = [f"--tmpdir={temporary}"]
         self._settings += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        self._encrypts = "ssl_cert" in options
         self.user = _user()
         for place in (self.directory, temporary):
             place.mkdir()
@@ -148,8 +149,8 @@ class MariadbServer(ServerProcess):
                 password=PASSWORD,
                 connect_timeout=5,
                 autocommit=True,
-                # Else PyMySQL reads every certificate of the system first.
-                ssl_disabled=True,
+                # Where it encrypts, PyMySQL reads every certificate of the system first.
+                ssl_disabled=not self._encrypts,
             ) as connection,
             connection.cursor() as cursor,
         ):

@@ -72,7 +72,8 @@ class ServerProcess(ABC):
 
     def _launch(self, port: int) -> bool:
         with (self.directory / "log").open("ab") as log:
-            process = subprocess.Popen(
+            # From now on it is ended with the server, also if it never answers.
+            self._process = process = subprocess.Popen(
                 self.words(port),
                 user=self.user,
                 env=self.environment,
@@ -93,10 +94,10 @@ class ServerProcess(ABC):
                 raise AssertionError from error
             return True
 
-        if not eventually(answers_or_is_gone, timeout=self.start_time):
-            return False
-        self._process = process
-        return True
+        if eventually(answers_or_is_gone, timeout=self.start_time):
+            return True
+        self._process = None
+        return False
 
     @property
     def pid(self) -> int:

@@ -12,6 +12,8 @@ SUITE := $(PY) -m pytest --timeout 180 -m "not soak"
 JOBS ?= 3
 KEEP ?=
 ARGS ?=
+# Images set it to stay small. Here it would have every process of every test compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -84,7 +84,7 @@ def questions(app: Talo, runs: int) -> list[str]:
         *(f"/?window={window}" for window in ("1h", "6h", "24h", "7d")),
         *(f"/tasks?window={window}" for window in ("1h", "6h", "24h", "7d")),
         *("/runs", "/runs?state=SUCCESS", "/runs?state=FAILURE", "/runs?state=running", "/runs?state=waiting"),
-        "/runs?state=delayed",
+        *("/runs?state=delayed", f"/runs?state=delayed&name={task}", "/runs?state=waiting&id=nobody"),
         f"/runs?name={task}",
         f"/runs?name={rare}&state=LOST",
         f"/runs?name={task}&queue=mail",
@@ -101,7 +101,8 @@ def questions(app: Talo, runs: int) -> list[str]:
         *("/queues", "/queue?queue=mail", "/queue?queue=mail&delayed=true", "/workers", "/schedules", "/workflows"),
         *(f"/failures?window={window}" for window in ("1h", "24h", "7d")),
         *("/dead", "/dead?limit=500", f"/dead?task={task}", f"/dead/letter?id={letter}", "/configuration", "/audit"),
-        *(f"/run?id={last.id}", f"/run?id={flow.id}", f"/explain?id={last.id}", f"/workflow?id={flow.root or flow.id}"),
+        *(f"/run?id={last.id}", f"/run?id={flow.id}", f"/explain?id={last.id}", "/explain?id=nobody"),
+        f"/workflow?id={flow.root or flow.id}",
         *(
             "/runs/bulk?action=forget",
             f"/runs/bulk?action=forget&name={task}",

@@ -208,6 +208,7 @@ WAKE = (
     Figure("start_p50", "call → first line of the task, p50", "µs", False),
     Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
 )
+SQS = (*DRAIN[:3], Figure("redis_commands", "requests a task", "", False, headline=False))
 HISTORY = (
     Figure("cpu", "more CPU a task", "%", False),
     Figure("time", "more time a task", "%", False, headline=False),
@@ -278,5 +279,7 @@ MEASURES = {
         Measure(
             "rabbitmq-bulk", "RabbitMQ, bulk send, confirmed", _produce("rabbitmq-bulk", "bulk"), (RATE,), "rabbitmq"
         ),
+        Measure("sqs", "Amazon SQS (stand-in), drain of no-op tasks", _drain("sqs"), SQS, "sqs"),
+        Measure("sqs-bulk", "Amazon SQS (stand-in), bulk send", _produce("sqs-bulk", "bulk"), (RATE,), "sqs"),
     )
 }

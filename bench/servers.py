@@ -1,4 +1,5 @@
-"""The servers of a measurement beside the lab's Redis: PostgreSQL and RabbitMQ, started when the first measure asks.
+"""The servers of a measurement beside the lab's Redis: PostgreSQL, RabbitMQ and what stands in for Amazon SQS, started
+when the first measure asks.
 
 Owns starting and ending them, and an empty place in them for each measurement. How a private server is started is the
 tests' to know (``tests.servers``). Called by the lab.
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitServer
+from tests.servers.sqs import SqsServer
 
 __all__ = ["STARTS", "Absent", "Server", "on_cpu"]
 
@@ -36,6 +38,10 @@ class Server(ABC):
     @abstractmethod
     def end(self) -> None:
         """Stop it and delete what it kept."""
+
+    def requests(self) -> int:
+        """How many requests about messages it has had in this place; 0 where nobody counts."""
+        return 0
 
     def cpu(self) -> float:
         """Seconds that its processes have been on a processor."""
@@ -75,6 +81,27 @@ class _Rabbit(Server):
         self._server.remove()
 
 
+class _Sqs(Server):
+    """The tests' stand-in: it counts, and bears the load. Amazon's own is further away."""
+
+    def __init__(self) -> None:
+        self._server = SqsServer()
+        self._server.start()
+
+    def place(self) -> str:
+        self._server.restart()  # it forgets everything
+        return f"sqs://key:secret@127.0.0.1:{self._server.port}"
+
+    def pids(self) -> list[int]:
+        return [self._server.pid]
+
+    def requests(self) -> int:
+        return sum(count for action, count in self._server.requests().items() if "Queue" not in action)
+
+    def end(self) -> None:
+        self._server.remove()
+
+
 def _children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -101,4 +128,5 @@ def _started(server: Callable[[], Server]) -> Server:
 STARTS: dict[str, Callable[[], Server]] = {
     "postgres": lambda: _started(_Postgres),
     "rabbitmq": lambda: _started(_Rabbit),
+    "sqs": lambda: _started(_Sqs),
 }

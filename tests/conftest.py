@@ -1,10 +1,21 @@
-"""What holds for the whole suite: ``--no-servers``, and order by cost (the quick suites speak first)."""
+"""What holds for the whole suite: its servers, ``--no-servers``, and order by cost (the quick suites speak first).
+
+A fixture that is imported twice is two, each with a server of its own: those of servers are imported here only.
+"""
 
 from __future__ import annotations
 
 from types import ModuleType
 
 import pytest
+
+from tests.servers.mariadb import mariadb_server, mariadb_url, own_mariadb  # noqa: F401
+from tests.servers.moto import moto_endpoint  # noqa: F401
+from tests.servers.postgres import own_postgres, postgres_server, postgres_tables, postgres_url  # noqa: F401
+from tests.servers.rabbitmq import own_rabbit, rabbit_server, rabbit_url  # noqa: F401
+from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401
+from tests.servers.redis_cluster import own_cluster, redis_cluster  # noqa: F401
+from tests.servers.sqs import own_sqs, sqs_endpoint  # noqa: F401
 
 SERVERS = ("tests.servers", "tests.places")
 #: Cheap news first; folders that are not named here come last.

@@ -1,7 +1,4 @@
-"""Where a test runs either on a file or on Redis, each time in a place of its own: fixtures.
-
-Who imports them has the fixtures of ``tests.servers.redis``, too.
-"""
+"""Where a test runs either on a file or on Redis, each time in a place of its own: fixtures."""
 
 from __future__ import annotations
 

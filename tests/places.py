@@ -1,7 +1,6 @@
 """A place for tasks on each of the six stores, reached by processes of their own: workers, dashboards, commands.
 
-``STORES`` are the parameters of the fixture ``place``; a module that uses it imports it, and the
-conftest of its folder has the servers' fixtures::
+``STORES`` are the parameters of the fixture ``place``; a module that uses it imports it::
 
     from tests.places import STORES, a_place  # noqa: F401  fixture
     @pytest.mark.parametrize("place", STORES, indirect=True)

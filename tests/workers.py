@@ -82,7 +82,11 @@ class Worker:
                 start_new_session=True,
             )  # fmt: skip
         if ready:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.destroy()
+                raise
         return self
 
     def wait_ready(self) -> None:
@@ -92,7 +96,7 @@ class Worker:
                 raise RuntimeError(f"the worker ended with {self.process.returncode}:\n{self.output()}")
             assert " ready." in self.output(), self.output()
 
-        eventually(is_ready, timeout=30)
+        eventually(is_ready, timeout=60)
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -114,8 +118,12 @@ class Worker:
         return min(self.descendants(), key=_started)
 
     def children(self) -> list[int]:
-        agent = self.agent()
-        return [pid for pid in self.descendants() if pid != agent]
+        return sorted(self.descendants(), key=_started)[1:]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ran and does not any more."""
+        return self.process is not None and self.process.poll() is not None
 
     def signal(self, number: int, *, group: bool = False) -> None:
         assert self.process is not None

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
 from importlib.metadata import version
 
-__all__ = ["NAMES", "Peer", "backend_url", "load", "results_wanted", "sqlite_path", "url"]
+__all__ = ["NAMES", "Peer", "backend_url", "load", "results_wanted", "sqlite_path", "transport_options", "url"]
 
 #: In the order in which tables show them.
 NAMES = ("talo", "celery", "dramatiq", "huey", "taskiq", "streaq", "procrastinate")
@@ -26,7 +26,12 @@ def url() -> str:
 
 def backend_url() -> str | None:
     """Where results go; None on a server that keeps none, where none are wanted."""
-    return os.environ.get("BENCH_BACKEND") or (None if url().startswith("amqp") else url())
+    return os.environ.get("BENCH_BACKEND") or (None if url().startswith(("amqp", "sqs")) else url())
+
+
+def transport_options() -> dict[str, object]:
+    """What Celery and Talo have to be told besides the URL."""
+    return {"region": "us-east-1", "is_secure": False} if url().startswith("sqs") else {}
 
 
 def sqlite_path() -> str:

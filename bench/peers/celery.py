@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import celery
 
-from bench.peers import backend_url, results_wanted, url
+from bench.peers import backend_url, results_wanted, transport_options, url
 from bench.peers._face import FacePeer, count
 
 app = celery.Celery("bench", broker=url(), backend=backend_url())
 app.conf.task_ignore_result = not results_wanted()
 app.conf.broker_connection_retry_on_startup = True
+app.conf.broker_transport_options = transport_options()
 
 
 @app.task
@@ -40,6 +41,8 @@ class CeleryPeer(FacePeer):
         "rabbitmq": 8_000,
         "rabbitmq-results": 5_000,
         "rabbitmq-bulk": 4_000,
+        "sqs": 200,
+        "sqs-bulk": 300,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import talo
-from bench.peers import backend_url, results_wanted, sqlite_path, url
+from bench.peers import backend_url, results_wanted, sqlite_path, transport_options, url
 from bench.peers._face import FacePeer, count
 
 embedded = f"sqlite:///{sqlite_path()}" if sqlite_path() else None
 app = talo.Talo("bench", broker=embedded or url(), backend=embedded or backend_url())
 app.conf.task_ignore_result = not results_wanted()
+app.conf.broker_transport_options = transport_options()
 
 
 @app.task
@@ -47,6 +48,8 @@ class TaloPeer(FacePeer):
         "rabbitmq": 60_000,
         "rabbitmq-results": 40_000,
         "rabbitmq-bulk": 100_000,
+        "sqs": 20_000,
+        "sqs-bulk": 10_000,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:
@@ -55,6 +58,8 @@ class TaloPeer(FacePeer):
         return [[*command, *pool]]
 
     def environment(self, measure: str) -> Mapping[str, str]:
+        if measure == "sqs":
+            return {"TALO_TASK_DEAD_LETTERS": "0"}  # they would take a store beside SQS, as results do
         return {"TALO_HISTORY": "off"} if measure.endswith("-off") else {}
 
     def produce_bulk(self, n: int) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -203,6 +204,8 @@ def main() -> int:
     console = Console(highlight=False, soft_wrap=True)
     options = arguments()
     stage = Stage(options.folder)
+    # What ends the demo from outside ends all of it, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         perform(stage, console, options)
     except DemoError as error:

@@ -1,5 +1,5 @@
-"""Shared by the acceptance tests: servers for those that want one, a place on either store for a whole module, and the
-URLs of a broker and a result store for those that run on every one."""
+"""Shared by the acceptance tests: a place on either store for a whole module, and the URLs of a broker and a result
+store for those that run on every one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ import pytest
 
 from tests.chaos.kit import full
 from tests.either import app, broker  # noqa: F401  fixtures
-from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401  fixtures
-from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import RedisServer, empty_database, own_redis, redis_server, redis_url  # noqa: F401  fixtures
+from tests.servers.redis import empty_database
 
 #: Every broker, with a store beside it where it keeps no state itself.
 STATEFUL = ["redis", "postgres", "mariadb", "sqlite", ("rabbit", "redis"), ("sqs", "sqlite")]

@@ -11,7 +11,6 @@ from talo.cli.main import run
 from talo.errors import ImproperlyConfigured
 from talo.stores.url import open_store
 from talo.testing.contract._support import message, race
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

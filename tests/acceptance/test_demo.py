@@ -8,15 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import eventually
+
 DEMO = Path(__file__).resolve().parents[2] / "examples/website/demo.py"
 SMALL = ("--photos", "3", "--mails", "5", "--reports", "1", "--rates", "1", "--delay", "1")
 
 
-def run(folder: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(DEMO), "--folder", str(folder), *SMALL, *more]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "KEEP": "", **env}
-    )
+def command(folder: Path) -> list[str]:
+    return [sys.executable, str(DEMO), "--folder", str(folder), *SMALL]
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "KEEP": ""}
+    return subprocess.run(command(folder), capture_output=True, text=True, timeout=100, check=False, env=env)
+
+
+def start(folder: Path, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, env={**os.environ, **env})
+
+
+def everybody_is_up(pids: Path) -> None:
+    assert pids.exists() and len(pids.read_text().split()) == 4
 
 
 def test_the_demo_does_real_work_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -40,6 +52,22 @@ def test_the_demo_does_real_work_and_leaves_nothing_running(tmp_path: Path) -> N
     assert figures["rate"]["outcome"] == "1 rates, 1 after a retry"
     # And nobody is left
     assert [pid for pid in figures["pids"] if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
+    # Given a demo of which everything is up
+    pids = tmp_path / "demo/pids"
+    demo = start(tmp_path / "demo", KEEP="1")
+    try:
+        eventually(lambda: everybody_is_up(pids), 60)
+        # When it is told to end
+        demo.terminate()
+        # Then it ends, and so do all others
+        assert demo.wait(60) == 130
+    finally:
+        demo.kill()
+        demo.wait()
+    assert [pid for pid in pids.read_text().split() if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_the_demo_touches_no_folder_that_is_not_its_own(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.workers import Worker, client
 ENV = {"TALO_WORKER_LEASE": "3"}
 
 
-@pytest.mark.promise("L03")
+@pytest.mark.promise("L03", "D07")
 @pytest.mark.timeout(HANGS)
 def test_what_is_revoked_while_no_worker_is_up_never_starts(urls: tuple[str, str | None], tmp_path: Path) -> None:
     broker, results = urls

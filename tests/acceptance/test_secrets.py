@@ -29,7 +29,6 @@ from talo.cli.main import talo
 from talo.control.schedules import ScheduleControl
 from talo.web import Dashboard
 from tests.apps import secretive
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.web.support import Client

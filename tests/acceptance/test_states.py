@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,8 @@ def test_each_situation_of_a_task_has_an_answer_of_its_own(urls: tuple[str, str 
     with client(broker, results) as app:
         app.store.broker.purge(["celery"])  # SQS is one for the whole session
 
-        def send(*arguments: float, **options: float) -> str:
-            return app.send_task("tests.apps.traced.nap", arguments, **options).id  # type: ignore[arg-type]
+        def send(*arguments: float, **options: Any) -> str:
+            return app.send_task("tests.apps.traced.nap", arguments, **options).id
 
         # Given no worker: what waits, what is delayed, and what nobody has sent
         queued, delayed, unknown = send(0), send(0, countdown=3600), new_id()
@@ -55,6 +56,11 @@ def test_each_situation_of_a_task_has_an_answer_of_its_own(urls: tuple[str, str 
             behind = send(0)
             eventually(lambda: is_in(app, behind, expected[0]), LONG)
             assert [where(app, each) for each in (delayed, unknown)] == expected[1:]
+            # and it is told why: nobody consumes the queue of one of them
+            if shown:
+                stray = send(0, queue="elsewhere")
+                told = [[reason.code for reason in explain(app, each).reasons] for each in (behind, stray)]
+                assert told == [["waiting"], ["no_consumer", "waiting"]]
             # When all its processes are killed, Then what it ran is lost, at once
             worker.signal(signal.SIGKILL, group=True)
             worker.wait()

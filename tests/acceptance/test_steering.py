@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,20 +48,18 @@ def test_a_pause_outlasts_every_worker(urls: Urls, app: Talo, tmp_path: Path) ->
     with worker_of(urls, tmp_path, *slot) as worker:
         naps = [app.send_task(f"{TRACED}.nap", (0.02,)).id for _ in range(80)]
         eventually(lambda: check(len(begun(worker.trace, naps)) >= 5), LONG)
-        # When the queue is paused, and a type of task, more is sent, and the worker is killed
+        # When the queue is paused, and a type of task, the worker is killed, and more is sent
         app.control.pause("celery", tasks=[f"{TRACED}.noop"])
-        paused = time.time()
-        naps += [app.send_task(f"{TRACED}.nap", (0.02,)).id for _ in range(20)]
-        noops = [app.send_task(f"{TRACED}.noop", queue="open").id for _ in range(5)]
         worker.signal(signal.SIGKILL, group=True)
         worker.wait()
+        before = begun(worker.trace, naps)
+        naps += [app.send_task(f"{TRACED}.nap", (0.02,)).id for _ in range(20)]
+        noops = [app.send_task(f"{TRACED}.noop", queue="open").id for _ in range(5)]
     # Then new workers, which do what is not paused, start nothing of it,
     with worker_of(urls, tmp_path, *slot, name="one") as one, worker_of(urls, tmp_path, *slot, name="two") as two:
         for _ in range(10):
             assert app.send_task(f"{TRACED}.add", (1, 1), queue="open").get(timeout=LONG) == 2
-        before = begun(one.trace, naps)
-        assert len(before) < len(naps)
-        assert all(one.trace.times("start")[each] < paused + 2 for each in before)
+        assert begun(one.trace, naps) == before
         assert begun(one.trace, noops) == []
         assert app.control.paused() == (["celery"], [f"{TRACED}.noop"])
         # until it goes on, with what the dead had fetched put back: then all of it runs,
@@ -84,13 +81,11 @@ def test_the_number_of_processes_that_was_said_outlasts_a_worker(urls: Urls, app
     with worker_of(urls, tmp_path, "-c", "4") as worker:
         assert number(worker) == 4
         # When it is told to have four more
-        began = time.monotonic()
         assert app.control.pool_grow(4, destination=["w@test"], reply=True, timeout=LONG, limit=1) == [
             {"w@test": {"ok": "pool will grow"}}
         ]
-        # Then it has them soon,
+        # Then it has them,
         eventually(lambda: check(number(worker) == 8), LONG)
-        assert time.monotonic() - began < 3
         # also after its agent has died,
         agent = worker.agent()
         os.kill(agent, signal.SIGKILL)

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from talo import Talo, chain, chord, group
 from talo.errors import ImproperlyConfigured, NotSupported
 from tests.chaos.kit import full
-from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
+from tests.servers.postgres import PostgresServer
 from tests.workers import Worker, client
 
 #: The promised size in a soak.
@@ -130,7 +130,7 @@ def test_outside_of_it_sends_are_as_ever(url: str, app: Talo) -> None:
     assert waiting(app) == {"celery": 1}
 
 
-def test_another_coroutine_s_sends_are_its_own(postgres_url: str) -> None:  # noqa: F811
+def test_another_coroutine_s_sends_are_its_own(postgres_url: str) -> None:
     async def main(app: Talo, connection: Any) -> None:
         inside, sent = asyncio.Event(), asyncio.Event()
 
@@ -154,7 +154,7 @@ def test_another_coroutine_s_sends_are_its_own(postgres_url: str) -> None:  # no
 
 
 @pytest.mark.parametrize("kind", ["Connection", "Session"])
-def test_sqlalchemy_s_connections_are_known(kind: str, postgres_url: str) -> None:  # noqa: F811
+def test_sqlalchemy_s_connections_are_known(kind: str, postgres_url: str) -> None:
     engine = sqlalchemy.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     with client(postgres_url) as app:
         app.store.ping(10)
@@ -172,7 +172,7 @@ def test_sqlalchemy_s_connections_are_known(kind: str, postgres_url: str) -> Non
     engine.dispose()
 
 
-def test_how_the_caller_s_connection_makes_rows_does_not_matter(postgres_url: str) -> None:  # noqa: F811
+def test_how_the_caller_s_connection_makes_rows_does_not_matter(postgres_url: str) -> None:
     with client(postgres_url) as app, psycopg.connect(postgres_url, row_factory=dict_row) as connection:
         with connection.transaction(), app.transaction(connection):
             send(app)
@@ -181,8 +181,8 @@ def test_how_the_caller_s_connection_makes_rows_does_not_matter(postgres_url: st
 
 
 def test_a_connection_that_leads_elsewhere_is_refused(
-    postgres_url: str,  # noqa: F811
-    postgres_server: PostgresServer,  # noqa: F811
+    postgres_url: str,
+    postgres_server: PostgresServer,
     tmp_path: Path,
 ) -> None:
     with client(postgres_url) as app:

@@ -8,11 +8,6 @@ import pytest
 
 from tests.chaos.kit import SOAK
 from tests.either import app, broker  # noqa: F401  fixtures
-from tests.servers.mariadb import own_mariadb  # noqa: F401  fixture
-from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
-from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.rabbitmq import own_rabbit, rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -53,7 +53,7 @@ def full(soak: T, quick: T) -> T:
 #: By how much each pause of a storm is longer than the last.
 _ABATES = full(1.01, 1.06)
 #: Time enough for a busy machine; what is tested are outcomes, not speed.
-LONG = full(1800.0, 60.0)
+LONG = full(1800.0, 120.0)
 #: After so many seconds a test hangs.
 HANGS = full(7200, 300)
 

@@ -13,9 +13,7 @@ import pytest
 
 from tests.beats import TICK, Beat, judged, periodic_app, plans, schedules
 from tests.chaos.kit import LONG, SEED, for_seconds, full
-from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import RedisServer, own_redis  # noqa: F401  fixture
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker
 
@@ -112,7 +110,7 @@ def test_every_tick_is_sent_exactly_once_while_beats_are_killed(project: Project
 
 
 @pytest.mark.promise("S01")
-def test_a_lone_beat_that_lost_its_store_sends_again(own_redis: RedisServer, tmp_path: Path) -> None:  # noqa: F811
+def test_a_lone_beat_that_lost_its_store_sends_again(own_redis: RedisServer, tmp_path: Path) -> None:
     # Given a lone beat whose store goes away
     url = own_redis.url
     with periodic_app(url) as app, Beat(url, tmp_path, {"a": entry("a", 0.5)}) as beat:

@@ -15,7 +15,6 @@ import pytest
 from talo import group
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, SOAK, Fleet, Judge, call, check, full
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
 from tests.support import eventually
 from tests.workers import ROOT, client
 

@@ -11,12 +11,10 @@ import pytest
 from talo import chain, chord
 from tests.apps import flows
 from tests.chaos.kit import HANGS, LONG, Fleet, Storm, full, kill
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import redis_server, redis_url  # noqa: F401  fixtures
 
 
 @pytest.fixture
-def fleet(rabbit_url: str, redis_url: str, tmp_path: Path) -> Iterator[Fleet]:  # noqa: F811
+def fleet(rabbit_url: str, redis_url: str, tmp_path: Path) -> Iterator[Fleet]:
     flows.app.conf.broker_url = rabbit_url
     flows.app.conf.result_backend = redis_url
     flows.app.close_stores()

@@ -25,7 +25,7 @@ from tests.chaos.kit import (
     roles,
     send_all,
 )
-from tests.servers.redis_cluster import RedisCluster, own_cluster  # noqa: F401
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_unrest import TROUBLES, Trouble
 from tests.support import eventually
 from tests.workers import client
@@ -37,7 +37,7 @@ BACK = full(10.0, 30.0)
 
 
 @pytest.fixture
-def app(own_cluster: RedisCluster) -> Iterator[Talo]:  # noqa: F811
+def app(own_cluster: RedisCluster) -> Iterator[Talo]:
     with client(own_cluster.url) as app:
         yield app
 
@@ -47,7 +47,7 @@ def app(own_cluster: RedisCluster) -> Iterator[Talo]:  # noqa: F811
 @pytest.mark.timeout(HANGS)
 def test_nothing_is_lost_and_work_flows_again(
     fault: Trouble,
-    own_cluster: RedisCluster,  # noqa: F811
+    own_cluster: RedisCluster,
     app: Talo,
     tmp_path: Path,
 ) -> None:
@@ -77,7 +77,7 @@ def test_nothing_is_lost_and_work_flows_again(
 @pytest.mark.promise("D03")
 @pytest.mark.timeout(HANGS)
 def test_every_task_ends_while_nodes_and_processes_die(
-    own_cluster: RedisCluster,  # noqa: F811
+    own_cluster: RedisCluster,
     app: Talo,
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,6 @@
-"""Workers on Amazon SQS (moto's server) with a store beside it: processes that die, and either of the two going away.
+"""Workers on Amazon SQS (its stand-in) with a store beside it: processes that die, and either of the two going away.
 
-moto itself is never ended: it would forget everything."""
+The stand-in itself is never ended: it would forget everything."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
-from tests.servers.moto import SqsServer, own_sqs, sqs_endpoint  # noqa: F401
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
+from tests.servers.sqs import SqsServer
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -56,7 +56,7 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:  # noqa: F811
+def cloud(own_sqs: SqsServer, tmp_path: Path) -> Cloud:
     return Cloud(own_sqs, tmp_path)
 
 
@@ -152,7 +152,7 @@ FAULTS = [black_holed, reset, refused, late, torn]
 def test_nothing_is_lost_though_everything_fails(
     side: str,
     request: pytest.FixtureRequest,
-    own_sqs: SqsServer,  # noqa: F811
+    own_sqs: SqsServer,
     tmp_path: Path,
 ) -> None:
     # Given much work, some of it with callbacks, of which a part waits in the side store until it is due

@@ -23,11 +23,16 @@ from django.db.migrations.state import ProjectState
 from talo.django.schema import StoreTables
 from talo.django.transactions import unbound
 from talo.stores.sql.dialect import dialect, dollars, marks, percents
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from talo.testing.contract._support import message
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
-from tests.servers.mariadb import MariadbServer, mariadb_server, mariadb_url  # noqa: F401
-from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 #: Django's apps are not loaded here, and nothing of them is asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the database during app init:RuntimeWarning")
@@ -97,7 +102,13 @@ class TransactionContract:
 
 @pytest.mark.promise("J05")
 class TestDjangoOnSqlite(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[DjangoPlace]:
@@ -108,11 +119,17 @@ class TestDjangoOnSqlite(
 
 @pytest.mark.promise("J05")
 class TestDjangoOnPostgres(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
-    def place(self, postgres_url: str) -> Iterator[DjangoPlace]:  # noqa: F811
-        where = urllib.parse.urlsplit(postgres_url)
+    def place(self, postgres_tables: str) -> Iterator[DjangoPlace]:
+        where = urllib.parse.urlsplit(postgres_tables)
         options = dict(urllib.parse.parse_qsl(where.query))
         place = DjangoPlace(
             ENGINE="django.db.backends.postgresql",
@@ -129,10 +146,16 @@ class TestDjangoOnPostgres(
 
 @pytest.mark.promise("J05")
 class TestDjangoOnMysql(
-    StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract, TransactionContract
+    StoreContract,
+    ScheduleContract,
+    HistoryContract,
+    ReschedulingContract,
+    RawContract,
+    ForkContract,
+    TransactionContract,
 ):
     @pytest.fixture
-    def place(self, mariadb_url: str) -> Iterator[DjangoPlace]:  # noqa: F811
+    def place(self, mariadb_url: str) -> Iterator[DjangoPlace]:
         # Django's own client library needs a compiler to install; PyMySQL stands in for it, by its own means.
         pymysql.install_as_MySQLdb()
         where = urllib.parse.urlsplit(mariadb_url)
@@ -143,6 +166,7 @@ class TestDjangoOnMysql(
             PASSWORD=urllib.parse.unquote(where.password or ""),
             HOST=where.hostname,
             PORT=where.port,
+            OPTIONS={"ssl_disabled": True},
         )
         yield place
         place.close()

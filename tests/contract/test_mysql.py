@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
-from tests.servers.mariadb import MariadbServer, mariadb_server, mariadb_url  # noqa: F401
 
 
-class TestMysql(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestMysql(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, mariadb_url: str) -> Iterator[SqlPlace]:  # noqa: F811
+    def place(self, mariadb_url: str) -> Iterator[SqlPlace]:
         place = SqlPlace(mariadb_url)
         yield place
         place.close()

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
-from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401
 
 
-class TestPostgres(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestPostgres(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, postgres_url: str) -> Iterator[SqlPlace]:  # noqa: F811
-        place = SqlPlace(postgres_url)
+    def place(self, postgres_tables: str) -> Iterator[SqlPlace]:
+        place = SqlPlace(postgres_tables)
         yield place
         place.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from talo.errors import LeaseLost, NotSupported
+from talo.errors import LeaseLost, NotSupported, StoreUnavailable
 from talo.stores.base import Delivery, Settlement, Store, Turn, Verdict
 from talo.stores.rabbitmq import RabbitStore
 from talo.stores.url import open_store
@@ -29,7 +29,6 @@ from talo.testing.contract import (
 from talo.testing.contract._support import ContractCase, Place, bodies, death, document, end, eventually, message
 from talo.wire.queues import Queue
 from talo.worker.split import split_of
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
 
 _serial = itertools.count()
 
@@ -75,7 +74,7 @@ class TestRabbit(
     BrokerContract, SettlingContract, WaitingContract, DeadContract, BusContract, ProcessContract, ForkContract
 ):
     @pytest.fixture
-    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:  # noqa: F811
+    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:
         place = RabbitPlace(rabbit_url)
         yield place
         place.close()
@@ -94,13 +93,33 @@ class TestRabbit(
             with pytest.raises(NotSupported, match="result_backend"):
                 ask()
 
-    def test_the_more_urgent_comes_first(self, rabbit_url: str) -> None:  # type: ignore[override]  # noqa: F811
+    def test_the_more_urgent_comes_first(self, rabbit_url: str) -> None:  # type: ignore[override]
         """Only in a classic queue with a highest priority, and 9 before 0: quorum queues know no priorities."""
         store = RabbitStore(rabbit_url, queues=lambda: {"q": Queue("q", max_priority=9)})
         store.broker.open("me", worker="w", slots=1, lease=30)
         store.broker.send([message(body=str(priority), priority=priority) for priority in (3, 0, 9, 6)])
         assert bodies([each for _ in range(4) for each in eventually(_fetched(store))]) == ["9", "6", "3", "0"]
         store.close()
+
+    def test_sends_that_were_begun_find_their_queue_again(self, store: Store, other: RabbitStore) -> None:
+        # Given two sends that were begun behind the back of who deletes their queue
+        store.broker.send([message(body="before")])
+        connection = other._client.another(other._client.deadline())
+        connection.channel(other._client.deadline()).delete_queue("q", other._client.deadline())
+        began = [store.broker.begin_send([message(body=str(n))]) for n in range(2)]
+        # When they are waited for, then each is in the queue that is made anew
+        for wait in began:
+            wait()
+        store.broker.open("me", worker="w", slots=1, lease=30)
+        found = {body for _ in range(2) for body in bodies(eventually(_fetched(store)))}
+        assert found == {"0", "1"}
+        connection.close()
+
+    def test_a_send_whose_connection_is_lost_before_it_was_waited_for_says_so(self, store: RabbitStore) -> None:  # type: ignore[override]
+        wait = store.broker.begin_send([message()])
+        store._client.drop()
+        with pytest.raises(StoreUnavailable):
+            wait()
 
     def test_one_deep_queue_fills_the_turn(self, store: Store) -> None:
         """Or the one after it: what is sent here comes when it comes."""
@@ -297,7 +316,7 @@ class TestLeasesOfRabbit(ContractCase):
     """A lease ends with its connection, and nobody takes it over."""
 
     @pytest.fixture
-    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:  # noqa: F811
+    def place(self, rabbit_url: str) -> Iterator[RabbitPlace]:
         place = RabbitPlace(rabbit_url)
         yield place
         place.close()

@@ -8,8 +8,15 @@ from typing import Any, Protocol
 import pytest
 
 from talo.stores.redis import RedisStore
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
-from tests.servers.redis import RedisServer, database_of, redis_server, redis_url  # noqa: F401
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
+from tests.servers.redis import RedisServer, database_of
 
 
 class Commands(Protocol):
@@ -40,18 +47,18 @@ class RedisPlace:
             store.close()
 
 
-class TestRedis(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url)
         yield place
         place.close()
 
 
 @pytest.mark.one_server
-class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, RawContract):
+class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract):
     @pytest.fixture
-    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url, keyprefix="pre:")
         yield place
         place.close()

@@ -10,9 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 from tests.contract.test_redis import RedisPlace
-from tests.servers.redis_cluster import RedisCluster, redis_cluster  # noqa: F401
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_in_cluster import RedisInCluster
 from tests.servers.redis_unrest import PEACEFUL, Unrest
 from tests.support import eventually
@@ -22,7 +29,9 @@ _tests = itertools.count(1)
 NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slots -@dangerous -client"
 
 
-class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestRedisCluster(
+    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+):
     """While the test's slot moves from master to master, and masters step down."""
 
     @pytest.fixture(scope="class")
@@ -44,11 +53,13 @@ class TestRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawCont
         place.close()
 
 
-class TestManagedRedisCluster(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestManagedRedisCluster(
+    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+):
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 
     @pytest.fixture
-    def place(self, redis_cluster: RedisCluster) -> Iterator[RedisPlace]:  # noqa: F811
+    def place(self, redis_cluster: RedisCluster) -> Iterator[RedisPlace]:
         inside, number = RedisInCluster(redis_cluster), next(_tests)
         user = f"user{number}"
         rights = ("on", ">secret", f"~{inside.prefix(number)}*", "&*", *NEEDED.split())

@@ -10,18 +10,25 @@ import pytest
 
 from talo.stores.base import Store
 from talo.stores.url import open_store
-from talo.testing.contract import ForkContract, HistoryContract, RawContract, ScheduleContract, StoreContract
+from talo.testing.contract import (
+    ForkContract,
+    HistoryContract,
+    RawContract,
+    ReschedulingContract,
+    ScheduleContract,
+    StoreContract,
+)
 
 
 class SqlitePlace:
-    """A database file of one test."""
+    """A database file of one test. Its stores have patience: what is many for a test is much for a busy machine."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.opened: list[Any] = []
 
     def open(self, **options: Any) -> Store:
-        store = open_store(self.url, **options)
+        store = open_store(self.url, **{"timeout": 60.0, **options})
         self.opened.append(store)
         return store
 
@@ -33,7 +40,7 @@ class SqlitePlace:
             store.close()
 
 
-class TestSqlite(StoreContract, ScheduleContract, HistoryContract, RawContract, ForkContract):
+class TestSqlite(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
         place = SqlitePlace(f"sqlite:///{tmp_path}/talo.sqlite3")

@@ -9,8 +9,6 @@ import pytest
 from tests.chaos.kit import SOAK
 from tests.django.postgres import Postgres, postgres  # noqa: F401  fixture
 from tests.django.site import Site
-from tests.servers.postgres import own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401  fixtures
 
 #: Run by Django's own runner.
 collect_ignore = ["project"]

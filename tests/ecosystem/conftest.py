@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ecosystem.venv import Environment, build, build_celery
-from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401
+from tests.servers.redis import RedisServer, empty_database
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.fixture
-def url(redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
+def url(redis_server: RedisServer) -> Iterator[str]:
     """An empty Redis database."""
     with empty_database(redis_server) as url:
         yield url

@@ -20,7 +20,7 @@ from talo.errors import PublishTimeout
 from talo.fastapi import lifespan, status_router
 from talo.flask import Talo as FlaskTalo
 from tests.servers.proxy import Proxy
-from tests.servers.redis import RedisServer, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer
 
 REQUESTS = 200
 #: Seconds in which all that is going on ends, on however busy a machine.
@@ -119,7 +119,7 @@ def test_a_lifespan_that_ends_while_tasks_are_sent_waits_for_them_and_leaves_not
     assert sent <= ready(talo) <= REQUESTS
 
 
-def test_a_lifespan_ends_while_the_broker_is_silent(redis_server: RedisServer, redis_url: str) -> None:  # noqa: F811
+def test_a_lifespan_ends_while_the_broker_is_silent(redis_server: RedisServer, redis_url: str) -> None:
     # Given sends that a silent broker does not answer
     with Proxy("127.0.0.1", redis_server.port) as proxy:
         url = redis_url.replace(f":{redis_server.port}", f":{proxy.port}", 1)

@@ -10,15 +10,12 @@ import pytest
 from talo import Talo
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.moto import sqs_endpoint  # noqa: F401  fixture
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import RedisServer, empty_database, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer, empty_database
 from tests.workers import Worker
 
 
 @pytest.fixture(scope="module")
-def url(redis_server: RedisServer) -> Iterator[str]:  # noqa: F811
+def url(redis_server: RedisServer) -> Iterator[str]:
     """A Redis database for one module."""
     with empty_database(redis_server) as url:
         yield url

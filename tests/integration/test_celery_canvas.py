@@ -12,7 +12,6 @@ from talo import Signature, Talo, chain, chord, group
 from talo.errors import ChordError, NotSupported
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryError, CeleryWorker
-from tests.servers.redis import redis_server  # noqa: F401
 from tests.workers import Worker
 
 FORM = {"TALO_TASK_CANVAS_FORM": "celery", "TALO_TASK_UNKNOWN_PATIENCE": "0"}

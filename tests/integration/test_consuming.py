@@ -14,8 +14,6 @@ from talo.compat.consuming import Consumer, ConsumerMixin
 from talo.compat.message import Message, MessageStateError
 from talo.compat.messaging import Connection, Producer
 from talo.wire.queues import Exchange, Queue
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401
-from tests.servers.redis import redis_url  # noqa: F401
 from tests.support import eventually
 from tests.workers import client
 

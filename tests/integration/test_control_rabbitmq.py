@@ -16,7 +16,6 @@ from tests.integration.test_control_redis import (
     test_celerys_client_steers_talos_worker,
     test_celerys_revoke_keeps_talos_worker_from_starting_it,
 )
-from tests.servers.rabbitmq import rabbit_server
 from tests.support import eventually
 
 

@@ -15,7 +15,6 @@ from tests.integration.test_control_events import (
     test_celery_hears_talos_worker,
 )
 from tests.integration.test_control_flower import flower, test_flower_sees_and_steers_talos_worker
-from tests.servers.rabbitmq import rabbit_server
 from tests.support import eventually
 from tests.workers import Worker
 

@@ -8,10 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.servers.moto import sqs_endpoint  # noqa: F401  a fixture
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401  fixtures
-from tests.servers.rabbitmq import rabbit_server, rabbit_url  # noqa: F401  fixtures
-from tests.servers.redis import redis_server, redis_url  # noqa: F401  fixtures
 from tests.support import eventually
 from tests.unit.observe.scrape import Scrape, ask
 from tests.workers import Worker, client

@@ -22,7 +22,7 @@ from talo import Signature, Talo, chain, chord
 from tests.apps.shared_code import define
 from tests.chaos.kit import SEED, SOAK, full, kill
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import Worker

@@ -16,9 +16,9 @@ from talo.stores.schedules import Run
 from tests.apps import flows
 from tests.apps.flows import add, fail, gather, nap, note, third_time, total
 from tests.chaos.kit import check
-from tests.servers.postgres import PostgresServer, postgres_server  # noqa: F401  fixture
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401  fixture
-from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401  fixture
+from tests.servers.postgres import PostgresServer
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import Worker
 
@@ -30,7 +30,7 @@ TICKS = {"ticks": {"task": "tests.apps.flows.note", "schedule": 0.5, "args": ["t
 def worker(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    rabbit_server: RabbitServer,  # noqa: F811
+    rabbit_server: RabbitServer,
 ) -> Iterator[Worker]:
     """One worker with a beat, for all tests of a pair; the app of workflows is its client."""
     tmp: Path = tmp_path_factory.mktemp(request.param)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from talo import Talo
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import ROOT, Worker

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """Talo and the real Celery on one RabbitMQ, both ways: plain tasks, retries, delays, callbacks and chains.
 
 Celery's worker is there first and has made its classic queue; Talo uses it as it is. Results go over Redis or back to
@@ -19,8 +18,8 @@ from talo.stores.base import Post
 from talo.stores.rabbitmq import RabbitStore
 from tests.apps.shared_code import PLAIN, define
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
-from tests.servers.redis import RedisServer, empty_database, redis_server  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import Worker
 

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """What is lost when a child of a worker on RabbitMQ dies, or is too slow: nothing that was confirmed. (Its server and
 connections: ``tests/chaos/test_store_away``.)"""
 
@@ -15,7 +14,7 @@ import pytest
 from talo import Talo
 from talo.errors import OperationalError
 from talo.stores.base import Store
-from tests.servers.rabbitmq import RabbitServer, own_rabbit, rabbit_server, rabbit_url  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.support import eventually
 from tests.workers import Worker, client
 

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """What RabbitMQ refuses is said in one line, with its mend and without a password; what it declares is what Celery
 declares."""
 
@@ -12,13 +11,12 @@ import pytest
 from talo import Talo
 from talo.errors import AccessRefused, ImproperlyConfigured, MessageTooLarge, NotSupported, PublishTimeout, StoreError
 from talo.stores.base import Store
-from talo.stores.rabbitmq import RabbitStore
-from talo.stores.rabbitmq import broker as broker_module
+from talo.stores.rabbitmq import RabbitStore, publishing
 from talo.testing.contract._support import bodies, message
 from talo.wire.message import Message
 from talo.wire.queues import Broadcast, Exchange, Queue
 from tests.servers.proxy import Proxy
-from tests.servers.rabbitmq import RabbitServer, rabbit_server, rabbit_url  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.support import eventually
 
 
@@ -154,7 +152,7 @@ def test_a_message_above_the_limit_is_refused_with_both_sizes(
     rabbit_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_module, "MAX_MESSAGE", 1000)
+    monkeypatch.setattr(publishing, "MAX_MESSAGE", 1000)
     store = RabbitStore(rabbit_url)
     with pytest.raises(MessageTooLarge) as caught:
         store.broker.send([message(body="small"), message(body="x" * 1001)])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.peers import CeleryWorker, celery_env
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer, empty_database
 from tests.support import eventually
 from tests.workers import ROOT, Worker

@@ -1,4 +1,3 @@
-# ruff: noqa: F811  (fixtures are imported, and named as arguments)
 """The way back: ``talo migrate back`` hands over what Talo holds, and a worker of the real Celery does all of it."""
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from talo.worker.intake import Intake
 from talo.worker.split import split_of
 from tests.apps.shared_code import define
 from tests.integration.peers import CeleryClient, CeleryWorker
-from tests.servers.rabbitmq import RabbitServer, rabbit_server  # noqa: F401
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.workers import ROOT, Worker

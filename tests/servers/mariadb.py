@@ -3,9 +3,7 @@
 ``MariadbServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
 fixtures: ``mariadb_server`` is one for the whole session, not to be harmed, in which ``mariadb_url`` gives every test
 an emptied database; ``own_mariadb`` is one for a single test to do anything to. Without the binary a test is skipped,
-in CI it fails. To use them::
-
-    from tests.servers.mariadb import mariadb_server, mariadb_url, own_mariadb  # noqa: F401
+in CI it fails.
 """
 
 from __future__ import annotations
@@ -150,6 +148,8 @@ class MariadbServer(ServerProcess):
                 password=PASSWORD,
                 connect_timeout=5,
                 autocommit=True,
+                # Else PyMySQL reads every certificate of the system first.
+                ssl_disabled=True,
             ) as connection,
             connection.cursor() as cursor,
         ):

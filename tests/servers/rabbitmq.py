@@ -4,9 +4,7 @@
 and start again on the same ports and data. The fixtures: ``rabbit_server`` is one for the whole session, not to be
 harmed, in which ``rabbit_url`` gives every test a virtual host of its own; ``own_rabbit`` is one
 for a single test to do anything to. Starting takes seconds, so it happens when the first test asks. Without the
-programs a test is skipped, in CI it fails. To use them::
-
-    from tests.servers.rabbitmq import own_rabbit, rabbit_server, rabbit_url  # noqa: F401
+programs a test is skipped, in CI it fails.
 """
 
 from __future__ import annotations

@@ -2,9 +2,7 @@
 
 ``redis_server`` is one for the whole session, not to be harmed, in which ``redis_url`` gives every test a database
 number of its own, emptied at its end; ``own_redis`` is one for a single test to do anything to. With
-``--redis=cluster`` both are a cluster (``redis_in_cluster``), and that of the session is never at rest. To use them::
-
-    from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401
+``--redis=cluster`` both are a cluster (``redis_in_cluster``), and that of the session is never at rest.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from talo import Secret, Talo, chain, chord, group, signature
 from talo.control.dead import DeadLetters
 from talo.errors import EncodeError, ImproperlyConfigured, SealError
 from talo.execution.secrets import marks_of
-from talo.testing.clock import Clock
 from talo.testing.local import LocalWorker
 from talo.types import SECRET
 from talo.wire.keyring import Keyring
@@ -32,8 +31,8 @@ def talo_base_app() -> Talo:
 
 
 @pytest.fixture
-def run_all(talo_app: Talo, talo_clock: Clock) -> Callable[[], int]:
-    return lambda: LocalWorker(talo_app, clock=talo_clock).run_all()
+def run_all(talo_app: Talo) -> Callable[[], int]:
+    return lambda: LocalWorker(talo_app).run_all()
 
 
 def log_in_of(app: Talo) -> Any:
@@ -469,14 +468,14 @@ def test_an_edited_letter_keeps_or_replaces_its_secret(talo_app: Talo, run_all: 
     assert results == [f"ada {WORD}", "ada battery staple"]
 
 
-def test_a_retry_keeps_the_bytes_of_the_first_sending(talo_app: Talo, talo_clock: Clock) -> None:
+def test_a_retry_keeps_the_bytes_of_the_first_sending(talo_app: Talo) -> None:
     @talo_app.task(shared=False, name="again", bind=True)
     def again(self: Any, word: Secret[str]) -> None:
         raise self.retry(countdown=60)
 
     again.delay(WORD)
     [first] = talo_app.store.broker.peek("celery", 1)
-    LocalWorker(talo_app, clock=talo_clock).run_all()
+    LocalWorker(talo_app).run_all()
     [second] = talo_app.store.broker.peek("celery", 1, delayed=True)
     assert second.body == first.body and second.headers["argsrepr"] == "(<secret>,)"
     assert decode(second, frozenset({"application/json"})).retries == 1

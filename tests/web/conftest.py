@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
-from tests.servers.redis import redis_server, redis_url  # noqa: F401
-
 SERVERS = {"redis": "redis_url", "postgres": "postgres_url"}
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import msgspec
 import pytest
 
 from talo.app.app import Talo as App
+from talo.control.history import FURTHEST as LOOKED
 from talo.errors import StoreUnavailable
 from talo.web import Dashboard
 from talo.web.openapi import describe
 from talo.web.operations import TABLE
+from talo.web.operations.bulk import STEP
+from talo.web.operations.runs import FURTHEST
 from talo.web.pages import PAGES
 from tests.support import eventually
 from tests.web.support import Client, dead, ended, shop
@@ -174,6 +178,49 @@ def test_bulk_actions_tell_their_number_before(app: App) -> None:
     assert app.store.locks.marked("revoked", ids) == set(ids)
 
 
+def test_many_dead_letters_are_counted_without_reading_them_and_replayed_step_by_step(app: App) -> None:
+    # Given more failures than one step goes through, and letters of not all of them
+    ids = dead(app, STEP + 20)
+    gone = [*ids[:5], *(f"dropped-{at}" for at in range(30))]
+    app.store.broker.dead_replace([letter.id for letter in app.store.broker.dead_get(ids[:5])], [])
+    [like] = ended(app, state="FAILURE", dead="failed")
+    runs = [msgspec.structs.replace(like, id=id) for id in {*ids, *gone}]
+    assert app.store.history is not None
+    app.store.history.record(runs)
+    left = set(ids) - set(gone)
+    # When they are to be replayed, then it is told how many there may be, and how many there are to who waits for it
+    shown = one(app, "/runs/bulk", action="replay", name="shop.add")
+    assert (shown["number"], shown["bound"]) == (len(left), "at most")
+    shown = one(app, "/runs/bulk", action="replay", name="shop.add", exact=True)
+    assert (shown["number"], shown["bound"]) == (len(left), "")
+    # And each step says where the next begins, until all are replayed
+    rest: dict[str, Any] | None = {"expected": len(left)}
+    steps = []
+    while rest is not None:
+        told = one(app, "/runs/bulk/apply", action="replay", name="shop.add", **rest)
+        steps.append(told["done"])
+        rest = told["rest"]
+    assert steps == sorted(steps) and steps[0] < steps[-1] == len(left)
+    waiting = app.store.broker.peek("celery", 2 * STEP)
+    assert sorted(message.headers["replay_of"] for message in waiting) == sorted(left)
+    assert one(app, "/dead")["number"] == 0
+
+
+def test_what_waits_too_far_back_to_be_cancelled_is_told(app: App) -> None:
+    app.send_many([("shop.add", (1, 2), {}, {"queue": "mail"})] * (FURTHEST + 1))
+    shown = one(app, "/runs/bulk", action="revoke", state="waiting", queue="mail")
+    assert (shown["number"], shown["bound"]) == (FURTHEST, "at least")
+
+
+def test_a_task_that_waits_too_far_back_to_be_seen_is_not_said_to_be_unknown(app: App) -> None:
+    far = app.send_many([("shop.add", (1, 2), {})] * (LOOKED + 3))[-1].id
+    [*_, reason] = one(app, "/explain", id=far)["reasons"]
+    assert reason["code"] == "unseen" and "3 that wait further back" in reason["text"]
+    # as what is known to be nowhere is
+    app.store.broker.purge(["celery"])
+    assert [each["code"] for each in one(app, "/explain", id=far)["reasons"]] == ["not_found"]
+
+
 def test_queues_are_paused_counted_and_purged(app: App) -> None:
     for _ in range(3):
         app.send_task("shop.add", queue="mail")
@@ -234,6 +281,26 @@ def test_a_task_is_explained_and_revoked(app: App) -> None:
     assert {"waiting", "no_worker"} <= set(codes)
     one(app, "/runs/revoke", ids=[task_id])
     assert one(app, "/explain", id=task_id)["reasons"][0]["code"] == "revoked"
+
+
+def test_a_task_is_given_another_time(app: App) -> None:
+    task_id = app.send_task("shop.add", countdown=3600).id
+    told = one(app, "/runs/reschedule", ids=[task_id, "unknown"], countdown="2h")
+    assert (told["ids"], told["text"]) == ([task_id], "1 task rescheduled; 1 not waiting any more.")
+    [message] = app.store.broker.peek("celery", 10, delayed=True)
+    assert message.due == pytest.approx(time.time() + 7200, abs=60)
+    one(app, "/runs/reschedule", ids=[task_id], eta=time.time())
+    assert app.store.broker.stats(["celery"])[0].delayed == 0
+    assert one(app, "/run", id=task_id)["reschedules"]
+
+
+@pytest.mark.parametrize("when", [{}, {"countdown": "soon"}, {"countdown": "1m", "eta": 1.0}, {"eta": 1e300}])
+def test_a_time_that_is_none_is_refused(app: App, when: dict[str, Any]) -> None:
+    async def ask() -> int:
+        async with Client(Dashboard(app)) as client:
+            return (await client.post("/api/runs/reschedule", json={"ids": ["x"], **when})).status_code
+
+    assert asyncio.run(ask()) == 422
 
 
 def test_settings_are_told_with_their_origin_and_without_secrets() -> None:

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from talo.app.app import Talo as App
+from talo.web.operations.bulk import STEP
 from tests.servers.chromium import chromium  # noqa: F401
 from tests.support import eventually
 from tests.web.support import dead, ended
@@ -104,6 +106,14 @@ def page(site: Site, chromium: Browser) -> Iterator[Page]:  # noqa: F811
     yield page
     context.close()
     assert [fault for fault in faults if "status of 4" not in fault and "status of 503" not in fault] == []
+
+
+def died(site: Site, number: int, queue: str) -> None:
+    """Runs that failed in this queue, each with its dead letter."""
+    ids = dead(site.app, number, queue=queue)
+    [like] = ended(site.app, id=ids[0], queue=queue, state="FAILURE", dead="failed")
+    assert site.app.store.history is not None
+    site.app.store.history.record([msgspec.structs.replace(like, id=id) for id in ids[1:]])
 
 
 def artefact(name: str, site: Site) -> Path:
@@ -316,6 +326,43 @@ class TestActions:
         expect(page.locator(".notice")).to_contain_text("7 records deleted")
         expect(page.locator("main")).to_contain_text("Nothing found")
 
+    def test_a_bulk_action_in_many_steps_tells_how_far_it_is(self, site: Site, page: Page) -> None:
+        # Given more dead letters than are replayed in one step
+        died(site, STEP + 30, "many")
+        page.goto("/runs?queue=many&state=FAILURE")
+        page.get_by_role("link", name="Replay dead letters…").click()
+        expect(page.locator("[data-number]")).to_have_text(f"at most {STEP + 30}")
+        check_accessible(page)
+        page.screenshot(path=artefact("bulk", site))
+        # When they are counted, and replayed
+        page.get_by_role("link", name="Count them").click()
+        expect(page.locator("[data-number]")).to_have_text(f"{STEP + 30}")
+        page.get_by_role("button", name=f"Replay {STEP + 30}").click()
+        # Then it goes on by itself to the last
+        expect(page.get_by_role("status").filter(has_text="replayed")).to_have_text(
+            f"{STEP + 30} dead letters replayed.", timeout=60_000
+        )
+        page.screenshot(path=artefact("bulk-done", site))
+        assert site.app.store.broker.dead(queue="many") == []
+
+    def test_a_bulk_action_goes_on_by_its_button_where_there_are_no_scripts(
+        self,
+        site: Site,
+        chromium: Browser,  # noqa: F811
+    ) -> None:
+        # Given the same, and a browser that runs no scripts
+        died(site, STEP + 10, "plain")
+        context = chromium.new_context(java_script_enabled=False, base_url=site.address)
+        page = context.new_page()
+        # When it is begun, then it tells how far it came, and goes on when asked
+        page.goto("/runs/bulk?action=replay&queue=plain&state=FAILURE")
+        page.get_by_role("button", name="Replay all").click()
+        expect(page.locator(".notice")).to_contain_text("so far")
+        expect(page.locator("[data-number]")).to_have_text(f"{STEP}")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator(".notice")).to_have_text(f"{STEP + 10} dead letters replayed.")
+        context.close()
+
     def test_a_task_that_runs_is_stopped(self, site: Site, page: Page) -> None:
         task_id = site.app.send_task("shop.nap", (600,)).id
         page.goto("/workers")
@@ -325,6 +372,15 @@ class TestActions:
         page.get_by_role("button", name="Stop it").click()
         expect(page.locator(".notice")).to_contain_text("stopped")
         eventually(lambda: _is(site.app.AsyncResult(task_id).state, "REVOKED"), timeout=30)
+
+    def test_only_what_has_not_ended_can_be_steered(self, site: Site, page: Page) -> None:
+        ended(site.app, id="over")
+        ended(site.app, id="goes-on", state="RETRY")
+        page.goto("/run?id=goes-on")
+        expect(page.locator("summary", has_text="Stop")).to_be_visible()
+        page.goto("/run?id=over")
+        expect(page.get_by_role("link", name="Explain", exact=True)).to_be_visible()
+        expect(page.locator("summary", has_text="Stop")).to_have_count(0)
 
     def test_a_worker_grows_is_quieted_consumes_and_stops(self, site: Site, page: Page) -> None:
         page.goto("/workers")

@@ -21,8 +21,6 @@ from talo.stores.sql.history import values_of
 from talo.stores.sql.sqlite import SqliteSession
 from talo.stores.sql.store import SqlStore
 from tests.contract.test_django import DjangoPlace
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
-from tests.servers.redis import redis_server, redis_url  # noqa: F401
 from tests.web import past
 from tests.web.past import DAY, TASKS
 from tests.web.support import Client, dashboard_of, shop
@@ -246,7 +244,7 @@ async def test_a_run_is_found_among_a_million_at_once(place: str) -> None:
 
 
 @pytest.mark.parametrize("what", SEARCHES)
-def test_postgres_finds_by_index_in_the_order_of_time(postgres_url: str, what: str) -> None:  # noqa: F811
+def test_postgres_finds_by_index_in_the_order_of_time(postgres_url: str, what: str) -> None:
     # Given
     app = shop(postgres_url)
     past.keep(app, past.runs(500, time.time()))

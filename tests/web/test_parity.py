@@ -22,6 +22,7 @@ ACTIONS = [operation for operation in TABLE if operation.method == "POST"]
 #: The commands of each action. Where a page acts on all that a search finds, ``talo runs`` finds the same.
 COMMANDS = {
     "revoke": ["control revoke", "control terminate"],
+    "reschedule": ["reschedule"],
     "bulk_apply": ["dead replay", "forget", "control revoke", "control terminate"],
     "task_pause": ["control pause"],
     "task_resume": ["control resume"],

@@ -42,6 +42,7 @@ class AppEnv:
         self.repr_levels: int = repr_levels(conf)
         self.result_extended: bool = conf.result_extended
         self.store_eager_result: bool = conf.task_store_eager_result
+        self.default_queue: str = conf.task_default_queue
         self.dead_letters: bool = conf.task_dead_letters
         self._dead_letter_expires: float | None = conf.dead_letter_expires
         self._dead_letter_queue_expires: Mapping[str, float | None] = conf.dead_letter_queue_expires
@@ -56,6 +57,10 @@ class AppEnv:
         self.celery_form: bool = (
             conf.task_canvas_form == "celery" and results is not None and results.features.name == "redis"
         )
+
+    def time(self) -> float:
+        """The time now, in epoch seconds."""
+        return self._app.time()  # type: ignore[no-any-return]
 
     def dead_letter_expires(self, queue: str) -> float | None:
         """For how many seconds a dead letter of this queue is kept; None: for ever."""
@@ -72,6 +77,12 @@ class AppEnv:
     def takes(self, task: Any) -> Callable[[Any, Callable[[Any], Any]], None] | None:
         """What takes the task's deliveries in place of a run; usually nothing."""
         return self._app.takes(task)  # type: ignore[no-any-return]
+
+    def store_results(self, metas: Sequence[ResultMeta]) -> None:
+        """Store results that no settlement stores."""
+        store = self._app.result_store
+        if store is not None and metas:
+            store.results.store(metas)
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:
         """Store an intermediate state (STARTED, PROGRESS, ...) at once."""

@@ -1,4 +1,5 @@
-"""The async twins: ``adelay``, ``aapply_async``, ``asend_task``, ``asend_many``, ``aget`` and ``await result``.
+"""The async twins: ``adelay``, ``aapply_async``, ``asend_task``, ``asend_many``, ``aget``, ``areschedule`` and
+``await result``.
 
 Owns nothing but the way from the event loop to the sync verbs: sends go to a thread, results are told by the store's
 ``watch``. The loop is never held, and its own threads, which name lookups and other libraries need, are left alone.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import datetime as dt
 import importlib
 import os
 import time
@@ -173,6 +175,7 @@ class ResultTwins(Generic[R]):
         _end_get: Callable[..., R]
         _check_parents: Callable[[], None]
         _timed_out: Callable[[], Exception]
+        reschedule: Callable[..., bool]
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.aget().__await__()
@@ -227,6 +230,12 @@ class ResultTwins(Generic[R]):
             if not registering.cancel():
                 _askers.pool.submit(_end_watch, registering)
         return self._end_get(propagate, callback, on_message)
+
+    async def areschedule(
+        self, countdown: float | dt.timedelta | None = None, eta: dt.datetime | str | float | None = None
+    ) -> bool:
+        """``reschedule`` without holding the event loop."""
+        return await in_thread(self.reschedule, countdown, eta)
 
     def _watch_for(self, tell: Callable[[str, bytes], None]) -> Any:
         # Its backend may have to be opened first, so not even that is looked at in the loop.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -58,6 +59,8 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
     #: The class of ``conf``.
     settings_cls: type[Settings] = Settings
 
+    #: The time that sends, retries and expiries count from, in epoch seconds; a test may put another clock here.
+    time: Callable[[], float] = staticmethod(time.time)
     finalized = False
     #: Its registry is; other threads wait for it.
     complete = False
@@ -221,7 +224,7 @@ class Talo(TaskDecorator, PeriodicTasks, AppTwins, Doors):
 
     def now(self) -> dt.datetime:
         """The time now, aware, in the app's zone."""
-        return dt.datetime.now(self.timezone)
+        return dt.datetime.fromtimestamp(self.time(), self.timezone)
 
     # -- tasks
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from talo import states
+from talo.app._call import listed
 from talo.canvas.advance import CHORD, FAIL, Ending, Sending, after_failure, later_ids, later_records
 from talo.canvas.celery_form import CELERY_CHORD
 from talo.canvas.plan import STEP, Record, compile_workflow, part_of
@@ -83,6 +84,9 @@ def _begun(
     """Plan a composed signature here, keep its records, and return what begins."""
     flows, request = self.app.workflows, self.request
     whole = maybe_signature(signature, self.app, clone=True)
+    if task_id is not None:
+        # Under the id of the task that it replaces, whatever follows.
+        _last(whole).options["task_id"] = task_id
     rest = [maybe_signature(step, self.app) for step in reversed(steps or ())]
     if rest:
         whole = maybe_signature(_followed(whole, rest), self.app, clone=True)
@@ -92,15 +96,22 @@ def _begun(
         if options and options.get(key):
             whole.extend_list_option(key, options[key])
     more = {k: v for k, v in (options or {}).items() if k not in ("link", "link_error")}
-    whole.freeze(task_id, root_id=request.root_id)
+    whole.freeze(root_id=request.root_id)
     place = part_of({"headers": request.message_headers or {}})
-    if self.app.env.celery_form and place is None:
+    if self.app.env.celery_form and place is None and not request.is_eager:
         return flows.planned_for_celery(whole)  # type: ignore[no-any-return]
     launches, records = compile_workflow(whole, part=place, options=more)
     if records:
         queue = (request.delivery_info or {}).get("routing_key") or flows.queue_of(launches[0])
         flows.keep(records, queue, request.root_id)
     return launches
+
+
+def _last(whole: Any) -> Any:
+    """The call of a composed signature whose result is that of the whole."""
+    while whole["subtask_type"] in ("chain", "chord"):
+        whole = whole.tasks[-1] if whole["subtask_type"] == "chain" else whole.body
+    return whole
 
 
 def _followed(whole: Any, rest: list[Any]) -> Any:
@@ -173,7 +184,7 @@ class _Failure:
         ending = self._ending
         told: list[Any] = []
         for launch in record.then:
-            for errback in launch["options"].get("link_error") or ():
+            for errback in listed(launch["options"].get("link_error")) or ():
                 if errback not in told:
                     told.append(errback)
                     ending.sends.append(self._errback(launch, errback))

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+from talo.app._batches import Batches
 from talo.app._call import NOTHING
 from talo.app._calls import Calls
 from talo.app.result import AsyncResult
-from talo.app.send import Prepared, Sender
+from talo.app.send import Own, Prepared, Sender
 from talo.app.workflows import KEPT
 from talo.stores.base import ResultBackend
 
@@ -83,25 +84,24 @@ class Bulk:
     ) -> None:
         self._sender = sender
         self._batch = batch
-        self._options = options
         self._tally = tally
         self._reader = Calls(app, sender.forms, options)
         self._eager = app.conf.task_always_eager
         self._results: list[AsyncResult[Any]] = []
         self._waiting: list[Prepared] = []
-        #: How many calls are sent, those of processes before this one included.
-        self._sent = 0
+        self._batches = Batches(sender, options)
 
     def send(self, calls: Iterable[Any]) -> list[AsyncResult[Any]]:
         """Send calls as they come; what was sent before an error is named in its note."""
         before = self._counted()
         try:
-            for place, call in enumerate(calls):
-                self._take(place, call, sent=place < before)
-            self._flush()
+            with self._batches:
+                for place, call in enumerate(calls):
+                    self._take(place, call, sent=place < before)
+                self._flush()
         except Exception as exc:
             again = "" if self._tally is None else f"; send them again with key={self._tally.key!r} to go on from there"
-            exc.add_note(f"send_many: {self._sent} calls had been sent before this{again}")
+            exc.add_note(f"send_many: {self._batches.sent} calls had been sent before this{again}")
             raise
         return self._results
 
@@ -109,13 +109,13 @@ class Bulk:
         """How many calls others have sent under the key."""
         if self._tally is None or self._eager:
             return 0
-        self._sent = self._tally.read()
-        if self._sent:
+        sent = self._batches.sent = self._tally.read()
+        if sent:
             log.info(
-                "%d calls of the bulk send %r were sent before: going on after them", self._sent, self._tally.key,
+                "%d calls of the bulk send %r were sent before: going on after them", sent, self._tally.key,
                 extra={"action": "resume", "bulk": self._tally.key},
             )  # fmt: skip
-        return self._sent
+        return sent
 
     def _take(self, place: int, call: Any, *, sent: bool) -> None:
         (name, task, check, common, form), args, kwargs, own = self._reader.read(call)
@@ -128,8 +128,8 @@ class Bulk:
             more = {key: value for key, value in common.items() if key != "task_type"}
             self._results.append(task.apply_async(args, kwargs, **more))
             return
-        task_id = None if self._tally is None else self._tally.id_of(place)
-        prepared = self._sender.prepared(name, args, kwargs, common, form, task_id)
+        task_id = common.get("task_id") or (None if self._tally is None else self._tally.id_of(place))
+        prepared = self._sender.prepared(name, args, kwargs, common, form, Own(task_id))
         if sent:
             self._results.append(self._sender.result(prepared))
             return
@@ -141,10 +141,10 @@ class Bulk:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        stored = self._sender.send_prepared(waiting, self._options)
-        self._sent += len(waiting)
-        # What an outlet has taken depends on a transaction, whose end will tell of all of it at once.
-        if stored and self._tally is not None:
-            self._tally.note(self._sent)
+        self._batches.send(waiting)
+        # Nothing begins before the batch before it is counted; what an outlet has taken depends on a transaction, whose
+        # end will tell of all of it at once.
+        if self._tally is not None and self._batches.end():
+            self._tally.note(self._batches.sent)
         self._results.extend(self._sender.result(prepared) for prepared in waiting)
         self._reader.forget()

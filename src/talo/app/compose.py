@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from talo.app.result import allow_join_result
 from talo.canvas.advance import Ending, Sending
 from talo.canvas.algebra import is_composed
 from talo.canvas.plan import ONCE, PART, STEP, once
@@ -63,14 +62,10 @@ class Composing:
 
     def replace(self, sig: Any) -> Any:
         """End this run and let ``sig`` go on in its place: under its id, with its callbacks and its place in a
-        workflow. Raises ``Ignore``; in an eager run returns the value."""
-        request = self.request
+        workflow. Raises ``Ignore``."""
         sig = maybe_signature(sig, self.app, clone=True)
         if not isinstance(sig, Signature):
             raise TypeError(f"a task is replaced by a signature, not by {sig!r}")
-        if request.is_eager:
-            with allow_join_result():
-                return sig.apply().get()
         if sig["subtask_type"] == "group":
             sig = chord(sig, self.app.tasks["celery.accumulate"].s(index=0), app=self.app)
         if sig["subtask_type"] == "chord" and sig["kwargs"]["body"] is None:

@@ -6,13 +6,17 @@ pause. Asking is ``app.mailbox``'s, questions ``app.inspecting``'s, the workers'
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from talo.app._call import times_of
 from talo.app.inspecting import Inspect
 from talo.app.mailbox import Mailbox
 from talo.app.revocations import Revocations
 from talo.errors import NotSupported
+from talo.wire._times import epoch_of, iso
 
 __all__ = ["Control", "Inspect"]
 
@@ -132,6 +136,29 @@ class Control:
     ) -> Replies:
         """Revoke, and stop what runs."""
         return self.revoke(task_id, destination=destination, terminate=True, signal=signal, **kwargs)
+
+    def reschedule(
+        self,
+        task_id: str | Iterable[str],
+        countdown: float | dt.timedelta | None = None,
+        eta: dt.datetime | str | float | None = None,
+    ) -> list[str]:
+        """Give waiting tasks another time, earlier or later, as ``apply_async`` takes it: ``countdown=0`` is now.
+        Return the ids of those that were waiting; one that runs, has ended or is unknown is left alone.
+
+        Nothing else about a task changes, its ``expires`` included. ``NotSupported`` where tasks cannot be reached
+        while they wait.
+        """
+        ids = [task_id] if isinstance(task_id, str) else [str(each) for each in task_id]
+        if (countdown is None) == (eta is None):
+            raise TypeError("reschedule takes countdown or eta, one of them")
+        zone = self.app.timezone
+        due, _ = times_of("reschedule", {"countdown": countdown, "eta": eta}, time.time(), zone)
+        assert due is not None
+        moment = epoch_of(due, zone)
+        iso(moment)  # a time that cannot be written is refused before anything is looked for
+        moved = (self.app.delays or self.app.store.broker).reschedule(ids, moment)
+        return [each for each in ids if each in moved]
 
     def rate_limit(
         self, task_name: str, rate_limit: str | float, destination: str | Sequence[str] | None = None, **kwargs: Any

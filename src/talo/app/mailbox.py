@@ -64,7 +64,7 @@ class Mailbox:
         """Send a command and return the answers that come within ``timeout`` seconds, or the first ``limit`` of them.
 
         Who is named by ``destination`` answers once: when all have, it is over. Each answer is given to ``callback``
-        as it comes. No worker carries the command out after the time.
+        as it comes. No worker carries the command out after the time. Where nobody heard there is nothing to wait for.
         """
         timeout = 1.0 if timeout is None else timeout
         limit = limit or (len(destination) if destination else None)
@@ -79,8 +79,8 @@ class Mailbox:
         with bus.hear(exchanges.replies, "direct", [key], queue=f"{key}.{exchanges.replies}", expires=expires) as ear:
             deadline = time.monotonic() + timeout
             request.expires = time.time() + timeout
-            self._post(request)
-            while limit is None or len(replies) < limit:
+            heard = self._post(request)
+            while heard and (limit is None or len(replies) < limit):
                 post = ear.get(max(0.0, deadline - time.monotonic()))
                 if post is None:
                     break
@@ -113,8 +113,9 @@ class Mailbox:
             clock=self._app.clock.forward(),
         )
 
-    def _post(self, request: pidbox.Request) -> None:
-        self._app.store.bus.post([pidbox.request_post(request, self.exchanges)])
+    def _post(self, request: pidbox.Request) -> bool:
+        """Send it; False if it is known that nobody heard."""
+        return bool(self._app.store.bus.post([pidbox.request_post(request, self.exchanges)]))
 
 
 def _number(value: Any) -> int:

@@ -1,8 +1,7 @@
 """The handle of one task's result.
 
 Owns what users ask about a sent task. Where results are kept is the store's, how they are written ``wire.results``'s.
-Made by
-``app.send`` and ``Talo.AsyncResult``.
+Made by ``app.send`` and ``Talo.AsyncResult``.
 """
 
 from __future__ import annotations
@@ -440,6 +439,12 @@ class AsyncResult(ResultTwins[R], Generic[R]):
         self.app.control.revoke_by_stamped_headers(
             headers, terminate=terminate, signal=signal or "SIGTERM", reply=wait, timeout=timeout
         )
+
+    def reschedule(
+        self, countdown: float | dt.timedelta | None = None, eta: dt.datetime | str | float | None = None
+    ) -> bool:
+        """Let the task wait until another time, and return whether it was waiting: ``app.control.reschedule``."""
+        return bool(self.app.control.reschedule(self.id, countdown, eta))
 
     # -- as data
 

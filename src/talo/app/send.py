@@ -9,7 +9,6 @@ and ``app.workflows``; the worker's follow-ups come through ``prepare``.
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -32,11 +31,12 @@ from talo.app._call import (
     times_of,
 )
 from talo.app._forms import Forms
+from talo.app._put import Put
 from talo.app.result import AsyncResult
 from talo.app.routes import DESTINATION, Route
 from talo.app.task import remember_child
-from talo.errors import AccessRefused, NotSupported, OperationalError, PublishTimeout, StoreFull, TaloWarning
-from talo.execution.request import Frame, current_frame
+from talo.errors import NotSupported, TaloWarning
+from talo.execution.request import Frame, worker_frame
 from talo.wire import new_id, serializers
 from talo.wire.form import FilledForm, Form
 from talo.wire.message import Message
@@ -45,7 +45,7 @@ from talo.wire.queues import Broadcast
 from talo.wire.repr import saferepr
 from talo.wire.sent import SENT
 
-__all__ = ["Prepared", "SendOptions", "Sender"]
+__all__ = ["Own", "Prepared", "SendOptions", "Sender"]
 
 
 log = logging.getLogger("talo.app")
@@ -62,8 +62,21 @@ class Prepared(NamedTuple):
     parent: Frame | None
 
 
-#: In what the calls of a workflow differ that are alike otherwise.
-_MEMBER = frozenset({"task_id", "group_id", "group_index", "reply_to"})
+class Own(NamedTuple):
+    """Options in which calls differ that are alike otherwise: the places of a workflow."""
+
+    task_id: str | None = None
+    group_id: str | None = None
+    group_index: int | None = None
+    reply_to: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Those that are said, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+_OWN = frozenset(Own._fields)
+_NONE_OWN = Own()
 
 
 class Sender:
@@ -83,7 +96,7 @@ class Sender:
             warnings.warn(f"task_always_eager does not concern send_task: {name} was sent", TaloWarning, stacklevel=3)
         prepared = self.prepared(name, args, kwargs, options, self.forms.find(name, options))
         self._announce(prepared)
-        self._publish(prepared.messages, options)
+        self._publish(prepared.messages, options)()
         self._told([prepared])
         return self.result(prepared)
 
@@ -112,9 +125,9 @@ class Sender:
         kwargs: Any,
         options: Mapping[str, Any],
         form: Form | None,
-        task_id: str | None = None,
+        own: Own = _NONE_OWN,
     ) -> Prepared:
-        """One call ready to be sent, under this id if its options name no other; ``form`` as ``forms`` knows it."""
+        """One call ready to be sent, with these options of its own; ``form`` as ``forms`` knows it without them."""
         if type(args) is not tuple:
             args = () if args is None else args if isinstance(args, tuple | list) else as_tuple(name, args)
         if kwargs is None:
@@ -124,16 +137,19 @@ class Sender:
         if self._secrets.marks:
             args, kwargs = self._secrets.call(name, args, kwargs)
         if form is None:
-            return self._written(name, args, kwargs, options, task_id)
-        parent = _worker_frame()
-        task_id = task_id or new_id()
+            return self._written(name, args, kwargs, {**options, **own.said()} if own is not _NONE_OWN else options)
+        parent = worker_frame()
+        task_id = own.task_id or new_id()
         message = form.fill(
             task_id,
             args,
             kwargs,
             root_id=task_id if parent is None else parent.request.root_id or parent.request.id or task_id,
             parent_id=None if parent is None else parent.request.id,
-            reply_to=self._app.thread_oid,
+            reply_to=own.reply_to or self._app.thread_oid,
+            now=self._app.time(),
+            group=own.group_id,
+            group_index=own.group_index,
         )
         return Prepared([message], task_id, (args, kwargs, NO_EMBED), options, parent)
 
@@ -152,9 +168,7 @@ class Sender:
         # A route may have options, too.
         return made.messages[0] if len(made.messages) == 1 and ALIKE.issuperset(made.options) else None
 
-    def _written(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task_id: str | None = None
-    ) -> Prepared:
+    def _written(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
         """A call whose message is like no other's, or the first of its like."""
         check_call(name, kwargs, options)
         app = self._app
@@ -164,9 +178,9 @@ class Sender:
         self._check_reach(name, route)
         if route.options:
             options = {**route.options, **{k: v for k, v in options.items() if v is not None}}
-        parent = _worker_frame()
-        task_id = options.get("task_id") or task_id or new_id()
-        now = time.time()
+        parent = worker_frame()
+        task_id = options.get("task_id") or new_id()
+        now = app.time()
         eta, expires = times_of(name, options, now, app.timezone) if options else (None, None)
         embed = self._secrets.within(embed_of(options)) if self._secrets.marks else embed_of(options)
         fields = self._fields(options, parent, task_id)
@@ -304,12 +318,12 @@ class Sender:
             for prepared in sent:
                 _signal_sent(prepared)
 
-    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> bool:
-        """Give the messages to the first outlet that takes them, else to the broker (True)."""
+    def _publish(self, messages: list[Message], options: Mapping[str, Any]) -> Callable[[], bool]:
+        """Give the messages to the first outlet that takes them (False), else to the broker (True): what is returned
+        waits until it has them."""
         if self._taken(len(self._app.outlets), messages, options):
-            return False
-        self._put(messages, options)
-        return True
+            return lambda: False
+        return Put(self._app, messages, options).finish
 
     def _taken(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> bool:
         """Whether an outlet below this place in the list took them."""
@@ -322,61 +336,7 @@ class Sender:
     def _pass_on(self, above: int, messages: list[Message], options: Mapping[str, Any]) -> None:
         """Go on with what the outlets from this place on have let go."""
         if not self._taken(above, messages, options):
-            self._put(messages, options)
-
-    def _put(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
-        """Give the messages to the store. Trying again after a lost connection happens within the deadline of the
-        whole."""
-        conf = self._app.conf
-        timeout = options.get("timeout")
-        if timeout is None:
-            timeout = conf.publish_timeout
-        broker = self._app.store.broker
-        self._warn_of_size(messages, conf.task_soft_size_limit)
-        deadline = time.monotonic() + timeout
-        pauses: Iterator[float] | None = None
-        while True:
-            try:
-                broker.send(messages, timeout=max(0.0, deadline - time.monotonic()))
-                return
-            except (PublishTimeout, StoreFull):
-                raise
-            except AccessRefused as exc:
-                # To knock again would not help.
-                raise PublishTimeout(str(exc)) from exc
-            except OperationalError as exc:
-                if pauses is None:
-                    pauses = self._pauses(options)
-                pause = next(pauses, None)
-                if pause is None or time.monotonic() + pause >= deadline:
-                    raise PublishTimeout(f"the broker took nothing within {timeout:g} s: {exc}") from exc
-                time.sleep(pause)
-
-    @staticmethod
-    def _warn_of_size(messages: Sequence[Message], limit: int | None) -> None:
-        if limit is None:
-            return
-        for message in messages:
-            if len(message.body) > limit:
-                log.warning(
-                    "The arguments of %s[%s] take %d bytes, above task_soft_size_limit (%d): send a reference to them",
-                    message.task, message.id, len(message.body), limit,
-                    extra={"action": "large", "task_id": message.id, "task_name": message.task},
-                )  # fmt: skip
-
-    def _pauses(self, options: Mapping[str, Any]) -> Iterator[float]:
-        """Seconds between the tries of a send, by the retry policy."""
-        conf = self._app.conf
-        retry = options.get("retry")
-        if not (conf.task_publish_retry if retry is None else retry):
-            return
-        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
-        pause, tries = float(policy.get("interval_start") or 0), 0
-        limit = policy.get("max_retries", 3)
-        while limit is None or tries < limit:
-            yield pause
-            tries += 1
-            pause = min(pause + float(policy.get("interval_step") or 0), float(policy.get("interval_max") or pause))
+            Put(self._app, messages, options).finish()
 
     def result(self, prepared: Prepared) -> AsyncResult[Any]:
         """The handle of a call; the task that runs here remembers it as its child."""
@@ -395,27 +355,31 @@ class Sender:
 
     # -- many
 
-    def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
-        """Prepare one call with the defaults of its task, for ``send_prepared``."""
+    def alike(self, name: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Any], Form | None]:
+        """The options of a call with the defaults of its task, and the form of all that are like it."""
         task = self._app.registered(name)
         if task is not None:
             options = {**task.send_defaults, **options, "task_type": task}
-        alike = {key: value for key, value in options.items() if key not in _MEMBER}
-        form = self.forms.find(name, alike)
-        prepared = self.prepared(name, args, kwargs, options, form, options.get("task_id"))
-        for message in prepared.messages if form is not None else ():
-            message.headers["group"] = options.get("group_id")
-            message.headers["group_index"] = options.get("group_index")
-            message.properties["reply_to"] = options.get("reply_to") or message.properties["reply_to"]
-        return prepared
+        return options, self.forms.find(name, {key: options[key] for key in options if key not in _OWN})
 
-    def send_prepared(self, prepared: Sequence[Prepared], options: Mapping[str, Any] = NOTHING) -> bool:
-        """Send what ``call`` or ``prepared`` made, all at once; False if an outlet has it now, and not the store."""
+    def call(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Prepared:
+        """Prepare one call with the defaults of its task, for ``begin``."""
+        options, form = self.alike(name, options)
+        return self.prepared(name, args, kwargs, options, form, Own(*map(options.get, Own._fields)))
+
+    def begin(self, prepared: Sequence[Prepared], options: Mapping[str, Any] = NOTHING) -> Callable[[], bool]:
+        """Begin to send what ``call`` or ``prepared`` made, all at once. What is returned waits until it is sent: False
+        if an outlet has it now, and not the store."""
         for each in prepared:
             self._announce(each)
-        stored = self._publish([message for each in prepared for message in each.messages], options)
-        self._told(prepared)
-        return stored
+        sent = self._publish([message for each in prepared for message in each.messages], options)
+
+        def finish() -> bool:
+            stored = sent()
+            self._told(prepared)
+            return stored
+
+        return finish
 
 
 def _loose(messages: Sequence[Message]) -> list[Message]:
@@ -468,11 +432,3 @@ def _sent_events(prepared: Prepared) -> Iterator[dict[str, Any]]:
             "exchange": message.exchange,
             "routing_key": message.routing_key,
         }
-
-
-def _worker_frame() -> Frame | None:
-    """The innermost task that a worker runs here; tasks called as functions are passed over."""
-    frame = current_frame()
-    while frame is not None and frame.request.called_directly:
-        frame = frame.previous
-    return frame

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
-from talo.stores.base import ResultBackend, Store
+from talo.stores.base import Broker, ResultBackend, Store
+from talo.stores.delays import Delays
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Schedules
 from talo.stores.url import alternatives, open_store, scheme_of, takes_side
@@ -45,6 +46,21 @@ class StoreDoors:
         """Where periodic tasks are kept: in the broker's own store where it can, else in ``state_store``, from which
         what is due goes on to the broker; None if neither keeps any."""
         return self._stores.schedules
+
+    @property
+    def delays(self) -> Delays | None:
+        """Where delayed tasks wait beside the broker, as ``broker_delays_in_result_backend`` says; None: in it."""
+        return self._stores.delays
+
+    @property
+    def reschedules(self) -> bool:
+        """Whether tasks that wait can be given another time."""
+        return self.delays is not None or self.store.features.reschedules
+
+    @property
+    def entry(self) -> Broker | Delays:
+        """What takes messages, each to where it waits."""
+        return self.delays or self.store.broker
 
     @property
     def results_are_answers(self) -> bool:
@@ -97,6 +113,8 @@ class AppStores:
         self._results: Store | None = None
         self._backend: ResultBackend | None = None
         self._schedules: Schedules | None = None
+        self._delays: Delays | None = None
+        self._delays_known = False
 
     @property
     def app(self) -> Any:
@@ -159,6 +177,24 @@ class AppStores:
                 self._schedules = RelayedSchedules(state, broker.url, broker.broker.send)
         return self._schedules
 
+    @property
+    def delays(self) -> Delays | None:
+        """What keeps delayed tasks for a broker that cannot reach them, if that is asked for."""
+        if not self._delays_known:
+            self._delays = self._delays_beside() if self._app.conf.broker_delays_in_result_backend else None
+            self._delays_known = True
+        return self._delays
+
+    def _delays_beside(self) -> Delays | None:
+        broker, state = self.broker, self.state
+        if broker.features.reschedules:
+            return None
+        if state is None or not state.features.reschedules:
+            raise ImproperlyConfigured(
+                "broker_delays_in_result_backend needs a result_backend that keeps tasks, such as redis:// or postgresql://"
+            )
+        return Delays(state, broker.url, broker.broker)
+
     def _shared(self) -> bool:
         """Whether results are kept beside the tasks, over the same connections."""
         conf, url = self._app.conf, results_url(self._app.conf)
@@ -195,13 +231,15 @@ class AppStores:
         """Forget the stores without closing them: they are the parent process's."""
         self._lock = threading.RLock()
         self._opened = {}
-        self._broker = self._results = self._backend = self._schedules = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = None
+        self._delays_known = False
 
     def close(self) -> None:
         """Close every connection. Idempotent; the next use opens them again."""
         with self._lock:
             opened, self._opened = self._opened, {}
-        self._broker = self._results = self._backend = self._schedules = None
+        self._broker = self._results = self._backend = self._schedules = self._delays = None
+        self._delays_known = False
         self.lent = False
         for store in opened.values():
             store.close()

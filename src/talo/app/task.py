@@ -313,6 +313,7 @@ class Task(TaskTwins[P, R], Composing, Generic[P, R]):
         return retry.plan(
             cast(TaskLike, self),
             self.request,
+            self.app.time(),
             args=args,
             kwargs=kwargs,
             exc=exc,

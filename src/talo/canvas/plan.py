@@ -17,7 +17,7 @@ from uuid import uuid4
 from talo.canvas.algebra import is_composed
 from talo.canvas.signature import Signature
 
-__all__ = ["INLINE", "ONCE", "PART", "STANDING", "STEP", "Record", "compile_workflow", "once", "part_of"]
+__all__ = ["INLINE", "ONCE", "PART", "STANDING", "STEP", "Record", "compile_workflow", "inherited", "once", "part_of"]
 
 #: The header that names the group and the index for which an end counts.
 PART = "talo-part"
@@ -160,7 +160,7 @@ class _Compiler:
             return self._gathered(group, following, after)
         if after.part is not None:
             return self._gathered(group, [], after)
-        own = _inherited(group)
+        own = inherited(group)
         members = [
             self.any(member, after._replace(link=after.link if not at else (), options={**after.options, **own}))
             for at, member in enumerate(group["kwargs"]["tasks"])
@@ -188,7 +188,7 @@ class _Compiler:
                 raise ValueError("an empty group at the end of a member of a chord gives it no result")
             return [{**_given(launch, ([],), None), "immutable": True} for launch in then]
         gid = header["options"]["task_id"]
-        own = _inherited(header)
+        own = inherited(header)
         errbacks = () if then else after.link_error
         launches = []
         for index, member in enumerate(members):
@@ -198,7 +198,8 @@ class _Compiler:
         return launches
 
 
-def _inherited(group: Signature) -> dict[str, Any]:
+def inherited(group: Signature) -> dict[str, Any]:
+    """The options of a group that its members have, unless they say otherwise."""
     return {k: v for k, v in group["options"].items() if k not in ("task_id", "link", "link_error")}
 
 

@@ -58,6 +58,10 @@ class _Composed(Signature):
             options["route_name"] = route_name
         return self.app.send_workflow(self, args, kwargs, options)
 
+    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """Run it here and now, with all that follows; return the handle of its last result."""
+        return self.app.apply_workflow(self, args, kwargs, options)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Send it."""
         return self.apply_async(args, kwargs)
@@ -139,22 +143,6 @@ class chain(_Composed):
             parent_id=place.parent_id if not steps else None,
         )
         return _after(previous, last._freeze_at(end))
-
-    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run it here and now; return the result of the last step."""
-        result, given = None, tuple(args or ())
-        for step in self.tasks:
-            more = dict(kwargs or {}) if result is None else {}
-            if step is self.tasks[-1] and self.options.get("link"):
-                more_links = list(self.options["link"])
-                step = step.clone()
-                for callback in more_links:
-                    step.link(callback)
-            following = step.apply(given if result is None else (result.get(),), more, **options)
-            result = _after(result, following)
-            if result.failed():
-                break
-        return result
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -244,11 +232,6 @@ class group(_Composed):
         ]
         return self.app.GroupResult(gid, results)
 
-    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run it here and now, one member after the other; return the handle of the group."""
-        results = [member.apply(args, kwargs, **options) for member in members_of(self)]
-        return self.app.GroupResult(self.options.get("task_id") or str(uuid4()), results)
-
     def set_immutable(self, immutable: bool) -> None:
         """Let all members ignore later arguments, or take them again."""
         for member in self.tasks:
@@ -337,15 +320,6 @@ class chord(_Composed):
         if whole.body is None:
             raise TypeError("a chord needs a body: chord(header)(body)")
         return super(chord, whole).apply_async(args, more, route_name, **options)
-
-    def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """Run it here and now; return the result of the body."""
-        header = self.tasks.apply(args, kwargs)
-        body = self.body.clone()
-        for key in ("link", "link_error"):
-            for callback in self.options.get(key) or ():
-                body.append_to_list_option(key, callback)
-        return _after(header, body.apply((header.get(),), **options))
 
     def link(self, callback: Any) -> Any:
         """Link to the body."""

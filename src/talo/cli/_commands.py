@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "beat": Entry("talo.cli.beat", "Send periodic tasks when they fall due."),
     "schedule": Entry("talo.cli.schedule", "List, add, edit, pause, resume, run and remove periodic tasks."),
     "call": Entry("talo.cli.call", "Send a task by name and print its id."),
+    "reschedule": Entry("talo.cli.reschedule", "Give waiting tasks another time, earlier or later."),
     "graph": Entry("talo.cli.graph", "Print what came of a task, with the state of each."),
     "result": Entry("talo.cli.result", "Print the result of a task."),
     "runs": Entry("talo.cli.runs", "List runs that have ended, latest first."),

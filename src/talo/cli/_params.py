@@ -9,11 +9,12 @@ import datetime as dt
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 __all__ = [
+    "DURATION",
     "JSON_ARRAY",
     "JSON_OBJECT",
     "LOG_LEVEL",
@@ -78,22 +79,38 @@ class _Moment(_ParamType):
             self.fail(f"{value!r} is not {more} ISO 8601 time such as 2030-12-31T23:59:00+01:00", param, ctx)
 
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
 class _Past(_ParamType):
     """A moment as epoch seconds: an ISO 8601 time (local if it names no zone), or an age such as 15m."""
 
     name = "time or age"
-    UNITS: ClassVar = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, int | float):
             return float(value)
         number, unit = value[:-1], value[-1:].lower()
-        if unit in self.UNITS and number.replace(".", "", 1).isdigit():
-            return time.time() - float(number) * self.UNITS[unit]
+        if unit in _UNITS and number.replace(".", "", 1).isdigit():
+            return time.time() - float(number) * _UNITS[unit]
         try:
             return dt.datetime.fromisoformat(value).timestamp()
         except ValueError:
             self.fail(f"{value!r} is neither a time such as 2026-01-31T12:00 nor an age such as 15m", param, ctx)
+
+
+class _Duration(_ParamType):
+    """Seconds: a number of them, or one with a unit such as 15m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        number, unit = (value[:-1], value[-1:].lower()) if value[-1:].isalpha() else (value, "s")
+        if unit not in _UNITS or not number.replace(".", "", 1).isdigit():
+            self.fail(f"{value!r} is neither a number of seconds nor a duration such as 15m", param, ctx)
+        return float(number) * _UNITS[unit]
 
 
 class _Names(_ParamType):
@@ -145,6 +162,7 @@ JSON_ARRAY = _Json(list, "JSON array", "[1, 2]")
 JSON_OBJECT = _Json(dict, "JSON object", '{"x": 1}')
 MOMENT = _Moment()
 MOMENT_OR_SECONDS = _Moment(seconds=True)
+DURATION = _Duration()
 NAMES = _Names()
 PAST = _Past()
 LOG_LEVEL = _LogLevel()

@@ -88,7 +88,7 @@ def _serve(session: Session, made: Any, host: str, port: int, options: dict[str,
     shown = f"[{host}]" if ":" in host else host
     if not session.quiet:
         click.echo(f"Dashboard: {scheme}://{shown}:{listening.getsockname()[1]}{options['root_path']}/")
-        click.echo(f"  tasks in {made.app.store.url}; audit log in {options['audit']}; {made.access!r}")
+        click.echo(f"  tasks in {made.app.store.url}; audit log in {options['audit']}; {made.access}")
     uvicorn = load("uvicorn", "uvicorn", "web")
     config = uvicorn.Config(
         made,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from talo.errors import NotSupported, TaloError
+from talo.execution.history import LOST
 from talo.states import PENDING, READY_STATES, RETRY, REVOKED, STARTED
 from talo.stores.base import Delivery, OwnerInfo
 from talo.stores.history import History, Page, RunQuery, RunRecord
@@ -30,8 +31,8 @@ ANSWER = 1.0
 SILENCE = 3.0
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
-#: Messages that one question for all of them brings.
-_PAGE = 1000
+#: Ends of attempts that were not the last.
+_PASSING = frozenset({RETRY, LOST})
 #: The header of a message that looks for a worker that knows its task, see ``worker.intake``.
 _UNKNOWN_SINCE = "talo-unknown-since"
 
@@ -55,6 +56,8 @@ class Explanation(msgspec.Struct, kw_only=True):
     task: str | None = None
     queue: str | None = None
     reasons: list[Reason] = []
+    #: Messages that wait further back than was looked for it.
+    beyond: int = 0
 
 
 class Story(msgspec.Struct, kw_only=True):
@@ -96,11 +99,12 @@ def story_of(app: Talo, task_id: str) -> Story:
 def explain(app: Talo, task_id: str) -> Explanation:
     """Return why a task is not running: where it is, and what holds it up.
 
-    Looks through the first ``FURTHEST`` messages of each queue; what waits further back is not found.
+    Looks through the first ``FURTHEST`` messages of each queue; of what waits further back the number is told.
     """
     found = Explanation(id=task_id)
-    # Twice: it may have gone on, from a place that is looked at later to one that had been looked at.
-    if not any(look(app, found) for look in (_leased, _waiting, _over) * 2):
+    # In the direction in which tasks go, so that none slips past; and what goes back comes from a lease or has ended
+    # an attempt.
+    if not any(look(app, found) for look in (_leased, _waiting, _leased, _over, _back)):
         _unseen(app, found)
     _revoked(app, found)
     return found
@@ -176,29 +180,16 @@ def _held(app: Talo) -> Iterator[tuple[OwnerInfo, Delivery]]:
 def _waiting(app: Talo, found: Explanation) -> bool:
     if not app.store.features.peek:
         return False
-    for stats in app.store.broker.stats():
-        for delayed, number in ((False, stats.ready), (True, stats.delayed or 0)):
-            if number and (place := _place_of(app, found.id, stats.name, delayed)) is not None:
-                ahead, message = place
-                _place(found, message)
-                _explain_waiting(app, found, message, ahead, delayed)
-                return True
-    return False
+    sighting = app.store.broker.find(found.id, FURTHEST)
+    found.beyond = sighting.beyond
+    if sighting.message is None:
+        return False
+    _place(found, sighting.message)
+    _explain_waiting(app, found, sighting.message, sighting.ahead)
+    return True
 
 
-def _place_of(app: Talo, task_id: str, queue: str, delayed: bool) -> tuple[int, Message] | None:
-    """How many are ahead of it, and the message; None if it does not wait there."""
-    peek = app.store.broker.peek
-    # The store leaves out the others, so most queues are looked through in one step.
-    if any(message.id == task_id for message in peek(queue, FURTHEST, delayed=delayed, about=task_id)):
-        for offset in range(0, FURTHEST, _PAGE):
-            for at, message in enumerate(peek(queue, _PAGE, offset, delayed=delayed), offset):
-                if message.id == task_id:
-                    return at, message
-    return None
-
-
-def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int, delayed: bool) -> None:
+def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int) -> None:
     now = time.time()
     reasons = found.reasons
     unknown = message.headers.get(_UNKNOWN_SINCE)
@@ -207,8 +198,8 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
         reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
     _explain_paused(app, found, message)
     _explain_consumers(app, found, message)
-    if delayed:
-        text = f"it is delayed, for another {max(0.0, (message.due or now) - now):.0f} s"
+    if message.due is not None:
+        text = f"it is delayed, for another {max(0.0, message.due - now):.0f} s"
         reasons.append(Reason(code="delayed", text=text, facts={"due": message.due}))
     else:
         since = ready_since(message)
@@ -230,12 +221,18 @@ def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
 
 
 def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
-    if not any(owner.slots for owner in app.store.broker.owners()):
+    known = sorted({owner.worker for owner in app.store.broker.owners() if owner.slots})
+    if not known:
         found.reasons.append(Reason(code="no_worker", text="no worker is up"))
         return
-    # Only workers know what they consume; one that does not answer is none of those that are blamed.
-    told = app.control.inspect(timeout=ANSWER).active_queues() or {}
-    if told and not any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+    # Only workers know what they consume; one that does not answer is none of those that are blamed. Those that are
+    # known answer at once; that there is no other one takes waiting to learn.
+    told: dict[str, Any] = {}
+    for workers in (known, None) if app.store.features.foreign else (known,):
+        told |= app.control.inspect(workers, timeout=ANSWER).active_queues() or {}
+        if any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
+            return
+    if told:
         text = f"no worker consumes queue {message.queue}: start one with -Q {message.queue}"
         found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
 
@@ -243,6 +240,12 @@ def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
 def _over(app: Talo, found: Explanation) -> bool:
     dead, ended = _dead(app, found), _ended(app, found)
     return dead or ended
+
+
+def _back(app: Talo, found: Explanation) -> bool:
+    """Whether it has gone back to its queue between two looks."""
+    attempts = _attempts(app, found.id)
+    return bool(attempts) and attempts[-1].state in _PASSING and _waiting(app, found)
 
 
 def _dead(app: Talo, found: Explanation) -> bool:
@@ -262,10 +265,14 @@ def _revoked(app: Talo, found: Explanation) -> None:
         found.reasons.insert(0, Reason(code="revoked", text=text))
 
 
-def _ended(app: Talo, found: Explanation) -> bool:
+def _attempts(app: Talo, task_id: str) -> list[RunRecord]:
     state = app.state_store
-    attempts = state.history.attempts(found.id) if state is not None and state.history is not None else []
-    if attempts and attempts[-1].state != RETRY:
+    return state.history.attempts(task_id) if state is not None and state.history is not None else []
+
+
+def _ended(app: Talo, found: Explanation) -> bool:
+    attempts = _attempts(app, found.id)
+    if attempts and attempts[-1].state not in _PASSING:
         last = attempts[-1]
         found.task, found.queue = found.task or last.name, found.queue or last.queue
         if last.state == REVOKED and last.error == "expired":
@@ -290,15 +297,23 @@ def _stored(app: Talo, task_id: str) -> tuple[str, Any]:
 
 
 def _unseen(app: Talo, found: Explanation) -> None:
-    """What the store knows nothing of: a worker may, where the broker does not tell who holds what."""
-    for worker, state in (_asked(app, found.id, ANSWER) or {}).items():
+    """What the store knows nothing of: a worker may, where not all that is held is told."""
+    features = app.store.features
+    told = _asked(app, found.id, ANSWER) if features.foreign else None
+    for worker, state in (told or {}).items():
         if state is not None:
             code, text = _on(worker, state)
             found.reasons.append(Reason(code=code, text=text, facts={"worker": worker}))
             return
-    name = app.store.features.name
+    name = features.name
     stored, info = _stored(app, found.id)
-    if app.store.features.peek:
+    if found.beyond:
+        code = "unseen"
+        text = (
+            f"it is not among the first {FURTHEST:,} of its queue: it is one of {found.beyond:,} that wait further "
+            "back, or was never sent"
+        )
+    elif features.peek:
         code = "not_found"
         text = (
             f"no queue, worker, dead letter or history knows {found.id}: it was never sent here, or what became of it "

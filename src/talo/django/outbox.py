@@ -128,7 +128,7 @@ def publish_free(app: Any, alias: str) -> int:
 
 def _send(app: Any, rows: Sequence[OutboxMessage]) -> None:
     messages = [_copy(_decode(bytes(row.body))) for row in rows]
-    app.store.broker.send(messages, timeout=min(app.conf.publish_timeout, app.conf.outbox_lease / 2))
+    app.entry.send(messages, timeout=min(app.conf.publish_timeout, app.conf.outbox_lease / 2))
 
 
 def _sent(app: Any, row: OutboxMessage) -> bool:

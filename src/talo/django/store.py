@@ -76,6 +76,7 @@ def open_django(url: str, *, timeout: float = 5.0, **options: Any) -> DjangoStor
         schedules=True,
         history=True,
         peek=True,
+        reschedules=True,
     )
     return DjangoStore(alias, database, features, **options)
 

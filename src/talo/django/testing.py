@@ -48,12 +48,12 @@ class TaloTestMixin:
 
     def run_tasks(self) -> int:
         """Run everything that was sent and is due, and what follows from it; return how many tasks ran."""
-        return LocalWorker(self.talo_app, clock=self.talo_clock).run_all()
+        return LocalWorker(self.talo_app).run_all()
 
     def talo_worker(self) -> LocalWorker:
         """A worker in a thread, on the test's connections, as a context manager. While it is at work the test's
         thread should wait for its results and leave the database alone."""
-        return LocalWorker(self.talo_app, clock=self.talo_clock, around=lent_connections())
+        return LocalWorker(self.talo_app, around=lent_connections())
 
     def capture_sends(self) -> contextlib.AbstractContextManager[Sends]:
         """Catch what is sent within it; nothing of it is run."""

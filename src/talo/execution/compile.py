@@ -33,8 +33,8 @@ class Plan:
         "ignore_result",
         "is_async",
         "limits",
-        "on_death",
         "on_failure",
+        "on_late_failure",
         "on_retry",
         "on_success",
         "secret",
@@ -75,8 +75,8 @@ class Plan:
             (True, steps.tell_failure),
             (True, steps.call_errbacks),
         )
-        #: For a task that cannot speak for itself any more: its process is dead. Its hooks died with it.
-        self.on_death: tuple[Step, ...] = (steps.tell_failure,)
+        #: For a run that turns out to have failed when its end is written: its hooks have had their word.
+        self.on_late_failure: tuple[Step, ...] = (steps.tell_failure, steps.call_errbacks)
         #: After a run whose process is dead.
         self.after_loss: tuple[Step, ...] = self._chosen((_custom(task, "after_return"), steps.hook_after_return))
         self.after: tuple[Step, ...] = (*self.after_loss, steps.tell_postrun)

@@ -8,8 +8,8 @@ The app in turn calls down into execution:
 
 * ``execution.eager.apply_eager(task, args, kwargs, env, *, task_id, link, link_error, retries, throw, headers,
   options) -> EagerOutcome`` (``.id, .state, .result, .traceback``), for ``Task.apply`` and ``task_always_eager``;
-* ``execution.retry.plan(task, request, *, args, kwargs, exc, throw, eta, countdown, max_retries, options) -> Retry``,
-  for ``Task.retry``: raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with
+* ``execution.retry.plan(task, request, now, *, args, kwargs, exc, throw, eta, countdown, max_retries, options)
+  -> Retry``, for ``Task.retry``: raises what the task must raise (``Retry``, the exhausted error, or ``exc``) and with
   ``throw=False`` returns the ``Retry``."""
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from talo.stores.base import ResultMeta
 from talo.wire.message import Message
 
 if TYPE_CHECKING:
@@ -99,10 +100,16 @@ class Env(Protocol):
     repr_levels: int
     #: Results of eager runs are stored too.
     store_eager_result: bool
+    #: Where Talo's own tasks go that a call has sent which came from no queue.
+    default_queue: str
     #: Whether failed tasks become dead letters.
     dead_letters: bool
     #: Which runs are kept in history; None: nothing is counted or kept.
     history: Keeper | None
+
+    def time(self) -> float:
+        """The time now, in epoch seconds: that of a test's clock, if there is one."""
+        ...
 
     def dead_letter_expires(self, queue: str) -> float | None:
         """For how many seconds a dead letter of this queue is kept; None: for ever."""
@@ -123,6 +130,10 @@ class Env(Protocol):
     def takes(self, task: TaskLike) -> Callable[[Any, Callable[[Any], Any]], None] | None:
         """What takes the task's deliveries in place of a run and settles them, as ``takes(delivery, settle)``;
         usually nothing does."""
+        ...
+
+    def store_results(self, metas: Sequence[ResultMeta]) -> None:
+        """Store results that no settlement stores."""
         ...
 
     def store_state(self, task_id: str, state: str, meta: Any, request: Any) -> None:

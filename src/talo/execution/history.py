@@ -28,7 +28,16 @@ from talo.wire.sent import SENT, ready_since, sent_at
 if TYPE_CHECKING:
     from talo.execution.env import Env
 
-__all__ = ["INTERNAL", "Keeper", "error_of", "fingerprint_of", "record_of_lost", "record_of_request", "record_of_run"]
+__all__ = [
+    "INTERNAL",
+    "LOST",
+    "Keeper",
+    "error_of",
+    "fingerprint_of",
+    "record_of_lost",
+    "record_of_request",
+    "record_of_run",
+]
 
 #: Characters that a record keeps at most of a name or id, of an error, of arguments, and of a traceback (its end: there
 #: it happened).
@@ -82,9 +91,9 @@ def record_of_run(run: Run, delivery: Delivery, settlement: Settlement) -> RunRe
     """Return the record of a run that has come to its end; None if its message goes back as if it had not run."""
     env, call = run.plan.env, run.call
     keeper = env.history
-    if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL:
+    if keeper is None or settlement.verdict is _AGAIN or call.task in INTERNAL or run.request.is_eager:
         return None
-    now = time.time()
+    now = env.time()
     state = states.SUCCESS if run.outcome is SUCCESS else run.outcome.value
     seconds = waited = None
     # A run that is told by others (its process is dead) never began here.
@@ -119,7 +128,7 @@ def record_of_request(
     keeper = env.history
     if keeper is None:
         return None
-    now = time.time()
+    now = env.time()
     name = storable(request.task, _NAME)
     record = RunRecord(
         name=name, queue=delivery.queue, state=state, ended=now, keep=keeper.keep(state, time.monotonic())

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["HandedBack", "Limits", "limits_of"]
+__all__ = ["HandedBack", "Killed", "Limits", "limits_of"]
 
 
 class HandedBack(BaseException):
     """Raised in a task that the worker's stop interrupts: it ends nowhere, and its message goes back uncharged."""
+
+
+class Killed(BaseException):
+    """Raised in a task at its hard limit where its process is not killed: the run has no end of its own, and is told
+    and settled as that of a dead process."""
 
 
 class Limits(NamedTuple):

@@ -6,7 +6,6 @@ Owns which facts of a run its result carries, and for how long it is kept; the f
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from talo import states
@@ -57,7 +56,7 @@ def payload_of(env: Env, request: Context, state: str, value: Any, traceback: st
         value,
         traceback=traceback,
         children=[child.as_tuple() for child in request.children] if request.children else [],
-        date_done=time.time() if state in states.READY_STATES else None,
+        date_done=env.time() if state in states.READY_STATES else None,
         group_id=request.group,
         parent_id=request.parent_id,
         extended=extended,

@@ -22,6 +22,7 @@ __all__ = [
     "enter",
     "leave",
     "request_of",
+    "worker_frame",
 ]
 
 #: Names of protocol 2's own headers; what else a message carries is the user's and appears in ``Context.headers``.
@@ -201,6 +202,14 @@ _top: ContextVar[Frame | None] = ContextVar("talo_frame", default=None)
 def current_frame() -> Frame | None:
     """Return the innermost running task's frame, or None outside of tasks."""
     return _top.get()
+
+
+def worker_frame() -> Frame | None:
+    """Return the frame of the innermost task that is run here, not called as a function, or None."""
+    frame = _top.get()
+    while frame is not None and frame.request.called_directly:
+        frame = frame.previous
+    return frame
 
 
 def enter(task: Any, request: Context) -> Token[Frame | None]:

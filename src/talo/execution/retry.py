@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-import time
 from typing import Any, NamedTuple
 
 from talo.errors import MaxRetriesExceededError, Retry, WorkerLostError
@@ -44,6 +43,7 @@ def backoff(task: TaskLike, attempt: int) -> float:
 def plan(
     task: TaskLike,
     request: Context,
+    now: float,
     *,
     args: Any = None,
     kwargs: Any = None,
@@ -54,7 +54,7 @@ def plan(
     max_retries: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> Retry:
-    """Plan the next attempt of the run that ``request`` describes.
+    """Plan the next attempt of the run that ``request`` describes, at ``now`` (epoch seconds).
 
     Raises ``Retry`` (or returns it with ``throw=False``); ``exc``, or ``MaxRetriesExceededError``, when the retries
     are used up; ``exc`` itself when the task was called as a plain function."""
@@ -73,7 +73,7 @@ def plan(
     else:
         if countdown is None:
             countdown = task.default_retry_delay
-        due = time.time() + countdown
+        due = now + countdown
     again = Again(retries, due, args, kwargs, options or None)
     retry = Retry(exc=exc, when=eta if eta is not None else countdown, is_eager=request.is_eager, sig=again)
     if throw:
@@ -82,7 +82,7 @@ def plan(
     return retry
 
 
-def planned_for(task: TaskLike, request: Context, exc: BaseException) -> Retry | None:
+def planned_for(task: TaskLike, request: Context, exc: BaseException, now: float) -> Retry | None:
     """Return the retry that ``autoretry_for`` (or ``retry_on_worker_lost``) asks for this exception, or None when the
     failure stands."""
     if not (task.autoretry_for and isinstance(exc, task.autoretry_for)) and not (
@@ -102,6 +102,7 @@ def planned_for(task: TaskLike, request: Context, exc: BaseException) -> Retry |
         plan(
             task,
             request,
+            now,
             exc=exc,
             countdown=countdown,
             eta=settings.pop("eta", None),

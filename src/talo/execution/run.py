@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from talo.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded, Terminated, TimeLimitExceeded, WorkerLostError
 from talo.execution.einfo import ExceptionInfo
-from talo.execution.limits import HandedBack
+from talo.execution.limits import HandedBack, Killed
 from talo.execution.request import Context, Frame, enter, leave
 from talo.execution.retry import planned_for
 from talo.wire.protocol import Call
@@ -43,7 +43,7 @@ class Outcome(enum.Enum):
     IGNORED = "IGNORED"
     REJECTED = "REJECTED"
     REVOKED = "REVOKED"
-    #: The worker's stop cut it short: the message goes back as if it had not been fetched.
+    #: The worker's stop cut it short: the message goes back as if it had not been fetched. Or others tell its end.
     BACK = "BACK"
 
 
@@ -117,7 +117,7 @@ class Run:
         self.exc = exc
         if isinstance(exc, TimeLimitExceeded) and not exc.args and self.hard:
             exc.args = (self.hard,)
-        if isinstance(exc, HandedBack) and not self.plan.task.at_most_once:
+        if isinstance(exc, Killed) or (isinstance(exc, HandedBack) and not self.plan.task.at_most_once):
             self.outcome = Outcome.BACK
         elif isinstance(exc, Ignore):
             self.outcome = Outcome.IGNORED
@@ -133,7 +133,7 @@ class Run:
                 self.exc = exc = WorkerLostError(
                     "Cut short by the stop of its worker; at most once, so it is not run again."
                 )
-            retry = planned_for(self.plan.task, self.request, exc)
+            retry = planned_for(self.plan.task, self.request, exc, self.plan.env.time())
             if retry is not None:
                 self._retried(retry, skip)
                 return
@@ -148,7 +148,7 @@ class Run:
         end."""
         if not self.ended:
             self.fail(exc, skip=0)
-        elif not isinstance(exc, (HandedBack, Terminated, SoftTimeLimitExceeded, TimeLimitExceeded)):
+        elif not isinstance(exc, (HandedBack, Killed, Terminated, SoftTimeLimitExceeded, TimeLimitExceeded)):
             self.outcome, self.exc, self.einfo = Outcome.FAILURE, exc, ExceptionInfo(exc)
 
     def _retried(self, retry: Retry, skip: int = 1) -> None:

@@ -1,13 +1,12 @@
 """What the outcome of a run means for its message: the settlement.
 
-Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure but for
-the clock. Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
+Owns the rules from outcome to settlement: which result is stored, what is sent, where the message goes. Pure.
+Called by the pools for what ran (``settlement_of``) and by the agent for what cannot speak for itself
 (``settlement_of_lost``)."""
 
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 from talo import states
@@ -23,7 +22,7 @@ from talo.canvas.advance import (
 )
 from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.canvas.plan import PART
-from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError
+from talo.errors import InvalidTaskError, NotRegistered, Reject, Retry, TaskRevokedError, TimeLimitExceeded
 from talo.execution.acks import keeps
 from talo.execution.einfo import ExceptionInfo
 from talo.execution.env import Env, TaskLike
@@ -50,7 +49,6 @@ __all__ = [
     "settlement_of_lost",
     "settlement_of_malformed",
     "settlement_of_unknown",
-    "succession",
 ]
 
 
@@ -74,12 +72,12 @@ def _settled(run: Run, delivery: Delivery) -> Settlement:
             # here; it has failed by that.
             run.outcome = Outcome.FAILURE
             run.exc, run.einfo = exc, ExceptionInfo(exc)
-            for step in run.plan.on_death:
+            for step in run.plan.on_late_failure:
                 step(run)
     return _ENDINGS[run.outcome](run, delivery)
 
 
-def succession(run: Run) -> list[Sending]:
+def _succession(run: Run) -> list[Sending]:
     """Return what a run's end sends on: callbacks and next step after a success, error callbacks by id after a
     failure."""
     if run.outcome is SUCCESS:
@@ -100,8 +98,8 @@ def _success(run: Run, delivery: Delivery) -> Settlement:
     call, request = run.call, run.request
     ending = request.ending
     if (call.callbacks or call.chain) and (ending is None or not ending.continues):
-        settlement.follow = _followed(run, succession(run))
-    if not request.ignore_result:
+        settlement.follow = _followed(run, _succession(run))
+    if not request.ignore_result and (not request.is_eager or run.plan.env.store_eager_result):
         settlement.result = _result(run, states.SUCCESS, run.retval)
     if PART in call.headers:
         count(run, settlement, states.SUCCESS, run.retval)
@@ -160,11 +158,11 @@ def _failure(run: Run, delivery: Delivery) -> Settlement:
     env, task = run.plan.env, run.plan.task
     settlement = Settlement(lease=delivery.lease)
     _record_exception(run, settlement, states.FAILURE)
-    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, _succession(run)), *settlement.follow]
     wanted = task.dead_letter if task.dead_letter is not None else env.dead_letters
     if wanted or keeps(task, run.exc):
         settlement.verdict = Verdict.DEAD
-        settlement.death = _death(run, "failed")
+        settlement.death = _death(run, "time_limit" if isinstance(run.exc, TimeLimitExceeded) else "failed")
     return settlement
 
 
@@ -203,7 +201,7 @@ def _revoked(run: Run, delivery: Delivery) -> Settlement:
     settlement = Settlement(lease=delivery.lease)
     run.exc = TaskRevokedError(*(run.exc.args if run.exc is not None and run.exc.args else ("terminated",)))
     _record_exception(run, settlement, states.REVOKED)
-    settlement.follow = [*_errbacks(run, succession(run)), *settlement.follow]
+    settlement.follow = [*_errbacks(run, _succession(run)), *settlement.follow]
     return settlement
 
 
@@ -444,13 +442,14 @@ def _next_attempt(run: Run, again: Again) -> Message:
     message = old
     if again.options or not old.headers:
         message = _rerouted(run, again.options or {})
-    due = again.due if again.due > time.time() else None
+    now = run.plan.env.time()
+    due = again.due if again.due > now else None
     headers = {
         **message.headers,
         "retries": again.retries,
         "eta": dt.datetime.fromtimestamp(again.due, dt.UTC).isoformat(),
         "parent_id": call.id,
-        SENT: time.time(),
+        SENT: now,
     }
     body = message.body
     if again.args is not None or again.kwargs is not None:

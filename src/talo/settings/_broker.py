@@ -142,6 +142,14 @@ _BROKER = (
         "The type of RabbitMQ queues in which delayed tasks wait.",
     ),
     Option(
+        "broker_delays_in_result_backend",
+        BOOL,
+        False,
+        (),
+        "On RabbitMQ: delayed tasks wait in the store of results, where they can be rescheduled, until Talo's workers "
+        "send them on; retries wait on RabbitMQ all the same.",
+    ),
+    Option(
         "broker_transport_options",
         DICT,
         {},

@@ -1,16 +1,12 @@
 """What a store promises: the verbs of its roles and the data they exchange.
 
 Owns the contract, not one line of a technology. ``talo.testing.contract`` holds every store to it. Callers:
-``app.send`` (send),
-``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
+``app.send`` (send), ``worker`` (turn, leases), ``app.result`` (results), ``control`` and ``events`` (bus, locks).
 
 Common rules. Verbs take batches. A verb either does all that it says for an item or nothing of it. Every verb ends
-within the store's
-operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated, with ``from``.
-Whether a lease is over
-or a delayed task due is judged by the store's own clock, never by a caller's. A store object belongs to one process
-(it is opened after the
-fork) and its verbs may be called from several threads.
+within the store's operation timeout and then raises ``StoreUnavailable``; what a client library raises is translated,
+with ``from``. Whether a lease is over or a delayed task due is judged by the store's own clock, never by a caller's. A
+store object belongs to one process (it is opened after the fork) and its verbs may be called from several threads.
 """
 
 from __future__ import annotations
@@ -39,6 +35,7 @@ from talo.stores.records import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
     delayed_in,
@@ -65,6 +62,7 @@ __all__ = [
     "ResultBackend",
     "ResultMeta",
     "Settlement",
+    "Sighting",
     "Store",
     "Subscription",
     "Turn",
@@ -82,20 +80,24 @@ class Broker(ABC):
         """Store the messages, ready or delayed; on return they are kept as safely as this store keeps anything.
 
         ``timeout`` (seconds, name lookup and waiting for a connection included) bounds the whole call:
-        ``PublishTimeout``.
-        Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored where the store can
-        tell.
+        ``PublishTimeout``. Errors: ``MessageTooLarge`` and ``StoreFull``, before anything of that batch was stored
+        where the store can tell.
         """
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
+        """Begin what ``send`` does; return what waits until it is done, to be called once, in the order of the sends:
+        whoever has more to send makes it ready meanwhile. Both raise what ``send`` raises. Default: it is done."""
+        self.send(messages, timeout=timeout)
+        return lambda: None
 
     def turn(self, settlements: Sequence[Settlement], owner: str, queues: Sequence[str], limit: int) -> Turn:
         """Settle, then lease up to ``limit`` ready messages of ``queues`` to ``owner``; one round trip where the
         store can.
 
         Delayed messages that are due become ready first, in bounded number. Queues share evenly over many turns;
-        within a queue higher priority first
-        (the store's configured direction), then oldest first. Never blocks for messages. ``limit`` 0 only settles.
-        ``LeaseLost`` when the owner is not open (any more): then none of it was done.
-        Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
+        within a queue higher priority first (the store's configured direction), then oldest first. Never blocks for
+        messages. ``limit`` 0 only settles. ``LeaseLost`` when the owner is not open (any more): then none of it was
+        done. Repeating a turn whose answer was lost is safe: its settlements are refused the second time, and ``held``
         lists what it leased.
         """
         refused = self.settle(settlements) if settlements else []
@@ -104,8 +106,7 @@ class Broker(ABC):
     @abstractmethod
     def settle(self, settlements: Sequence[Settlement]) -> list[Lease]:
         """End deliveries, whoever owns them; return the leases that were refused. Idempotent. Also after the owner's
-        lease time is over, as long as
-        nobody has taken the delivery over."""
+        lease time is over, as long as nobody has taken the delivery over."""
 
     @abstractmethod
     def fetch(self, owner: str, queues: Sequence[str], limit: int, refused: list[Lease] | None = None) -> Turn:
@@ -116,9 +117,8 @@ class Broker(ABC):
         """Block until a turn may bring something, one of the file descriptors ``also`` is readable, or ``timeout``
         seconds are over.
 
-        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who
-        ever sent it. May end early.
-        Return False only when the time is over. Causes no traffic while waiting.
+        Call it after a turn that brought nothing: whatever became ready since that turn ends the wait at once, who ever
+        sent it. May end early. Return False only when the time is over. Causes no traffic while waiting.
         """
 
     @abstractmethod
@@ -158,14 +158,29 @@ class Broker(ABC):
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
-        """What waits in this queue, the next to be fetched (or to fall due) first; changes nothing. What makes no
-        message is left out. Of what ``limit`` and ``offset`` say, ``about`` may leave out what has not this text
-        somewhere beside its body: a cheap look for those that may concern a task or a workflow. ``NotSupported`` where
-        the features say so."""
+        """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
+        queues (``queue`` None). Changes nothing. What makes no message is left out. Of what ``limit`` and ``offset``
+        say, ``about`` may leave out what has not this text somewhere beside its body: a cheap look for those that may
+        concern a task or a workflow. ``NotSupported`` where the features say so."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
+
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        """Let the waiting messages of these tasks wait until ``due`` (epoch seconds; not ahead: they are ready now),
+        and return the tasks that had one; with ``prefix`` only in queues whose names begin so. All else about a message
+        stays. One step for each: of this and a fetch one is first. ``NotSupported`` where the features say so."""
+        del task_ids, due, prefix
+        raise NotSupported("this broker cannot reach what waits in it: no task of it can be rescheduled")
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        """Look for the message of a task among what waits; changes nothing. It looks at the first ``furthest`` ready
+        messages of each queue, and among the delayed ones at as many for each queue, those that fall due first; so
+        that no reader keeps a server busy, in bounded steps. What becomes ready meanwhile is not overlooked.
+        ``NotSupported`` where the features say that it cannot list what waits."""
+        del task_id, furthest
+        raise NotSupported("this broker cannot list what waits: look at its own tools")
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """Make up to ``limit`` delayed messages of any queue ready at once, each as ``change`` returns it (it may name
@@ -194,9 +209,8 @@ class Broker(ABC):
 
     @abstractmethod
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
-        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do
-        nothing and return 0,
-        else return their number. Replay is this with new runs; drop is this with no messages."""
+        """In one step delete the dead letters ``ids`` and send ``messages``; if one of them is gone already, do nothing
+        and return 0, else return their number. Replay is this with new runs; drop is this with no messages."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -225,10 +239,7 @@ class ResultBackend(ABC):
     @abstractmethod
     def wait(self, task_ids: Collection[str], timeout: float | None) -> dict[str, bytes]:
         """Block until at least one of these tasks is in a ready state, and return all that are; empty when
-        ``timeout`` seconds are over.
-
-        Any number of threads may wait at once over a constant number of connections.
-        """
+        ``timeout`` seconds are over. Any number of threads may wait at once over a constant number of connections."""
 
     @abstractmethod
     def watch(self, task_ids: Collection[str], tell: Callable[[str, bytes], None]) -> Watch:

@@ -115,6 +115,10 @@ class RunQuery(msgspec.Struct, kw_only=True, frozen=True):
         quick, and let this decide."""
         return self.argument is None or self.argument in run.args or self.argument in run.kwargs
 
+    def in_error(self, run: RunRecord) -> bool:
+        """Whether the run's error has the text that is asked for."""
+        return self.text is None or self.text.encode().lower() in (run.error or "").encode().lower()
+
 
 class Page(msgspec.Struct):
     """Some runs, newest first."""
@@ -203,8 +207,9 @@ class History(ABC):
         """Return the kinds of failures since then (epoch seconds), those that failed last first."""
 
     @abstractmethod
-    def forget(self, query: RunQuery) -> int:
-        """Delete the kept runs that fit, and return how many; counters stay."""
+    def forget(self, query: RunQuery, most: int | None = None) -> int:
+        """Delete the kept runs that fit, about ``most`` of them at most, and return how many; counters stay. Of less
+        than ``most`` none is left."""
 
     @abstractmethod
     def trim(self, most: int, limit: int) -> int:

@@ -212,6 +212,17 @@ class QueueStats(msgspec.Struct, kw_only=True):
     oldest: float | None = None
 
 
+class Sighting(msgspec.Struct, kw_only=True):
+    """What a look for one task among what waits has brought."""
+
+    #: Its message, with the moment at which it falls due if it is delayed; None: it is not where the look went.
+    message: Message | None = None
+    #: Messages of its queue that are ready and will be fetched before it.
+    ahead: int = 0
+    #: Messages that wait further back than the look went.
+    beyond: int = 0
+
+
 def delayed_in(queues: Iterable[QueueStats]) -> int | None:
     """Return how many wait for their time in all of these; None: the store does not tell."""
     numbers = [each.delayed for each in queues]
@@ -271,6 +282,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     #: It can list what waits (``Broker.peek``).
     peek: bool = False
+    #: What waits can be given another time (``Broker.reschedule``).
+    reschedules: bool = False
+    #: Workers of other systems (Celery's) may fetch from it, and hold what it does not know of.
+    foreign: bool = False
     #: It keeps locks and marks, which expire. One that does not needs a store beside it that does.
     locks: bool = True
     #: It keeps results that any process may read.

@@ -1,7 +1,8 @@
 """A clock for tests, which runs as the real one does and can be put forward.
 
-Owns the time that a store in memory and a ``LocalWorker`` go by. What is due in an hour runs at once after
-``advance(3600)``. Times that a send computes (``countdown``) count from the real time, so a clock is never put back.
+Owns the time that an app goes by while a test keeps it in memory: its sends and retries, its store, its
+``LocalWorker``. What is due in an hour runs at once after ``advance(3600)``. Time limits are not of it: they stop
+what takes long.
 """
 
 from __future__ import annotations

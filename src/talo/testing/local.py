@@ -1,7 +1,7 @@
 """A worker inside the test's own process: real messages, real steps and settlements, over a store in memory.
 
-Owns ``memory_app`` (an app that keeps to memory for a while) and ``LocalWorker``. It forks nothing and enforces no time
-limit: what concerns processes is tested with ``talo worker``. Used by the fixtures and by ``talo.django.testing``.
+Owns ``memory_app`` (an app that keeps to memory for a while, by a test's clock) and ``LocalWorker``. It forks nothing:
+what concerns processes is tested with ``talo worker``. Used by the fixtures and by ``talo.django.testing``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Settlement
 from talo.stores.sql import open_sqlite
 from talo.testing.clock import Clock
+from talo.testing.deadlines import with_limits
+from talo.worker import rates
+from talo.worker.brakes import brakes_of
+from talo.worker.bulletin import Standing
 from talo.worker.intake import COPY_TTL, Intake
+from talo.worker.rates import RateTable
 from talo.worker.settler import new_owner
 from talo.worker.split import split_of
+from talo.worker.undertaker import over_limit
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -43,14 +49,17 @@ _NEUTRAL: dict[str, Any] = {
 
 @contextlib.contextmanager
 def memory_app(app: Talo, clock: Callable[[], float] | None = None) -> Iterator[Talo]:
-    """Within it, the app keeps tasks and results in a new store in memory, which goes by ``clock``."""
+    """Within it, the app keeps tasks and results in a new store in memory, and both go by ``clock``."""
+    time, clock = app.time, clock or Clock()
     url = f"memory://{uuid.uuid4().hex}"
     with app.conf.overridden(broker_url=url, broker_read_url=url, broker_write_url=url, result_backend=url, **_NEUTRAL):
-        app.use_store(open_sqlite(url, clock=clock or Clock()))
+        app.time = clock
+        app.use_store(open_sqlite(url, clock=clock))
         try:
             yield app
         finally:
             app.close_stores()
+            app.time = time
 
 
 class LocalWorker:
@@ -64,27 +73,27 @@ class LocalWorker:
         app: Talo,
         *,
         concurrency: int = 1,
-        clock: Clock | None = None,
         around: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         self._app = app
-        self._clock = clock or Clock()
         self._around = around
         self._concurrency = concurrency
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lanes: list[_Lane] = []
+        self._rates = RateTable(bytearray(rates.SIZE), 0, -1)
 
     def start(self) -> LocalWorker:
         """Begin; what is sent from now on is run, and what was sent before."""
         self._stopping.clear()
         self._prepare()
-        self._lanes = [_Lane(self._app, self._clock) for _ in range(self._concurrency)]
+        self._lanes = [_Lane(self._app, self._rates) for _ in range(self._concurrency)]
         for number, lane in enumerate(self._lanes):
             thread = threading.Thread(target=self._serve, args=(lane,), name=f"talo-test-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        self._clock.listeners.append(self._wake)
+        if isinstance(self._app.time, Clock):
+            self._app.time.listeners.append(self._wake)
         return self
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -95,8 +104,8 @@ class LocalWorker:
         for thread in self._threads:
             thread.join(timeout)
         alive = [thread.name for thread in self._threads if thread.is_alive()]
-        if self._wake in self._clock.listeners:
-            self._clock.listeners.remove(self._wake)
+        if isinstance(self._app.time, Clock) and self._wake in self._app.time.listeners:
+            self._app.time.listeners.remove(self._wake)
         if alive:
             raise RuntimeError(f"a task of the test's worker did not end within {timeout:g} s ({', '.join(alive)})")
         for lane in self._lanes:
@@ -107,7 +116,7 @@ class LocalWorker:
         """Run everything that is ready now in the caller's thread, and what follows from it, until nothing is ready;
         return how many ran."""
         self._prepare()
-        lane = _Lane(self._app, self._clock)
+        lane = _Lane(self._app, self._rates)
         try:
             with self._around():
                 count = 0
@@ -144,16 +153,15 @@ class LocalWorker:
 class _Lane:
     """One task after the other: fetch, run, settle."""
 
-    def __init__(self, app: Talo, clock: Callable[[], float]) -> None:
+    def __init__(self, app: Talo, limits: RateTable) -> None:
         store = app.store
         self._app = app
         self._broker = store.broker
         self._locks = store.locks
         self._split = split_of(store, app.result_store)
-        self._clock = clock
-        self._intake = Intake(
-            app.env, self._is_revoked, app.conf.task_unknown_patience, first=self._is_first, clock=clock
-        )
+        self._intake = Intake(app.env, self._is_revoked, app.conf.task_unknown_patience, first=self._is_first)
+        limited = not app.conf.worker_disable_rate_limits
+        self._intake.brakes = brakes_of(Standing(queues=()), app.tasks, limits, limited=limited)
         self._owner = new_owner("test", "local")
         self._broker.open(self._owner, worker="test", slots=1, lease=_LEASE)
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -195,11 +203,11 @@ class _Lane:
         admitted = self._intake.admit(delivery)
         if isinstance(admitted, Settlement):
             return admitted
-        if admitted.plan.is_async:
-            call_blocking(admitted)
-        else:
-            call_sync(admitted)
-        return settlement_of(admitted)
+        if with_limits(admitted, call_blocking if admitted.plan.is_async else call_sync):
+            return settlement_of(admitted)
+        again = self._intake.recall(delivery)
+        assert again is not None
+        return over_limit(again, admitted.hard, admitted.runtime, os.getpid())
 
     def _is_revoked(self, task_id: str) -> bool:
         return bool(self._locks.marked("revoked", [task_id]))

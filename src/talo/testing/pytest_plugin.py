@@ -44,9 +44,9 @@ def talo_app(talo_base_app: Talo, talo_clock: Clock) -> Iterator[Talo]:
 
 
 @pytest.fixture
-def talo_worker(talo_app: Talo, talo_clock: Clock) -> Iterator[LocalWorker]:
+def talo_worker(talo_app: Talo) -> Iterator[LocalWorker]:
     """A worker in a thread of this process; it ends with the test. Under Django it works on the test's connections."""
-    worker = LocalWorker(talo_app, clock=talo_clock, around=_surroundings()).start()
+    worker = LocalWorker(talo_app, around=_surroundings()).start()
     yield worker
     worker.stop()
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("talo-test-")]

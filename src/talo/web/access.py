@@ -120,9 +120,9 @@ class Access:
         """Nobody has to log in."""
         return not (self.users or self.tokens or self.proxy or self.oidc)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         kinds = [name for name in ("users", "tokens", "proxy", "oidc") if getattr(self, name)]
-        return f"<Access by {', '.join(kinds) or 'nothing: open'}>"
+        return f"access by {', '.join(kinds)}" if kinds else "open to whoever reaches it"
 
     # -- who is it
 

@@ -10,6 +10,7 @@ import secrets
 import typing
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 #: Fields of forms that are none of the operation's.
-_OF_FORMS = ("csrf", "next")
+_OF_FORMS = ("csrf", "next", "onward")
 
 
 def endpoint(operation: Operation, desk: Desk) -> Endpoint:
@@ -52,13 +53,15 @@ def endpoint(operation: Operation, desk: Desk) -> Endpoint:
 
 
 async def _answer_form(operation: Operation, desk: Desk, request: Request, form: dict[str, list[str]]) -> Response:
-    """A form of a page: do it, and go back with a notice."""
+    """A form of a page: do it, and go back with a notice, or to the page ``onward`` with the ``rest`` that is left."""
     session = request.state.session
     to = form.get("next", [""])[-1]
     try:
         given = {name: values for name, values in form.items() if name not in _OF_FORMS}
         facts = await run_in_threadpool(perform, operation, desk, request, arguments_of(operation, given))
         session.tell(facts.get("text", "Done."))
+        if facts.get("rest"):
+            to = f"{form.get('onward', [''])[-1]}&{urlencode(facts['rest'])}"
     except (TaloError, msgspec.ValidationError) as error:
         session.tell(fault_of(error)[1], wrong=True)
     except PermissionError as error:

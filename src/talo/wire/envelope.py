@@ -7,6 +7,7 @@ Properties that we do not know survive ``unpack`` and ``pack``, ``delivery_tag``
 from __future__ import annotations
 
 import binascii
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -15,13 +16,13 @@ from talo.errors import DecodeError
 from talo.wire._faults import Fault, malformed
 from talo.wire._ids import new_id
 from talo.wire._json import dumps, loads
-from talo.wire.form import FilledForm
+from talo.wire.form import BLANK_HEADERS, BLANK_PROPERTIES, FilledForm, Form
 from talo.wire.message import Message
-from talo.wire.sent import SENT
 
 __all__ = ["pack", "unpack"]
 
 _encode = msgspec.json.Encoder().encode
+_headers, _properties = itemgetter(*BLANK_HEADERS), itemgetter(*BLANK_PROPERTIES)
 
 
 def pack(message: Message) -> bytes:
@@ -57,36 +58,19 @@ def _written(message: Message, delivery_tag: str) -> bytes:
 
 def _filled(message: FilledForm) -> bytes:
     """The list item of a form's message: all but its blanks has been written before."""
-    form, headers, properties = message.form, message.headers, message.properties
-    if form.printed is None:
-        form.printed = _printed(form.model)
-    return form.printed % (
+    return message.form.printed(_printed) % (
         _base64(message.body),
-        _encode(headers["id"]),
-        _encode(headers["group"]),
-        _encode(headers["group_index"]),
-        _encode(headers["root_id"]),
-        _encode(headers["parent_id"]),
-        _encode(headers["argsrepr"]),
-        _encode(headers["kwargsrepr"]),
-        _encode(headers[SENT]),
-        _encode(properties["correlation_id"]),
-        _encode(properties["reply_to"]),
+        *map(_encode, _headers(message.headers)),
+        *map(_encode, _properties(message.properties)),
         _encode(new_id()),
     )
 
 
-def _printed(model: Message) -> bytes:
-    """The list item of a model with a ``%b`` in each blank, in the order of ``_filled``."""
-    body, tag = new_id().encode(), new_id()
-    blanks = ("id", "group", "group_index", "root_id", "parent_id", "argsrepr", "kwargsrepr", SENT)
-    headers = {name: new_id() for name in blanks}
-    properties = {name: new_id() for name in ("correlation_id", "reply_to")}
-    marked = msgspec.structs.replace(
-        model, body=body, headers={**model.headers, **headers}, properties={**model.properties, **properties}
-    )
-    text = _written(marked, tag).replace(b"%", b"%%")
-    for mark in (_base64(body), *map(_encode, (*headers.values(), *properties.values(), tag))):
+def _printed(form: Form) -> bytes:
+    """The list item of a form with a ``%b`` in each blank, in the order of ``_filled``."""
+    model, tag = form.marked(), new_id()
+    text = _written(model, tag).replace(b"%", b"%%")
+    for mark in (_base64(model.body), *map(_encode, (*_headers(model.headers), *_properties(model.properties), tag))):
         text = text.replace(mark, b"%b")
     return text
 

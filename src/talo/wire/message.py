@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from talo.wire._times import iso
+
 __all__ = ["COPY", "Message"]
 
 #: Header of a message that its sender may have published twice: which of the copies this one is. Of several a worker
@@ -64,6 +66,10 @@ class Message(msgspec.Struct, kw_only=True):
             routing_key=self.routing_key,
             due=due,
         )
+
+    def timed(self, due: float) -> Message:
+        """Return the same message for another time (epoch seconds), of which Celery's header tells too."""
+        return msgspec.structs.replace(self, headers={**self.headers, "eta": iso(due)}, due=due)
 
     def copied(self) -> Message:
         """Return the same message as a copy of its own."""

@@ -20,6 +20,7 @@ from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
+from talo.worker.delays import DelaysService
 from talo.worker.health import HealthServer
 from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
@@ -111,6 +112,8 @@ class Agent:
         http = self._http()
         beat = self._beat()
         services = [make() for make in self._app.services]
+        if self._app.delays is not None:
+            services.append(DelaysService(self._app.delays))
         for service in services:
             service.start()
         while not (self._stopping and not self._deaths):

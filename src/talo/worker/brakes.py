@@ -35,12 +35,12 @@ class Brakes:
         """Whether a queue is paused from which something had been fetched."""
         return queue in self._closed
 
-    def delay(self, task: str) -> float:
-        """Seconds for which a task of this name has to go back; 0.0: it may start, which counts."""
+    def delay(self, task: str, now: float) -> float:
+        """Seconds for which a task of this name has to go back ``now`` (epoch); 0.0: it may start, which counts."""
         if task in self._paused:
             return random.uniform(*_PAUSE)
         rate = self._rates.get(task)
-        return self._table.ask(task, rate) if rate else 0.0
+        return self._table.ask(task, rate, now) if rate else 0.0
 
     def revokes(self, headers: Mapping[str, Any]) -> bool:
         """Whether one of the stamps of a message is revoked."""

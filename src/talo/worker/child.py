@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from talo import signals
 from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
-from talo.execution.limits import HandedBack
+from talo.execution.limits import HandedBack, Killed
 from talo.stores.base import Delivery, Settlement, Verdict
 from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
@@ -325,6 +325,10 @@ class Child:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"w")
 
+    def retire(self) -> None:
+        """Let another process take this one's place: what was killed in it may have left anything behind."""
+        self._recycle()
+
     def recycle_needed(self) -> bool:
         """Whether this child has run its number of tasks: the rest of the batch is another's."""
         return self._watch.over(self._board.counts[0])
@@ -405,7 +409,8 @@ class Child:
             elif command is Command.SOFT:
                 self._pool.interrupt(token, SoftTimeLimitExceeded())
             elif command is Command.HARD:
-                self._pool.interrupt(token, TimeLimitExceeded())
+                # With its process for itself a task does not survive its limit: it is as if that had been killed.
+                self._pool.interrupt(token, TimeLimitExceeded() if self._options.slots > 1 else Killed())
             elif command is Command.CANCEL:
                 self._pool.interrupt(token, Terminated("terminated"))
 

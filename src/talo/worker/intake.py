@@ -6,7 +6,6 @@ Called by the pools just before the start."""
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 
 from talo import signals
@@ -45,7 +44,7 @@ UNSURE_PAUSE = 1.0
 
 class Intake:
     """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked; ``first`` whether this copy of a task
-    (task id, copy) is the one that runs, or raises ``OperationalError``; ``clock`` is the time in epoch seconds.
+    (task id, copy) is the one that runs, or raises ``OperationalError``.
 
     ``max_charges``: where the store charges by itself what comes back from a dead process, so that nobody has judged
     it yet, how often it may; 0: without end. None: the store does not."""
@@ -57,7 +56,6 @@ class Intake:
         unknown_patience: float,
         *,
         first: Callable[[str, str], bool] = lambda _task_id, _copy: True,
-        clock: Callable[[], float] = time.time,
         max_charges: int | None = None,
     ) -> None:
         self._max_charges = max_charges
@@ -65,7 +63,6 @@ class Intake:
         self._revoked = revoked
         self._patience = unknown_patience
         self._first = first
-        self._clock = clock
         self._plans: dict[str, Plan] = {}
         self._time_limits: Mapping[str, tuple[float | None, float | None]] = {}
         #: What keeps tasks from starting now; None: nothing does.
@@ -152,7 +149,7 @@ class Intake:
             return self._cancelled(delivery, call, request, "revoked")
         if brakes.closes(delivery.queue):
             return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
-        if delay := brakes.delay(call.task):
+        if delay := brakes.delay(call.task, self._env.time()):
             return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
         return None
 
@@ -190,7 +187,7 @@ class Intake:
         if signals.task_unknown.receivers:
             signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
         since = message.headers.get(UNKNOWN_SINCE)
-        now = self._clock()
+        now = self._env.time()
         fields = {"action": "unknown", "task_id": call.id, "task_name": call.task, "queue": delivery.queue}
         if not isinstance(since, int | float):
             log.error(
@@ -228,7 +225,7 @@ class Intake:
         return Settlement(lease=delivery.lease)
 
     def _untimely(self, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
-        now = self._clock()
+        now = self._env.time()
         if call.expires is not None and call.expires <= now:
             return self._cancelled(delivery, call, request, "expired")
         if call.eta is not None and call.eta > now:

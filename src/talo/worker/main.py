@@ -78,6 +78,7 @@ def _refuse_what_has_no_place(app: Talo) -> None:
             f"{app.store.url} keeps no dead letters: set result_backend to the URL of a store that does, or "
             "task_dead_letters to False"
         )
+    _ = app.delays  # says so where the setting asks for a store that is not there
 
 
 def _name_concerns(app: Talo) -> None:

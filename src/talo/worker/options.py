@@ -51,6 +51,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     soft_time_limit: float | None = None
     #: After TERM, how long running tasks may go on; None: until they end.
     grace: float | None = None
+    #: Whether the agent can settle for a child that was killed; else its messages come back by themselves, and who was
+    #: killed for its hard limit would begin again.
+    hands_over: bool = True
     #: Before QUIT interrupts tasks, how long they may go on.
     soft_shutdown: float = 0.0
     #: A child that has free slots and ready work but fetches nothing for so long is replaced.

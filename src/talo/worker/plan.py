@@ -95,6 +95,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         start_method=method,
         children=_children(pool, concurrency, arguments.get("children") or 1),
         lease=conf.worker_lease,
+        hands_over=app.store.features.hands_over,
         batch_time=conf.worker_batch_time,
         prefetch=_prefetch(app, arguments),
         max_tasks_per_child=chosen("max_tasks_per_child", "worker_max_tasks_per_child"),

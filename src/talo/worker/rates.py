@@ -5,14 +5,15 @@ with its holder. Asked by ``worker.brakes``. See ``docs/internals/control.md``."
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 import random
 import struct
 import threading
-import time
 import zlib
+from collections.abc import Iterator
 
 __all__ = ["SIZE", "RateTable"]
 
@@ -29,9 +30,11 @@ _HORIZON = 300.0
 
 
 class RateTable:
-    """The buckets of one worker. Each process opens it for itself; any thread of it may ask."""
+    """The buckets of one worker. Each process opens it for itself; any thread of it may ask.
 
-    def __init__(self, memory: mmap.mmap, offset: int, fd: int) -> None:
+    ``fd`` is the file that the memory is of; -1: no other process has it."""
+
+    def __init__(self, memory: mmap.mmap | bytearray, offset: int, fd: int) -> None:
         self._memory = memory
         self._offset = offset
         self._fd = fd
@@ -39,31 +42,26 @@ class RateTable:
         # The kernel's lock tells processes apart, not threads.
         self._lock = threading.Lock()
 
-    def ask(self, task: str, rate: float, now: float | None = None) -> float:
-        """Return 0.0 if a run may start now, which counts as started, else the seconds after which to ask again."""
-        now = time.time() if now is None else now
+    def ask(self, task: str, rate: float, now: float) -> float:
+        """Return 0.0 if a run may start ``now`` (epoch seconds), which counts as started, else the seconds after which
+        to ask again."""
         interval = 1.0 / rate
-        with self._lock:
-            fd = self._descriptor()
-            fcntl.lockf(fd, fcntl.LOCK_EX)
-            try:
-                at = self._slot(task)
-                key: int
-                free: float
-                tail: float
-                key, free, tail = _SLOT.unpack_from(self._memory, at)
-                # A clock that was set back must not stop a task for long.
-                free = min(free, now + max(interval, 1.0))
-                if free <= now:
-                    _SLOT.pack_into(self._memory, at, key, max(free, now - _CREDIT) + interval, tail)
-                    return 0.0
-                tail = min(max(tail, free), now + _HORIZON)
-                if tail >= now + _HORIZON:
-                    return random.uniform(_HORIZON / 2, _HORIZON)
-                _SLOT.pack_into(self._memory, at, key, free, tail + interval)
-                return tail - now
-            finally:
-                fcntl.lockf(fd, fcntl.LOCK_UN)
+        with self._lock, self._alone():
+            at = self._slot(task)
+            key: int
+            free: float
+            tail: float
+            key, free, tail = _SLOT.unpack_from(self._memory, at)
+            # A clock that was set back must not stop a task for long.
+            free = min(free, now + max(interval, 1.0))
+            if free <= now:
+                _SLOT.pack_into(self._memory, at, key, max(free, now - _CREDIT) + interval, tail)
+                return 0.0
+            tail = min(max(tail, free), now + _HORIZON)
+            if tail >= now + _HORIZON:
+                return random.uniform(_HORIZON / 2, _HORIZON)
+            _SLOT.pack_into(self._memory, at, key, free, tail + interval)
+            return tail - now
 
     def _slot(self, task: str) -> int:
         """The place of a task's bucket; the first free one from its hash on, if it has none yet."""
@@ -76,6 +74,19 @@ class RateTable:
             if found in (0, key):
                 return at
         return self._offset
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within it, no other process asks."""
+        if self._fd < 0:
+            yield
+            return
+        fd = self._descriptor()
+        fcntl.lockf(fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(fd, fcntl.LOCK_UN)
 
     def _descriptor(self) -> int:
         if self._lock_fd < 0:

@@ -260,14 +260,15 @@ class Supervisor:
     # -- limits ------------------------------------------------------------------------------------------------------
 
     def _enforce_limits(self, now: float) -> None:
-        patient = INTERRUPT_GRACE if self._options.slots > 1 else 0.0
+        several = self._options.slots > 1
+        patient = INTERRUPT_GRACE if several or not self._options.hands_over else 0.0
         for member in self._family:
             assert member.share is not None
             for entry in member.share.board.running():
                 if entry.hard and now > entry.hard + patient:
                     self._kill_for(member, entry.token, "time_limit")
                     break
-                if not patient and now > member.cancelled.get(entry.token, now):
+                if not several and now > member.cancelled.get(entry.token, now):
                     # It had its time to hear the exception. Where several run in one process, they are not killed for
                     # one.
                     self._kill_for(member, entry.token, "terminated")

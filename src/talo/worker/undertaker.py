@@ -165,17 +165,7 @@ class Undertaker:
         if run is None:
             return _again(delivery)
         hard, _ = limits_of(run.plan.limits, run.call.timelimit)
-        limit = hard or self._options.time_limit
-        log.error(
-            "Hard time limit (%ss) exceeded for %s[%s]",
-            limit,
-            run.call.task,
-            run.call.id,
-            extra={"action": "hard_limit", "task_id": run.call.id, "task_name": run.call.task},
-        )
-        exc = TimeLimitExceeded(limit)
-        _tell(run, exc, seconds)
-        return settlement_of_lost(run, exc, "time_limit", {"pid": death.pid})
+        return over_limit(run, hard or self._options.time_limit, seconds, death.pid)
 
     def _terminated(self, delivery: Delivery, death: Death, seconds: float) -> Settlement:  # noqa: ARG002
         run = self._intake.recall(delivery)
@@ -220,6 +210,20 @@ class Undertaker:
         settlement = _again(delivery, charge=True)
         settlement.run = record_of_lost(self._env, delivery, text)
         return settlement
+
+
+def over_limit(run: Run, limit: float | None, seconds: float, pid: int) -> Settlement:
+    """Return the settlement of a run whose process was killed at its hard limit, after so many seconds."""
+    log.error(
+        "Hard time limit (%ss) exceeded for %s[%s]",
+        limit,
+        run.call.task,
+        run.call.id,
+        extra={"action": "hard_limit", "task_id": run.call.id, "task_name": run.call.task},
+    )
+    exc = TimeLimitExceeded(limit)
+    _tell(run, exc, seconds)
+    return settlement_of_lost(run, exc, "time_limit", {"pid": pid})
 
 
 def _tell(run: Run, exc: BaseException, seconds: float | None) -> None:

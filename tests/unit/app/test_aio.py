@@ -20,6 +20,7 @@ TWINS: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
     (Talo.send_task, Talo.asend_task),
     (Talo.send_many, Talo.asend_many),
     (AsyncResult.get, AsyncResult.aget),
+    (AsyncResult.reschedule, AsyncResult.areschedule),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -128,3 +128,50 @@ def test_spread_delays_each_call_by_itself_and_evenly(app: Talo, far: FarSide) -
     # And what is no number is named
     with pytest.raises(TypeError, match="spread"):
         app.send_task("any", spread="soon")
+
+
+class _Slow:
+    """Makes a broker that is waited for, and notes when a send begins and ends. ``failing``: the number of the send
+    that fails when it is waited for."""
+
+    def __init__(self, app: Talo, failing: int | None = None) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.failing = failing
+        app.store.broker.begin_send = self.begin  # type: ignore[method-assign]
+
+    def begin(self, messages: Any, timeout: float) -> Callable[[], None]:
+        assert messages and timeout > 0
+        number = sum(word == "begin" for word, _ in self.told)
+        self.told.append(("begin", number))
+
+        def wait() -> None:
+            if number == self.failing:
+                raise PublishTimeout("no answer")
+            self.told.append(("end", number))
+
+        return wait
+
+
+@pytest.mark.parametrize("way", ["bulk", "group", "key"])
+def test_the_next_batch_is_ready_before_the_last_is_waited_for(app: Talo, way: str) -> None:
+    # Given a store that takes its time, when three batches are sent
+    store = _Slow(app)
+    calls = [app.signature("any", (n,)) for n in range(2_500)]
+    if way == "group":
+        group(calls, app=app).apply_async()
+    else:
+        app.send_many(calls, key="k" if way == "key" else None)
+    # Then two are on their way at most, and one where it is counted how many are confirmed
+    ahead = [("begin", 0), ("begin", 1), ("end", 0), ("begin", 2), ("end", 1), ("end", 2)]
+    assert store.told == (ahead if way != "key" else sorted(ahead, key=lambda each: each[1]))
+
+
+def test_what_was_sent_behind_a_batch_that_failed_does_not_count(app: Talo) -> None:
+    # Given a store that does not answer for the second of three batches
+    store = _Slow(app, failing=1)
+    # When they are sent, then what is told is how many were sent from the first on
+    with pytest.raises(PublishTimeout) as caught:
+        app.send_many([("any", (n,)) for n in range(30)], batch=10)
+    assert caught.value.__notes__ == ["send_many: 10 calls had been sent before this"]
+    # And the third, which had begun, is seen to its end
+    assert store.told[-1] == ("end", 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +19,12 @@ from tests.unit.app.conftest import FarSide
 
 
 class _Broken:
-    """A store at the border of the app: its broker fails as often as it is told, and keeps what it took."""
+    """A store at the border of the app: its broker fails as often as it is told, and keeps what it took. ``late``: it
+    fails when it is waited for."""
 
-    def __init__(self, *failures: Exception) -> None:
+    def __init__(self, *failures: Exception, late: bool = False) -> None:
         self.broker = self
+        self.late = late
         self.failures = list(failures)
         self.taken: list[Message] = []
         self.timeouts: list[float] = []
@@ -32,6 +34,12 @@ class _Broken:
         if self.failures:
             raise self.failures.pop(0)
         self.taken.extend(messages)
+
+    def begin_send(self, messages: Any, timeout: float) -> Callable[[], None]:
+        if self.late:
+            return lambda: self.send(messages, timeout)
+        self.send(messages, timeout)
+        return lambda: None
 
     def close(self) -> None:
         self.broker = self
@@ -287,9 +295,10 @@ def test_receivers_may_change_headers_properties_and_body_before_the_send(app: T
     assert {"exchange", "routing_key", "declare", "retry_policy", "signal"} <= seen.keys()
 
 
-def test_a_lost_connection_is_tried_again_within_the_deadline(app: Talo) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_lost_connection_is_tried_again_within_the_deadline(app: Talo, late: bool) -> None:
     # Given a broker that fails twice
-    store = _Broken(OperationalError("gone"), OperationalError("gone"))
+    store = _Broken(OperationalError("gone"), OperationalError("gone"), late=late)
     app._stores._broker = store  # type: ignore[assignment]
     app.conf.task_publish_retry_policy = {"max_retries": 3, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 

@@ -11,9 +11,7 @@ from talo.app._store_options import store_options
 from talo.app.app import Talo
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.settings import Settings
-from tests.servers.redis import RedisServer, redis_server, redis_url
-
-__all__ = ["redis_server", "redis_url"]
+from tests.servers.redis import RedisServer
 
 URL = "redis://localhost:6379/0"
 

@@ -1,4 +1,6 @@
-"""The figures that stand in the repository keep what is promised about speed, and who breaks it is told."""
+"""The figures that stand in the repository keep what is promised about throughput, and what breaks a promise is told.
+
+What is promised in microseconds and seconds holds on the reference machine: ``make bench`` tells whether on this one."""
 
 from __future__ import annotations
 
@@ -19,18 +21,9 @@ def results() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.promise("P01")
-def test_an_idle_worker_starts_within_the_promised_time(results: dict[str, Any]) -> None:
-    assert list(broken(results["measures"], "P01")) == []
-
-
 @pytest.mark.promise("P02")
 def test_the_throughput_is_the_promised_one(results: dict[str, Any]) -> None:
     assert list(broken(results["measures"], "P02")) == []
-
-
-def test_a_hundred_thousand_go_out_in_the_promised_seconds(results: dict[str, Any]) -> None:
-    assert list(broken(results["measures"], "B10")) == []
 
 
 def test_the_readme_shows_the_figures_that_were_measured(results: dict[str, Any]) -> None:

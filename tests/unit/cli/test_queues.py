@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from tests.unit.cli.conftest import Project
 
@@ -36,6 +37,24 @@ def test_queues_are_counted(project: Project) -> None:
 def test_headings_are_left_out_for_the_quiet(project: Project) -> None:
     assert project.talo("queues").out == "queue\tready\tdelayed\tleased\toldest\ncelery\t0\t0\t0\t-\n"
     assert project.talo("-q", "queues").out == "celery\t0\t0\t0\t-\n"
+
+
+def test_tasks_are_given_another_time(project: Project) -> None:
+    send(project, 2, countdown=60)
+    with project.app() as app:
+        names = [str(each.id) for each in app.store.broker.peek("celery", 10, delayed=True)]
+    assert project.talo("reschedule", *names, "--countdown", "5m").out == "Rescheduled 2 tasks.\n"
+    assert project.talo("reschedule", names[0], "--eta", "2099-12-31T00:00:00+00:00").out == "Rescheduled 1 task.\n"
+    with project.app() as app:
+        dues = [each.due or 0.0 for each in app.store.broker.peek("celery", 10, delayed=True)]
+    assert time.time() + 240 < dues[0] < time.time() + 301 < dues[1]
+    told = project.talo("reschedule", names[1], "unknown", "--countdown", "0")
+    assert told.code == 1
+    assert told.out == "Rescheduled 1 task.\n"
+    assert "unknown" in told.err
+    assert names[1] not in told.err
+    for wrong in ((), ("--countdown", "soon"), ("--countdown", "1", "--eta", "2099-12-31")):
+        assert project.talo("reschedule", names[0], *wrong).code == 2
 
 
 def test_purging_takes_ready_and_delayed_tasks(project: Project) -> None:

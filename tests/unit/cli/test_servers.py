@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.redis import RedisServer, redis_server, redis_url  # noqa: F401
+from tests.servers.redis import RedisServer
 from tests.unit.cli.conftest import Project
 
 
@@ -53,7 +53,7 @@ def test_a_worker_whose_broker_is_away_says_so_in_one_line(project: Project) -> 
 
 def test_dead_letters_are_replayed_on_redis_too(
     project: Project,
-    redis_url: str,  # noqa: F811
+    redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Given

@@ -185,7 +185,7 @@ def test_each_queue_keeps_its_letters_for_its_own_time(talo_app: Talo, talo_cloc
     with talo_app.conf.overridden(**settings, task_queues=["brief", "long", "other"]):
         for queue in ("brief", "long", "other"):
             fail.apply_async(queue=queue)
-        LocalWorker(talo_app, clock=talo_clock).run_all()
+        LocalWorker(talo_app).run_all()
         # When time passes, then each goes at its own
         assert kept_after(50) == {"brief", "long", "other"}
         assert kept_after(20) == {"long", "other"}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from talo import Talo
-from talo.testing.clock import Clock
 from talo.testing.local import LocalWorker
 
 
@@ -17,6 +16,6 @@ def talo_base_app() -> Talo:
 
 
 @pytest.fixture
-def run_all(talo_app: Talo, talo_clock: Clock) -> Callable[[], int]:
+def run_all(talo_app: Talo) -> Callable[[], int]:
     """Run everything that is ready, and what follows from it."""
-    return lambda: LocalWorker(talo_app, clock=talo_clock).run_all()
+    return lambda: LocalWorker(talo_app).run_all()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from talo.stores.history import RunQuery
-from tests.servers.redis import RedisServer, own_redis  # noqa: F401  a fixture
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 from tests.unit.observe.scrape import Scrape, ask
 from tests.workers import Worker, client
@@ -102,7 +102,7 @@ def test_labels_stay_few_under_ten_thousand_ids_hosts_and_keys(tmp_path: Path) -
         assert found.labels("state") <= {"SUCCESS", "FAILURE", "REJECTED", "ready", "delayed", "leased"}
 
 
-def test_a_worker_is_ready_only_while_it_could_start_something(tmp_path: Path, own_redis: RedisServer) -> None:  # noqa: F811
+def test_a_worker_is_ready_only_while_it_could_start_something(tmp_path: Path, own_redis: RedisServer) -> None:
     with client(own_redis.url) as app, Worker(own_redis.url, tmp_path, "-c", "1", "--http", "0") as worker:
         # Given a worker that is up
         eventually(lambda: equal(ask(worker, "/readyz"), (200, '{"ready": true, "reasons": []}\n')), timeout=30)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from talo.errors import EncodeError
-from talo.stores.rabbitmq.frames import content, method, read_properties, read_table, short, table
+from talo.stores.rabbitmq.frames import content, method, properties, read_properties, read_table, short, table
 
 VALUES: dict[str, Any] = {
     "text": "ü",
@@ -60,7 +60,7 @@ def test_a_method_is_one_frame() -> None:
 
 
 def test_properties_and_a_body_in_pieces_come_back() -> None:
-    properties = {
+    fields = {
         "content_type": "application/json",
         "headers": {"id": "1"},
         "delivery_mode": 2,
@@ -69,15 +69,15 @@ def test_properties_and_a_body_in_pieces_come_back() -> None:
         "expiration": "500",
         "timestamp": 1_700_000_000,
     }
-    data = content(3, properties, b"x" * 25, frame_max=18)
+    data = content(3, properties(fields), b"x" * 25, frame_max=18)
     kind, size = data[0], int.from_bytes(data[3:7], "big")
     assert (kind, data[1:3]) == (2, b"\0\x03")
-    assert read_properties(data[7 : 7 + size]) == properties
+    assert read_properties(data[7 : 7 + size]) == fields
     bodies = data[7 + size + 1 :]
     assert [bodies[0], bodies[18], bodies[36]] == [3, 3, 3]
     assert [int.from_bytes(bodies[at + 3 : at + 7], "big") for at in (0, 18, 36)] == [10, 10, 5]
 
 
 def test_an_empty_body_has_no_frame() -> None:
-    data = content(1, {}, b"", frame_max=4096)
+    data = content(1, properties({}), b"", frame_max=4096)
     assert len(data) == 7 + 14 + 1

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from talo.stores.redis import RedisStore
-from tests.servers.redis import RedisServer, own_redis, redis_server, redis_url
-
-__all__ = ["own_redis", "redis_server", "redis_url"]
+from tests.servers.redis import RedisServer
 
 OpenStore = Callable[..., RedisStore]
 

@@ -32,6 +32,8 @@ from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message
 
 TLS = Path(__file__).parents[2] / "servers" / "tls"
+#: What a busy machine may add to a deadline. Who kept to none would wait for the store's 5 s, or for ever.
+SLACK = 3.0
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_a_send_into_a_silent_network_ends_in_time(
         with pytest.raises(PublishTimeout):
             store.broker.send([message()], timeout=0.4)
 
-    assert 0.3 < _took(send) < 0.9
+    assert 0.3 < _took(send) < 0.4 + SLACK
 
 
 @pytest.mark.promise("B01")
@@ -85,7 +87,7 @@ def test_a_send_to_a_stopped_server_ends_in_time(own_redis: RedisServer, open_st
                 with pytest.raises(PublishTimeout):
                     each.broker.send([message()], timeout=0.3)
 
-            assert _took(send) < 0.8
+            assert _took(send) < 0.3 + SLACK
     finally:
         own_redis.resume()
     store.broker.send([message()])
@@ -101,7 +103,7 @@ def test_a_send_where_nobody_listens_fails_at_once(proxy: Proxy, redis_url: str,
         with pytest.raises(OperationalError):
             store.broker.send([message()])
 
-    assert _took(send) < 2
+    assert _took(send) < SLACK
     proxy.pass_on()
     store.broker.send([message()])
 
@@ -117,7 +119,7 @@ def test_the_deadline_covers_the_look_up_of_the_name(open_store: OpenStore) -> N
             with pytest.raises(PublishTimeout):
                 store.broker.send([message()], timeout=0.2)
 
-        assert _took(send) < 0.7
+        assert _took(send) < 0.2 + SLACK
     finally:
         over.set()
         set_name_lookup(None)
@@ -154,9 +156,9 @@ def test_an_unknown_name_is_said(open_store: OpenStore) -> None:
 @pytest.mark.promise("B01")
 def test_the_deadline_covers_waiting_for_a_connection(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
     # Given a store whose connections are all stuck
-    store = open_store(_through(proxy, redis_url), timeout=3)
+    store = open_store(_through(proxy, redis_url), timeout=10)
     proxy.black_hole()
-    threads = [threading.Thread(target=_quietly, args=(store.ping, 3)) for _ in range(3)]
+    threads = [threading.Thread(target=_quietly, args=(store.ping, 10)) for _ in range(3)]
     for thread in threads:
         thread.start()
     eventually(lambda: _check(proxy.accepted == 3))
@@ -166,7 +168,7 @@ def test_the_deadline_covers_waiting_for_a_connection(proxy: Proxy, redis_url: s
         with pytest.raises(PublishTimeout):
             store.broker.send([message()], timeout=0.2)
 
-    assert _took(send) < 0.7
+    assert _took(send) < 0.2 + SLACK
     proxy.refuse()
     for thread in threads:
         thread.join(10)
@@ -205,7 +207,7 @@ def test_other_calls_end_within_the_timeout_of_the_store(proxy: Proxy, redis_url
             with pytest.raises(StoreUnavailable):
                 call()
 
-        assert _took(fails) < 0.7
+        assert _took(fails) < 0.2 + SLACK
 
 
 @pytest.mark.promise("B03")

@@ -192,3 +192,44 @@ def test_what_was_answered_outlives_the_server(own_redis: RedisServer, open_stor
     assert set(store.results.get(["t"])) == {"t"}
     [numbers] = store.broker.stats(["q"])
     assert (numbers.ready, numbers.delayed, numbers.leased) == (0, 1, 1)
+
+
+def test_what_an_older_release_delayed_is_rescheduled(store: RedisStore) -> None:
+    # Given delayed messages, of which the index knows one: the others were delayed by a release that keeps none
+    sent = [message(due=time.time() + 3600) for _ in range(2500)]
+    store.broker.send(sent)
+    store._client.call("DEL", "talo:delayed:tasks")
+    known = message(due=time.time() + 3600)
+    store.broker.send([known])
+    ids = [str(each.id) for each in (sent[0], sent[1200], sent[-1], known)]
+    # When some are given another time, then they are found, in the index or by a look at all
+    assert store.broker.reschedule([*ids, "unknown"], time.time()) == set(ids)
+    assert store.broker.stats(["q"])[0].ready == 4
+    # And of those that are not delayed any more the index keeps none
+    assert store._client.call("HLEN", "talo:delayed:tasks") == 0
+
+
+def test_the_index_of_delayed_tasks_keeps_none_that_is_not_delayed(store: RedisStore) -> None:
+    def indexed() -> int:
+        return int(store._client.call("HLEN", "talo:delayed:tasks"))
+
+    store.broker.open("me", worker="w", slots=1, lease=60)
+    far = time.time() + 3600
+    store.broker.send([message(due=far), message(id="a", due=far), message(id="a", due=far), message("r", due=far)])
+    assert indexed() == 3
+    store.broker.purge(["r"])
+    assert indexed() == 2
+    # Of two messages of one task both are found
+    assert store.broker.reschedule(["a"], time.time()) == {"a"}
+    assert store.broker.reschedule(["a"], time.time()) == {"a"}
+    assert indexed() == 1
+    store.broker.undelay(lambda each: each, 10)
+    assert indexed() == 0
+    store.broker.send([message(due=time.time() + 0.5)])
+    assert indexed() == 1
+
+    def fell_due() -> None:
+        store.broker.turn([], "me", ["q"], 10)
+        assert indexed() == 0
+
+    eventually(fell_due, LONG)

@@ -20,8 +20,6 @@ from talo.stores.sql.dialect import dialect, dollars
 from talo.stores.url import open_store
 from talo.testing.contract._support import document, end, message
 from tests.chaos.kit import HANGS, SOAK, full
-from tests.servers.mariadb import mariadb_server, mariadb_url  # noqa: F401
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 
 #: How many wait, how many have ended, and how many come and go.
 MANY = full(1_000_000, 5_000)
@@ -103,7 +101,7 @@ def pages(store: Store) -> int:
 @pytest.mark.parametrize("store", ["postgres"], indirect=True)
 @pytest.mark.parametrize("watched", [False, True], ids=["vacuumed", "with-an-old-snapshot"])
 @pytest.mark.timeout(HANGS)
-def test_dead_rows_do_not_slow_a_fetch(store: Store, postgres_url: str, watched: bool) -> None:  # noqa: F811
+def test_dead_rows_do_not_slow_a_fetch(store: Store, postgres_url: str, watched: bool) -> None:
     # Given many that wait, are delayed and have ended
     filled(store)
     spans(store, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -168,3 +169,13 @@ def test_time_is_the_clock_that_was_given(path: Path) -> None:
     assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["later"]
     assert store.broker.owners()[0].remaining == pytest.approx(20)
     store.close()
+
+
+def test_what_an_older_release_delayed_is_rescheduled(path: Path, store: Store) -> None:
+    # Given a delayed message whose row does not say whose it is
+    store.broker.send([message(id="a", due=time.time() + 3600), message(id="b", due=time.time() + 3600)])
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE talo_delayed SET task_id = NULL")
+    # When it is given another time, then it is found by its message
+    assert store.broker.reschedule(["a", "unknown"], time.time()) == {"a"}
+    assert [(each.ready, each.delayed) for each in store.broker.stats(["q"])] == [(1, 1)]

@@ -11,11 +11,10 @@ from talo.stores.base import Settlement, Store, Verdict
 from talo.stores.sql import _fronts
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
-from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[Store]:  # noqa: F811
+def store(postgres_url: str) -> Iterator[Store]:
     store = open_store(postgres_url)
     store.broker.open("me", worker="w", slots=1, lease=600)
     yield store
@@ -23,7 +22,7 @@ def store(postgres_url: str) -> Iterator[Store]:  # noqa: F811
 
 
 @pytest.fixture
-def late(store: Store, postgres_url: str) -> None:  # noqa: F811
+def late(store: Store, postgres_url: str) -> None:
     """Of four messages two are fetched, and the last has since appeared before them, as of a sender that drew its
     number first and committed last."""
     store.broker.send([message(body=str(n)) for n in range(4)])
@@ -47,7 +46,7 @@ def test_what_appears_before_the_front_is_fetched_next_when_its_time_is_over(
     assert bodies(store.broker.turn([], "me", ["q"], 2)) == ["3", "2"]
 
 
-def test_what_another_process_gives_back_comes_before_the_front(store: Store, postgres_url: str) -> None:  # noqa: F811
+def test_what_another_process_gives_back_comes_before_the_front(store: Store, postgres_url: str) -> None:
     # Given a process that has fetched one, and another that has fetched the next and knows what stands first
     store.broker.send([message(body=str(n)) for n in range(5)])
     other = open_store(postgres_url)

@@ -14,7 +14,7 @@ from talo.errors import (
 )
 from talo.stores.url import open_store
 from talo.testing.contract._support import message
-from tests.servers.mariadb import PASSWORD, MariadbServer, mariadb_server, mariadb_url  # noqa: F401
+from tests.servers.mariadb import PASSWORD, MariadbServer
 
 #: Generous: what is tested is that it ends.
 SOON = 20.0
@@ -27,7 +27,7 @@ def refusal(url: str) -> Exception:
     return caught.value
 
 
-def test_what_does_not_fit_is_refused_in_one_line_without_the_password(mariadb_server: MariadbServer) -> None:  # noqa: F811
+def test_what_does_not_fit_is_refused_in_one_line_without_the_password(mariadb_server: MariadbServer) -> None:
     at = f"127.0.0.1:{mariadb_server.port}"
     wrong = refusal(f"mysql://talo:wr0ng@{at}/talo")
     missing = refusal(mariadb_server.url_of("nowhere"))
@@ -47,7 +47,7 @@ def test_a_url_that_cannot_be_read_is_refused_without_its_secret(tail: str) -> N
     assert "s3cret" not in str(caught.value)
 
 
-def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None:  # noqa: F811
+def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None:
     store = open_store(mariadb_url, timeout=SOON)
     with pytest.raises(EncodeError, match="cannot keep a value"):
         store.broker.send([message(queue="q" * 300)])
@@ -57,7 +57,7 @@ def test_text_that_it_cannot_keep_is_an_encode_error(mariadb_url: str) -> None: 
 
 
 @pytest.mark.promise("B08")
-def test_a_message_above_the_limit_is_refused_with_both_sizes_before_it_is_sent(mariadb_url: str) -> None:  # noqa: F811
+def test_a_message_above_the_limit_is_refused_with_both_sizes_before_it_is_sent(mariadb_url: str) -> None:
     store = open_store(mariadb_url, timeout=SOON)
     limit = store.features.max_message
     with pytest.raises(MessageTooLarge, match=f"exceeds the {limit} bytes") as caught:

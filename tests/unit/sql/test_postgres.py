@@ -11,14 +11,14 @@ from talo.stores.base import Store
 from talo.stores.sql import SqlStore
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, eventually, message
-from tests.servers.postgres import PASSWORD, PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401
+from tests.servers.postgres import PASSWORD, PostgresServer
 
 #: Generous: what is tested is that it ends.
 SOON = 20.0
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[Store]:  # noqa: F811
+def store(postgres_url: str) -> Iterator[Store]:
     store = open_store(postgres_url, timeout=SOON)
     store.ping(SOON)
     yield store
@@ -40,7 +40,7 @@ def shows(server: PostgresServer, value: str) -> None:
 # -- what is refused
 
 
-def test_a_wrong_password_is_refused_in_one_line_without_it(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_a_wrong_password_is_refused_in_one_line_without_it(postgres_server: PostgresServer) -> None:
     error = refusal(f"postgresql://talo:wr0ng@127.0.0.1:{postgres_server.port}/postgres")
     assert isinstance(error, AccessRefused)
     assert "refuses this user or password: check the URL" in str(error)
@@ -48,26 +48,26 @@ def test_a_wrong_password_is_refused_in_one_line_without_it(postgres_server: Pos
     assert "\n" not in str(error)
 
 
-def test_a_missing_database_is_named(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_a_missing_database_is_named(postgres_server: PostgresServer) -> None:
     error = refusal(postgres_server.url_of("nowhere"))
     assert isinstance(error, ImproperlyConfigured)
     assert "/nowhere does not exist: create the database" in str(error)
 
 
-def test_a_missing_privilege_says_what_to_grant(own_postgres: PostgresServer) -> None:  # noqa: F811
+def test_a_missing_privilege_says_what_to_grant(own_postgres: PostgresServer) -> None:
     own_postgres.run("CREATE ROLE clerk LOGIN PASSWORD 'x'")
     error = refusal(f"postgresql://clerk:x@127.0.0.1:{own_postgres.port}/postgres")
     assert isinstance(error, AccessRefused)
     assert "grant CREATE on the schema" in str(error)
 
 
-def test_a_missing_schema_is_said(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_a_missing_schema_is_said(postgres_server: PostgresServer) -> None:
     error = refusal(postgres_server.url + "?options=-csearch_path%3Dnowhere")
     assert isinstance(error, ImproperlyConfigured)
     assert "search_path" in str(error)
 
 
-def test_nobody_there_is_unavailable_in_one_line(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_nobody_there_is_unavailable_in_one_line(postgres_server: PostgresServer) -> None:
     error = refusal(f"postgresql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:1/postgres")
     assert isinstance(error, StoreUnavailable)
     assert "\n" not in str(error)
@@ -82,14 +82,14 @@ def test_a_url_that_cannot_be_read_is_refused_without_its_secret(tail: str) -> N
     assert caught.value.__cause__ is None
 
 
-def test_the_password_is_shown_nowhere(postgres_server: PostgresServer) -> None:  # noqa: F811
+def test_the_password_is_shown_nowhere(postgres_server: PostgresServer) -> None:
     store = open_store(postgres_server.url)
     assert isinstance(store, SqlStore)
     place = store.database
     assert all("hush" not in text for text in (store.url, repr(store), place.name, repr(place), repr(vars(place))))
 
 
-def test_a_read_only_server_is_said_to_be_and_used_again_afterwards(own_postgres: PostgresServer) -> None:  # noqa: F811
+def test_a_read_only_server_is_said_to_be_and_used_again_afterwards(own_postgres: PostgresServer) -> None:
     # Given a store whose server becomes read-only, as a replica is
     store = open_store(own_postgres.url, timeout=SOON)
     store.broker.send([message()])
@@ -121,7 +121,7 @@ def test_text_that_it_cannot_keep_is_an_encode_error(store: Store) -> None:
 
 def test_a_lock_that_others_hold_ends_a_verb_at_its_deadline_and_a_turn_passes_it_over(
     store: Store,
-    postgres_url: str,  # noqa: F811
+    postgres_url: str,
 ) -> None:
     impatient = open_store(postgres_url, timeout=0.5)
     store.broker.open("me", worker="w", slots=1, lease=60)

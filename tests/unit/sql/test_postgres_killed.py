@@ -8,18 +8,18 @@ import pytest
 
 from talo.stores.url import open_store
 from talo.testing.contract._support import message
-from tests.servers.postgres import PostgresServer, own_postgres, postgres_server, postgres_url  # noqa: F401  fixtures
+from tests.servers.postgres import PostgresServer
 from tests.support import for_seconds
 from tests.unit.sql.churning import KILLS, churn, fork, is_whole, stays_whole_under_kills
 
 
 @pytest.mark.promise("D08", "T07")
 @pytest.mark.parametrize("kills", KILLS)
-def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str, kills: int) -> None:  # noqa: F811
+def test_a_process_killed_anywhere_leaves_every_message_in_one_place(postgres_url: str, kills: int) -> None:
     stays_whole_under_kills(postgres_url, kills)
 
 
-def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres: PostgresServer) -> None:  # noqa: F811
+def test_a_server_killed_anywhere_leaves_every_message_in_one_place(own_postgres: PostgresServer) -> None:
     # Given messages, and two processes that settle in every way
     url = own_postgres.url
     with closing(open_store(url)) as store:

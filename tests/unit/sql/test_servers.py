@@ -10,8 +10,8 @@ import pytest
 from talo.errors import PublishTimeout, StoreUnavailable
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
-from tests.servers.mariadb import MariadbServer, mariadb_server, mariadb_url  # noqa: F401  fixtures
-from tests.servers.postgres import PostgresServer, postgres_server, postgres_url  # noqa: F401  fixtures
+from tests.servers.mariadb import MariadbServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 
 #: Generous: what is tested is that it ends.

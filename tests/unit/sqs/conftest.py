@@ -12,9 +12,6 @@ import pytest
 from talo.stores.base import Store
 from talo.stores.sqs import SqsStore
 from talo.stores.url import open_store as open_any
-from tests.servers.moto import own_sqs, sqs_endpoint
-
-__all__ = ["own_sqs", "sqs_endpoint"]
 
 OpenStore = Callable[..., SqsStore]
 

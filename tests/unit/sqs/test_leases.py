@@ -125,11 +125,11 @@ def test_a_settlement_that_breaks_off_can_be_repeated(
     store.broker.send([message()])
     delivery = _fetch(store, "me", lease=30)
     settlement = Settlement(lease=delivery.lease, result=document("t"), follow=[message("next", "follow")])
-    batched = store.broker._batched
-    monkeypatch.setattr(store.broker, "_batched", lambda *_: (_ for _ in ()).throw(OSError))
+    delete = store.broker._delete
+    monkeypatch.setattr(store.broker, "_delete", lambda _: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError):
         store.broker.settle([settlement])
-    monkeypatch.setattr(store.broker, "_batched", batched)
+    monkeypatch.setattr(store.broker, "_delete", delete)
     # When it is repeated, then it is done: a step twice, none never
     assert store.broker.settle([settlement]) == []
     assert store.broker.settle([settlement]) == [delivery.lease]

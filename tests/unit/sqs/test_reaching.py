@@ -21,7 +21,7 @@ from talo.errors import (
 from talo.stores.sqs import SqsStore
 from talo.stores.sqs.queues import name_of
 from talo.testing.contract._support import message
-from tests.servers.moto import SqsServer
+from tests.servers.sqs import SqsServer
 from tests.unit.sqs.conftest import OpenStore
 
 
@@ -120,7 +120,8 @@ def test_a_send_ends_in_time(own_sqs: SqsServer, tmp_path: Path, fault: str) -> 
     began = time.monotonic()
     with pytest.raises((PublishTimeout, StoreUnavailable)):
         store.broker.send([message()], timeout=1)
-    assert time.monotonic() - began < 1.5
+    # A busy machine may add to it; boto3 by itself would try for minutes.
+    assert time.monotonic() - began < 5
     if fault == "paused":
         own_sqs.resume()
     store.close()

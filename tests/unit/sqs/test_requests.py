@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 
-from talo.stores.base import Settlement, Store
-from talo.testing.contract._support import message
+from talo.stores.base import Settlement, Store, Verdict
+from talo.testing.contract._support import end, message
 from tests.servers.proxy import Proxy
 from tests.unit.sqs.conftest import OpenStore
 
@@ -69,3 +70,37 @@ def test_renewing_goes_by_ten(bill: Bill, store: Store) -> None:
     bill.take()
     assert store.broker.renew(["me"], 60).gone == []
     assert bill.take() == {"ChangeMessageVisibilityBatch": 4}
+    # And none again before its time
+    assert store.broker.renew(["me"], 60).gone == []
+    assert bill.take() == {}
+
+
+def test_what_is_given_back_goes_by_ten(bill: Bill, store: Store) -> None:
+    store.broker.send([message() for _ in range(40)])
+    store.broker.open("me", worker="w", slots=1, lease=60)
+    deliveries = store.broker.turn([], "me", ["q"], 40).deliveries
+    bill.take()
+    assert store.broker.settle([end(each, Verdict.AGAIN) for each in deliveries]) == []
+    assert bill.take() == {"SendMessageBatch": 4, "DeleteMessageBatch": 4}
+
+
+def test_an_empty_queue_costs_a_single_request(bill: Bill, store: Store) -> None:
+    store.broker.open("me", worker="w", slots=1, lease=60)
+    store.broker.send([message() for _ in range(15)])
+    bill.take()
+    # Of fifteen, the first ten promise more, and the second request comes back with less than it asked for
+    assert len(store.broker.turn([], "me", ["q"], 256).deliveries) == 15
+    assert bill.take()["ReceiveMessage"] <= 3
+    assert store.broker.turn([], "me", ["q"], 256).deliveries == []
+    assert bill.take() == {"ReceiveMessage": 1}
+
+
+def test_delays_cost_nothing_more(bill: Bill, store: Store) -> None:
+    store.broker.send([message(due=time.time() + 600) for _ in range(40)])
+    assert bill.take() == {"SendMessageBatch": 4}
+
+
+def test_a_batch_is_as_large_as_sqs_takes_it(bill: Bill, store: Store) -> None:
+    # Given messages of which seven make a mebibyte (150 kB, in base64 within base64)
+    store.broker.send([message(body=b"x" * 75_000) for _ in range(14)], timeout=60)
+    assert bill.take() == {"SendMessageBatch": 2}

@@ -54,6 +54,33 @@ def test_whoever_turns_sends_what_is_due(open_store: OpenStore, side: Store) -> 
     assert sum(each.ready + each.delayed + each.leased for each in side.broker.stats()) == 0
 
 
+def test_what_waits_there_is_given_another_time(open_store: OpenStore, side: Store) -> None:
+    # Given a task due in an hour, one that SQS delays by itself, one that is ready, and one that has died
+    store, other = open_store(side), open_store(side)
+    store.broker.send([message(id="dying", body="dying")])
+    store.broker.open("reader", worker="w", slots=1, lease=30)
+    [dying] = store.broker.turn([], "reader", ["q"], 10).deliveries
+    store.broker.settle([end(dying, Verdict.DEAD, death=death(dying))])
+    later = time.time() + 3600
+    store.broker.send([message(id="far", body="far", due=later), message(id="here", due=time.time() + 600)])
+    store.broker.send([message("other", id="ready")])
+    # When they are given another time, then the one on the shelf is, and comes without a look of a worker's
+    assert other.broker.reschedule(["far", "here", "ready", "dying"], later + 3600) == {"far"}
+    [queue] = [each.name for each in side.broker.stats() if each.delayed]
+    [kept] = side.broker.peek(queue, 10, delayed=True)
+    assert kept.due == pytest.approx(later + 3600, abs=0.1)
+    assert other.broker.reschedule(["far", "here", "ready", "dying"], time.time()) == {"far"}
+    _gets(store, ["far"])
+    assert [letter.death.task_id for letter in store.broker.dead()] == ["dying"]
+
+
+def test_without_a_side_store_nothing_is_given_another_time(open_store: OpenStore) -> None:
+    store = open_store(None)
+    assert not store.features.reschedules
+    with pytest.raises(NotSupported):
+        store.broker.reschedule(["a"], time.time())
+
+
 def test_what_a_dead_promoter_held_is_promoted_by_another(open_store: OpenStore, side: Store) -> None:
     # Given a promoter that died between taking what was due and sending it
     store, other = open_store(side), open_store(side)

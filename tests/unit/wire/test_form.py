@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def form(**how: Any) -> Form:
 def filled(of: Form, args: Any, kwargs: Any, parent: str | None = None) -> FilledForm:
     """The message of one call."""
     task_id = new_id()
-    return of.fill(task_id, args, kwargs, root_id=parent or task_id, parent_id=parent, reply_to="me")
+    return of.fill(task_id, args, kwargs, root_id=parent or task_id, parent_id=parent, reply_to="me", now=time.time())
 
 
 def written(like: FilledForm, args: Any, kwargs: Any, **how: Any) -> Message:

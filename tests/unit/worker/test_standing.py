@@ -82,7 +82,7 @@ def _ask(common: Common, seconds: float, answers: multiprocessing.SimpleQueue[in
     end = time.monotonic() + seconds
     begun = 0
     while time.monotonic() < end:
-        begun += not common.rates.ask("t", 50.0)
+        begun += not common.rates.ask("t", 50.0, time.time())
     answers.put(begun)
 
 
@@ -102,22 +102,22 @@ def test_processes_share_a_limit() -> None:
 
 
 def test_brakes_are_made_only_where_something_is_in_force() -> None:
-    table = Common().rates
+    table, now = Common().rates, time.time()
     tasks = {"limited": SimpleNamespace(rate_limit="1/h"), "free": SimpleNamespace(rate_limit=None)}
     nothing = Standing(queues=("a",))
     assert brakes_of(nothing, {"free": tasks["free"]}, table, limited=True) is None
     assert brakes_of(nothing, tasks, table, limited=False) is None
     brakes = brakes_of(nothing, tasks, table, limited=True)
     assert brakes is not None
-    assert brakes.delay("free") == 0.0
-    assert brakes.delay("limited") == 0.0 < brakes.delay("limited")
+    assert brakes.delay("free", now) == 0.0
+    assert brakes.delay("limited", now) == 0.0 < brakes.delay("limited", now)
     # A command lifts the task's own limit, a pause holds whatever the rate
     lifted = brakes_of(
         Standing(queues=(), rate_limits={"limited": 0}, paused_tasks=frozenset({"free"}), stamps=frozenset({"a=1"})),
         tasks, table, limited=True,
     )  # fmt: skip
     assert lifted is not None
-    assert lifted.delay("limited") == 0.0 < lifted.delay("free")
+    assert lifted.delay("limited", now) == 0.0 < lifted.delay("free", now)
     closed = brakes_of(Standing(queues=("q",), paused_queues=frozenset({"q"})), {}, table, limited=True)
     assert closed is not None and closed.closes("q") and not closed.closes("p")
     assert lifted.revokes({"stamps": {"a": ["1", "2"]}}) and lifted.revokes({"stamps": {"a": 1}})

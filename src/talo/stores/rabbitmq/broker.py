@@ -1,8 +1,9 @@
 """The broker on RabbitMQ: sending, fetching, settling, and what others ask of an owner here.
 
 Owns the order of a settlement's steps: follow-ups, retries and dead letters are published and confirmed, then the
-message is acknowledged. So a crash between repeats and never loses. How messages come is ``owner``'s, how they are
-declared ``topology``'s, what is said to owners elsewhere ``mailbox``'s. Called by ``store``.
+message is acknowledged. So a crash between repeats and never loses. How messages come is ``owner``'s, how they go
+``publishing``'s, how queues are declared ``topology``'s, what is said to owners elsewhere ``mailbox``'s. Called by
+``store``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from typing import NamedTuple
 
 import msgspec
 
-from talo.errors import LeaseLost, MessageTooLarge, OperationalError, PublishTimeout, StoreError
+from talo.errors import LeaseLost, NotSupported, OperationalError, PublishTimeout
 from talo.stores.base import (
     Broker,
     DeadLetter,
@@ -32,24 +32,20 @@ from talo.stores.base import (
     Turn,
     Verdict,
 )
-from talo.stores.rabbitmq._refusals import PRECONDITION_FAILED, ChannelRefused
+from talo.stores.rabbitmq._refusals import ChannelRefused
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
 from talo.stores.rabbitmq.dead import DEAD, DeadLetters
-from talo.stores.rabbitmq.letters import Facts, buried, packed
+from talo.stores.rabbitmq.letters import Facts, buried
 from talo.stores.rabbitmq.mailbox import Mailbox
 from talo.stores.rabbitmq.owner import Held, Owner, suspects_of
+from talo.stores.rabbitmq.publishing import Out, Publishing
 from talo.stores.rabbitmq.topology import Topology
 from talo.wire._ids import new_id
 from talo.wire.message import Message
 
-__all__ = ["MAX_MESSAGE", "RabbitBroker"]
+__all__ = ["RabbitBroker"]
 
-#: ``max_message_size`` of RabbitMQ 3.8 to 3.13, and of 4.0 and newer.
-MAX_MESSAGE = 128 * 1024 * 1024
-_MAX_MESSAGE_4 = 16 * 1024 * 1024
-#: A delay shorter than this is none.
-_AT_ONCE = 0.001
 #: Every settlement is asked for these; to look one up through its class takes Python 3.11 long.
 _AGAIN, _DEAD = Verdict.AGAIN, Verdict.DEAD
 #: Seconds that remain of a lease that ends with its connection only.
@@ -58,20 +54,13 @@ _ENDLESS = 1e9
 Results = Callable[[Connection, Sequence[Settlement], Sequence[Held], float], None]
 
 
-class _Out(NamedTuple):
-    """A message on its way: ``direct`` to its queue and no other."""
-
-    message: Message
-    facts: Facts = Facts()
-    direct: bool = False
-
-
 class RabbitBroker(Broker):
     """The broker role of ``RabbitStore``. A lease is an unacknowledged delivery on a connection, and ends with it."""
 
     def __init__(self, client: Client, topology: Topology) -> None:
         self._client = client
         self._topology = topology
+        self._publishing = Publishing(client, topology)
         self._dead = DeadLetters(client)
         self._mailbox = Mailbox(client, self)
         self._owners: dict[str, Owner] = {}
@@ -90,94 +79,45 @@ class RabbitBroker(Broker):
     # -- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        self.begin_send(messages, timeout=timeout)()
+
+    def begin_send(self, messages: Sequence[Message], *, timeout: float | None = None) -> Callable[[], None]:
         if not messages:
-            return
-        deadline = self._client.deadline(timeout)
+            return lambda: None
+        client = self._client
+        deadline = client.deadline(timeout)
+        with self._in_time(deadline, timeout), client.using(deadline) as connection:
+            for message in messages:
+                if message.priority:
+                    self._topology.mind_priority(message.queue)
+            if self.before_send is not None:
+                self.before_send(connection, messages, deadline)
+            begun = self._publishing.begin(connection, [Out(message) for message in messages], deadline)
+        left = deadline - monotonic()
+
+        def finish() -> None:
+            # What the caller does meanwhile is not the server's time.
+            until = monotonic() + left
+            with self._in_time(until, timeout), client.using(until) as connection:
+                self._publishing.finish(connection, begun, until)
+
+        return finish
+
+    @contextlib.contextmanager
+    def _in_time(self, deadline: float, timeout: float | None) -> Iterator[None]:
+        """Say of what was not sent in time that it was not."""
         try:
-            with self._client.using(deadline) as connection:
-                for message in messages:
-                    if message.priority:
-                        self._topology.mind_priority(message.queue)
-                if self.before_send is not None:
-                    self.before_send(connection, messages, deadline)
-                self._put(connection, [_Out(message) for message in messages], deadline)
+            yield
         except OperationalError as error:
             if timeout is not None and monotonic() >= deadline and not isinstance(error, PublishTimeout):
                 raise PublishTimeout(f"{self._client.shown} took nothing within {timeout:g} s: {error}") from error
             raise
 
-    def _put(self, connection: Connection, outs: Sequence[_Out], deadline: float) -> None:
-        """Publish, and wait until all is confirmed. What no queue takes is declared anew, once."""
-        missing = self._publish(connection, outs, deadline, again=False)
-        if missing and (missing := self._publish(connection, missing, deadline, again=True)):
-            message = missing[0].message
-            raise StoreError(
-                f"no queue takes a message for {message.queue!r} (exchange {message.exchange!r}, key "
-                f"{message.routing_key!r}): bind one to it"
-            )
-
-    def _publish(
-        self, connection: Connection, outs: Sequence[_Out], deadline: float, *, again: bool
-    ) -> list[_Out]:  # fmt: skip
-        sure: list[tuple[str, str, dict[str, object], bytes]] = []
-        told: list[tuple[str, str, dict[str, object], bytes]] = []
-        known: list[_Out] = []
-        seen: set[tuple[str | None, str, str]] = set()
-        largest = self._largest(connection)
-        for out in outs:
-            message = out.message
-            properties, body = packed(message, out.facts)
-            if len(body) > largest:
-                raise MessageTooLarge(len(body), largest, self._client.shown)
-            exchange, key, kind = self._way(connection, out, deadline, again)
-            if kind in ("fanout", "topic"):
-                # One publish reaches every queue that is bound; the routes name each of them.
-                if (way := (message.id, exchange, key)) in seen:
-                    continue
-                seen.add(way)
-            if kind == "fanout":
-                told.append((exchange, key, properties, body))
-            else:
-                sure.append((exchange, key, properties, body))
-                known.append(out)
-        publisher = self._client.publisher(connection, deadline)
-        try:
-            if told:
-                publisher.publish(told, deadline, mandatory=False)
-            return [known[at] for at in publisher.publish(sure, deadline)] if sure else []
-        except ChannelRefused as refused:
-            if refused.code == PRECONDITION_FAILED and refused.about == (60, 40):
-                size = max(len(body) for *_, body in (*sure, *told))
-                raise MessageTooLarge(
-                    size, min(size - 1, largest), f"{self._client.shown} ({refused.text})"
-                ) from refused
-            raise
-
-    def _way(self, connection: Connection, out: _Out, deadline: float, again: bool) -> tuple[str, str, str]:
-        """Exchange, routing key and the exchange's type."""
-        message = out.message
-        delay = 0.0 if message.due is None else message.due - time.time()
-        if out.direct or not message.exchange or delay > _AT_ONCE:
-            queue = suspects_of(message.queue) if out.facts.suspect else message.queue
-            self._topology.ensure(connection, queue, deadline, again=again)
-            if delay > _AT_ONCE:
-                return *self._topology.delay(connection, queue, delay, deadline), "direct"
-            return "", queue, "direct"
-        kind = self._topology.kind(message.queue, message.exchange)
-        key = message.routing_key or message.queue
-        if not self._topology.ensure_exchange(connection, message.queue, deadline):
-            self._topology.ensure(connection, message.queue, deadline, exchange=message.exchange, key=key, again=again)
-        return message.exchange, key, kind
-
-    def _largest(self, connection: Connection) -> int:
-        version = str(connection.server.get("version", "3"))
-        return MAX_MESSAGE if version.startswith("3.") else _MAX_MESSAGE_4
-
     def _give_back(
         self, connection: Connection, messages: Sequence[tuple[Message, Facts]], deadline: float
     ) -> None:  # fmt: skip
         """Back to their queues, at the end: AMQP cannot put them to the head and say that they never ran."""
-        self._put(connection, [_Out(message, facts, direct=True) for message, facts in messages], deadline)
+        self._publishing.put(connection, [Out(message, facts, direct=True) for message, facts in messages], deadline)
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
@@ -263,12 +203,12 @@ class RabbitBroker(Broker):
     ) -> None:  # fmt: skip
         if self.answer is not None:
             self.answer(connection, [each[0] for each in ends], [each[2] for each in ends], deadline)
-        outs: list[_Out] = []
+        outs: list[Out] = []
         graves = []
         for settlement, _, held in ends:
             # A retry of a message that an exchange had given to many queues is this queue's alone.
             outs += [
-                _Out(self._asked_by(it, held), direct=it.id is not None and it.id == held.message.id)
+                Out(self._asked_by(it, held), direct=it.id is not None and it.id == held.message.id)
                 for it in settlement.follow
             ]
             if settlement.verdict is _AGAIN:
@@ -277,7 +217,7 @@ class RabbitBroker(Broker):
                 death = settlement.death or Death(reason="unknown")
                 graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
         if outs:
-            self._put(connection, outs, deadline)
+            self._publishing.put(connection, outs, deadline)
             if any(out.facts.suspect for out in outs):
                 for owner in self._owners.values():
                     owner.look_for_suspects()
@@ -406,6 +346,13 @@ class RabbitBroker(Broker):
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
         return [QueueStats(name=name, ready=ready[name], delayed=None, leased=leased[name]) for name in names]
 
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        del task_ids, due, prefix
+        raise NotSupported(
+            "RabbitMQ cannot reach what waits in it: for tasks that are to be rescheduled set "
+            "broker_delays_in_result_backend, with result_backend a store that keeps them (redis://, postgresql://)"
+        )
+
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:  # noqa: ARG002
         """Nothing to do: what is delayed waits in Celery's own exchanges, and comes into its queue by itself."""
         return 0
@@ -431,14 +378,14 @@ class RabbitBroker(Broker):
 
     def dead_replace(self, ids: Sequence[str], messages: Sequence[Message]) -> int:
         def send(connection: Connection, deadline: float) -> None:
-            self._put(connection, [_Out(message, direct=True) for message in messages], deadline)
+            self._publishing.put(connection, [Out(message, direct=True) for message in messages], deadline)
 
         return self._dead.replace(ids, send)
 
 
-def _back(settlement: Settlement, held: Held) -> _Out:
+def _back(settlement: Settlement, held: Held) -> Out:
     facts = Facts(held.facts.deliveries + settlement.charge, settlement.suspect or held.facts.suspect)
     message = held.message
     if settlement.delay > 0:
         message = message.anew(message.headers, message.body, time.time() + settlement.delay)
-    return _Out(message, facts, direct=True)
+    return Out(message, facts, direct=True)

@@ -17,7 +17,7 @@ from talo.stores.rabbitmq._refusals import RESOURCE_LOCKED, ChannelRefused
 from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
-from talo.stores.rabbitmq.frames import content, method, read_properties, short
+from talo.stores.rabbitmq.frames import content, method, properties, read_properties, short
 
 __all__ = ["RabbitBus"]
 
@@ -68,7 +68,7 @@ def _declare(channel: Channel, exchange: str, kind: str, deadline: float) -> Non
 
 
 def _frames(channel: Channel, post: Post, frame_max: int) -> bytes:
-    properties = {
+    told = {
         "delivery_mode": 1,
         "priority": 0,
         **post.properties,
@@ -77,7 +77,7 @@ def _frames(channel: Channel, post: Post, frame_max: int) -> bytes:
         "headers": post.headers,
     }
     publish = method(channel.number, 60, 40, b"\0\0" + short(post.exchange) + short(post.key) + b"\0")
-    return publish + content(channel.number, properties, post.body, frame_max)
+    return publish + content(channel.number, properties(told), post.body, frame_max)
 
 
 class _RabbitEar(Ear):

@@ -19,7 +19,7 @@ from talo.stores.rabbitmq.frames import content, method, read_short, short, tabl
 if TYPE_CHECKING:
     from talo.stores.rabbitmq.connection import Connection
 
-__all__ = ["Ask", "Channel", "Letter", "exchange_bound", "exchange_declared", "queue_bound", "queue_declared"]
+__all__ = ["Ask", "Batch", "Channel", "Letter", "exchange_bound", "exchange_declared", "queue_bound", "queue_declared"]
 
 _ACK = struct.Struct(">QB")
 _U16 = struct.Struct(">H")
@@ -48,6 +48,23 @@ class Letter(NamedTuple):
     header: bytes
     body: bytes
     consumer: str = ""
+
+
+class Batch:
+    """What was published together, until it is confirmed."""
+
+    __slots__ = ("first", "last", "refused", "returned", "ways")
+
+    def __init__(self, first: int, ways: Sequence[tuple[str, str]]) -> None:
+        #: Its publishes are numbered from here to there.
+        self.first = first
+        self.last = first + len(ways) - 1
+        #: Exchange and routing key of each.
+        self.ways = ways
+        #: Whether the server could not keep one of them.
+        self.refused = False
+        #: The ways that have led into no queue.
+        self.returned: set[tuple[str, str]] = set()
 
 
 class Ask(NamedTuple):
@@ -98,13 +115,12 @@ class Channel:
         self.on_cancel: Callable[[str], None] = lambda _tag: None
         self._refusal: TaloError | None = None
         self._replies: deque[tuple[tuple[int, int], bytes, Letter | None]] = deque()
-        #: Publishing: the number of the last one; up to which all are confirmed, and which beyond that; whether one was
-        #: refused; where what no queue takes was to go.
+        #: Publishing: the number of the last one; up to which all are confirmed, and which beyond that; what is on its
+        #: way.
         self._published = 0
         self._confirmed = 0
         self._early: set[int] = set()
-        self._nacked = False
-        self._returned: set[tuple[str, str]] = set()
+        self._batches: list[Batch] = []
         self._confirming = False
 
     def belongs_to(self, connection: Connection) -> bool:
@@ -240,36 +256,45 @@ class Channel:
     # -- publishing ---------------------------------------------------------------------------------------------------
 
     def publish(
-        self, letters: Sequence[tuple[str, str, Mapping[str, Any], bytes]], deadline: float, *, mandatory: bool = True
+        self, letters: Sequence[tuple[str, str, bytes, bytes]], deadline: float, *, mandatory: bool = True
     ) -> list[int]:
         """Publish (exchange, routing key, properties, body) each, and wait until the server has confirmed all of
         them. Return the positions of those that no queue takes. ``StoreUnavailable`` if one was refused."""
+        return self.confirmed(self.begin(letters, deadline, mandatory=mandatory), deadline)
+
+    def begin(
+        self, letters: Sequence[tuple[str, str, bytes, bytes]], deadline: float, *, mandatory: bool = True
+    ) -> Batch:
+        """Publish as ``publish`` does, and leave the last ones on their way: ``confirmed`` waits for them."""
         self.check()
         if not self._confirming:
             self.call(85, 10, b"\0", deadline)
             self._confirming = True
-        self._returned.clear()
-        flag = bytes((mandatory,))
+        batch = Batch(self._published + 1, [(exchange, key) for exchange, key, _, _ in letters])
+        openings = {way: self._opening(*way, mandatory) for way in set(batch.ways)}
+        self._batches.append(batch)
         frame_max = self._connection.frame_max
-        frames: list[bytes] = []
-        for exchange, key, properties, body in letters:
-            frames.append(method(self.number, 60, 40, b"\0\0" + short(exchange) + short(key) + flag))
-            frames.append(content(self.number, properties, body, frame_max))
-            self._published += 1
-            if len(frames) >= 2 * _PIECE:
-                self._connection.write(b"".join(frames), deadline)
-                frames.clear()
-                self._await_confirms(self._published - _WINDOW, deadline)
-        if frames:
+        for at in range(0, len(letters), _PIECE):
+            frames: list[bytes] = []
+            for exchange, key, properties, body in letters[at : at + _PIECE]:
+                frames += (openings[exchange, key], content(self.number, properties, body, frame_max))
             self._connection.write(b"".join(frames), deadline)
-        self._await_confirms(self._published, deadline)
-        if self._nacked:
-            self._nacked = False
+            self._published += len(frames) // 2
+            self._await_confirms(self._published - _WINDOW, deadline)
+        return batch
+
+    def _opening(self, exchange: str, key: str, mandatory: bool) -> bytes:
+        return method(self.number, 60, 40, b"\0\0" + short(exchange) + short(key) + bytes((mandatory,)))
+
+    def confirmed(self, batch: Batch, deadline: float) -> list[int]:
+        """Wait for what was begun; return and raise as ``publish``."""
+        self._await_confirms(batch.last, deadline)
+        self._batches.remove(batch)
+        if batch.refused:
             raise StoreUnavailable(f"{self._connection.shown} could not keep what was sent")
-        if not self._returned:
+        if not batch.returned:
             return []
-        # A return does not say which publish it was; but the way is the same for all to one exchange and key.
-        return [at for at, (exchange, key, *_) in enumerate(letters) if (exchange, key) in self._returned]
+        return [at for at, way in enumerate(batch.ways) if way in batch.returned]
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 
@@ -300,7 +325,9 @@ class Channel:
 
     def _confirm(self, kind: tuple[int, int], payload: bytes) -> None:
         number, multiple = _ACK.unpack_from(payload, 4)
-        self._nacked |= kind == _REFUSED
+        if kind == _REFUSED:
+            for batch in self._batches:
+                batch.refused |= batch.first <= number and (bool(multiple) or number <= batch.last)
         if multiple:
             self._confirmed = max(self._confirmed, number)
         else:
@@ -310,9 +337,13 @@ class Channel:
             self._early.discard(self._confirmed)
 
     def _note_returned(self, payload: bytes) -> None:
+        # A return does not say which publish it was; but the way is the same for all to one exchange and key. If it led
+        # somewhere before, that queue is gone now, with what the batches before have put into it.
         _, at = read_short(payload, 6)
         exchange, at = read_short(payload, at)
-        self._returned.add((exchange, read_short(payload, at)[0]))
+        way = exchange, read_short(payload, at)[0]
+        for batch in self._batches:
+            batch.returned.add(way)
 
     def _closed(self, payload: bytes) -> None:
         code = _U16.unpack_from(payload, 4)[0]

@@ -22,11 +22,13 @@ __all__ = [
     "METHOD",
     "content",
     "method",
+    "properties",
     "read_properties",
     "read_short",
     "read_table",
     "short",
     "table",
+    "value",
 ]
 
 METHOD: Final = 1
@@ -42,7 +44,7 @@ _U64 = struct.Struct(">Q")
 _I32 = struct.Struct(">i")
 _I64 = struct.Struct(">q")
 _F64 = struct.Struct(">d")
-_CONTENT_HEAD = struct.Struct(">HHQH")
+_CONTENT_HEAD = struct.Struct(">HHQ")
 _BASIC: Final = 60
 #: What is repeated in every message: names of headers as they are written.
 _KEYS: dict[str, bytes] = {}
@@ -101,13 +103,13 @@ def _decimal(value: Decimal) -> bytes:
 
 
 def _array(values: list[Any] | tuple[Any, ...]) -> bytes:
-    data = b"".join([_value(each) for each in values])
+    data = b"".join([value(each) for each in values])
     return b"A" + _U32.pack(len(data)) + data
 
 
 _WRITERS: dict[type, Callable[[Any], bytes]] = {
     str: _text,
-    bytes: lambda value: b"S" + _U32.pack(len(value)) + value,
+    bytes: lambda data: b"S" + _U32.pack(len(data)) + data,
     bool: lambda value: b"t\x01" if value else b"t\x00",
     int: _integer,
     float: lambda value: b"d" + _F64.pack(value),
@@ -120,27 +122,28 @@ _WRITERS: dict[type, Callable[[Any], bytes]] = {
 }
 
 
-def _value(value: Any) -> bytes:
-    writer = _WRITERS.get(type(value))
+def value(of: Any) -> bytes:
+    """The value of a field, with its type. ``EncodeError`` for what AMQP has no type for."""
+    writer = _WRITERS.get(type(of))
     if writer is None:
-        writer = next((known for kind, known in _WRITERS.items() if isinstance(value, kind)), None)
+        writer = next((known for kind, known in _WRITERS.items() if isinstance(of, kind)), None)
         if writer is None:
-            raise EncodeError(f"AMQP headers cannot hold a {type(value).__name__}: {value!r}")
-    return writer(value)
+            raise EncodeError(f"AMQP headers cannot hold a {type(of).__name__}: {of!r}")
+    return writer(of)
 
 
 def table(fields: Mapping[str, Any]) -> bytes:
-    """A field table with its length. ``EncodeError`` for what AMQP has no type for."""
+    """A field table with its length. ``EncodeError`` as of ``value``."""
     parts = []
-    for name, value in fields.items():
+    for name, field in fields.items():
         key = _KEYS.get(name)
         if key is None:
             key = short(name)
             if len(_KEYS) < _MOST_KEYS:
                 _KEYS[name] = key
         parts.append(key)
-        writer = _WRITERS.get(type(value))
-        parts.append(writer(value) if writer is not None else _value(value))
+        writer = _WRITERS.get(type(field))
+        parts.append(writer(field) if writer is not None else value(field))
     data = b"".join(parts)
     return _U32.pack(len(data)) + data
 
@@ -155,12 +158,12 @@ def method(channel: int, class_id: int, method_id: int, arguments: bytes = b"") 
     )
 
 
-def content(channel: int, properties: Mapping[str, Any], body: bytes, frame_max: int) -> bytes:
-    """The frames behind a publish: the header, and the body in pieces."""
+def properties(fields: Mapping[str, Any]) -> bytes:
+    """Basic properties, by name, as they stand in the header of a content."""
     flags = 0
     parts = []
     for name, bit, kind in PROPERTIES:
-        value = properties.get(name)
+        value = fields.get(name)
         if value is None:
             continue
         flags |= 1 << bit
@@ -172,12 +175,16 @@ def content(channel: int, properties: Mapping[str, Any], body: bytes, frame_max:
             parts.append(bytes((min(255, max(0, int(value))),)))
         else:
             parts.append(_U64.pack(int(value.timestamp() if isinstance(value, dt.datetime) else value)))
-    data = b"".join(parts)
+    return b"".join((_U16.pack(flags), *parts))
+
+
+def content(channel: int, properties: bytes, body: bytes, frame_max: int) -> bytes:
+    """The frames behind a publish: the header with these properties, and the body in pieces."""
     size = len(body)
     head = b"%b%b%b%b" % (
-        _FRAME.pack(HEADER, channel, len(data) + 14),
-        _CONTENT_HEAD.pack(_BASIC, 0, size, flags),
-        data,
+        _FRAME.pack(HEADER, channel, len(properties) + 12),
+        _CONTENT_HEAD.pack(_BASIC, 0, size),
+        properties,
         _END,
     )
     room = frame_max - 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,7 +17,7 @@ from talo.stores.base import Delivery, Lease, Settlement
 from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
-from talo.stores.rabbitmq.frames import read_properties
+from talo.stores.rabbitmq.frames import properties, read_properties
 from talo.stores.rabbitmq.owner import MAIL
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ class Mailbox:
             answer = _Answer(held=owner.deliveries())
         else:
             answer = _Answer(refused=self._broker.settle_here(connection, ask.settlements, deadline))
-        properties = read_properties(letter.header)
-        reply_to = properties.get("reply_to")
+        asked = read_properties(letter.header)
+        reply_to = asked.get("reply_to")
         if reply_to:
-            told = {"correlation_id": properties.get("correlation_id")}
+            told = properties({"correlation_id": asked.get("correlation_id")})
             publisher = self._client.publisher(connection, deadline)
             publisher.publish([("", reply_to, told, _encode(answer))], deadline, mandatory=False)
 
@@ -101,7 +101,7 @@ class Mailbox:
         if not owners:
             return []
         channel = self._asking(connection, deadline)
-        ping: dict[str, Any] = {"delivery_mode": 1}
+        ping = properties({"delivery_mode": 1})
         letters = [("", f"talo.owner.{name}", ping, _encode(_Ask())) for name in owners]
         return [owners[at] for at in channel.publish(letters, deadline)]
 
@@ -110,8 +110,8 @@ class Mailbox:
         channel = self._asking(connection, deadline)
         self._serial += 1
         number = str(self._serial)
-        properties = {"reply_to": _REPLIES, "correlation_id": number, "delivery_mode": 1}
-        if channel.publish([("", f"talo.owner.{owner}", properties, _encode(ask))], deadline):
+        asking = properties({"reply_to": _REPLIES, "correlation_id": number, "delivery_mode": 1})
+        if channel.publish([("", f"talo.owner.{owner}", asking, _encode(ask))], deadline):
             return None
         patience = min(deadline, monotonic() + _PATIENCE)
         while monotonic() < patience:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ from talo.stores.rabbitmq.absent import NoResults
 from talo.stores.rabbitmq.channel import Channel, Letter
 from talo.stores.rabbitmq.client import Client
 from talo.stores.rabbitmq.connection import Connection
-from talo.stores.rabbitmq.frames import read_properties
+from talo.stores.rabbitmq.frames import properties, read_properties
 from talo.stores.rabbitmq.owner import Held
 from talo.wire.message import Message
 
@@ -136,9 +135,7 @@ class RpcResults(NoResults):
         self._send(connection, told, deadline)
 
     def _send(self, connection: Connection, told: Sequence[tuple[ResultMeta, str | None]], deadline: float) -> None:
-        letters: list[tuple[str, str, Mapping[str, Any], bytes]] = [
-            ("", reply_to, _properties(meta), meta.payload) for meta, reply_to in told if reply_to
-        ]
+        letters = [("", reply_to, _properties(meta), meta.payload) for meta, reply_to in told if reply_to]
         if letters:
             # Who asked may have gone: then nobody is to hear it.
             self._client.publisher(connection, deadline).publish(letters, deadline, mandatory=False)
@@ -178,13 +175,15 @@ def _is_ready(payload: bytes) -> bool:
         return True
 
 
-def _properties(meta: ResultMeta) -> dict[str, Any]:
+def _properties(meta: ResultMeta) -> bytes:
     json = meta.payload[:1] == b"{"
-    return {
-        "content_type": "application/json" if json else "application/data",
-        "content_encoding": "utf-8" if json else "binary",
-        "headers": {},
-        "delivery_mode": 1,
-        "priority": 0,
-        "correlation_id": meta.task_id,
-    }
+    return properties(
+        {
+            "content_type": "application/json" if json else "application/data",
+            "content_encoding": "utf-8" if json else "binary",
+            "headers": {},
+            "delivery_mode": 1,
+            "priority": 0,
+            "correlation_id": meta.task_id,
+        }
+    )

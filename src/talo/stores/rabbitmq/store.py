@@ -13,9 +13,10 @@ from talo.errors import ImproperlyConfigured
 from talo.stores.base import Features, Store
 from talo.stores.rabbitmq.absent import NoLocks, NoResults
 from talo.stores.rabbitmq.address import TLS_OPTIONS, parse_urls
-from talo.stores.rabbitmq.broker import MAX_MESSAGE, RabbitBroker
+from talo.stores.rabbitmq.broker import RabbitBroker
 from talo.stores.rabbitmq.bus import RabbitBus
 from talo.stores.rabbitmq.client import Client
+from talo.stores.rabbitmq.publishing import MAX_MESSAGE
 from talo.stores.rabbitmq.results import RpcResults
 from talo.stores.rabbitmq.topology import MAX_DELAY, Topology
 from talo.wire.queues import Queue
@@ -68,6 +69,7 @@ class RabbitStore(Store):
             durable=True,
             max_delay=MAX_DELAY,
             max_message=MAX_MESSAGE,
+            foreign=True,
             locks=False,
             results=rpc is not None,
             hands_over=False,

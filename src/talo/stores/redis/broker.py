@@ -25,6 +25,7 @@ from talo.stores.base import (
     Renewal,
     ResultMeta,
     Settlement,
+    Sighting,
     Turn,
     Verdict,
 )
@@ -38,6 +39,7 @@ from talo.stores.redis.deliveries import delivery_of
 from talo.stores.redis.groups import part_of
 from talo.stores.redis.keys import SEPARATOR, list_of, queue_of
 from talo.stores.redis.leases import Leases
+from talo.stores.redis.rescheduling import Rescheduling
 from talo.stores.redis.waiting import Waiting
 from talo.stores.redis.wake import Wake
 from talo.wire.envelope import pack as pack_message
@@ -65,6 +67,7 @@ class RedisBroker(Broker):
         self._leases = Leases(client)
         self._dead = DeadLetters(client, self.sendable)
         self._waiting = Waiting(client)
+        self._rescheduling = Rescheduling(client)
         #: Runs of one chunk of history.
         self.chunk = CHUNK
         self._announced: set[str] = set()
@@ -340,9 +343,15 @@ class RedisBroker(Broker):
         ]
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         return self._waiting.peek(queue, limit, offset, delayed=delayed, about=about)
+
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        return self._rescheduling.reschedule(task_ids, due, prefix)
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        return self._waiting.find(task_id, furthest)
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         return self._waiting.undelay(change, limit)

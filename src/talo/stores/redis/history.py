@@ -24,10 +24,10 @@ from talo.stores.redis.connection import Part, pack
 
 __all__ = ["RedisHistory"]
 
-#: Runs that one script looks at while it searches, and those that one brings.
+#: Runs that one script looks at while it searches, and those that one finds where nothing is read of them.
 _LOOKS, _PAGE = 4000, 200
-#: Runs that are looked at for one page in each log, by what has to be read of each: all of it, its bytes, or nothing. A
-#: script costs as much as looking at some.
+#: Runs that are looked at for one page in each log, by what is looked for in the bytes of each: a text in any case, a
+#: part, or nothing. A script costs as much as looking at some.
 _MOST_LOOKS = (("text", 20_000), ("argument", 36_000), ("", 400_000))
 _SCRIPT = 400
 #: Records and commands of one step.
@@ -111,7 +111,7 @@ class RedisHistory(History):
 
     def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:
         sums: Counter[str] = Counter()
-        if query.id is not None or query.root is not None or query.argument is not None:
+        if query.id is not None or query.root is not None or _reads(query):
             sums.update(run.state for _, _, _, run in itertools.islice(self._all(query), most))
             return dict(sums)
         for log in _logs(query):
@@ -151,9 +151,9 @@ class RedisHistory(History):
 
     # -- deleting -------------------------------------------------------------------------------------------------
 
-    def forget(self, query: RunQuery) -> int:
+    def forget(self, query: RunQuery, most: int | None = None) -> int:
         places: dict[tuple[str, str], list[int]] = {}
-        for log, number, offset, _ in self._all(query):
+        for log, number, offset, _ in itertools.islice(self._all(query), most):
             places.setdefault((log, number), []).append(offset)
         forgotten = 0
         for (log, number), offsets in places.items():
@@ -210,9 +210,11 @@ class RedisHistory(History):
         ]
         if query.states:
             groups.append(tuple(f"state:{state}" for state in query.states))
+        if query.text is not None:
+            groups.append(("error:",))
         parts: list[Part] = [self._prefix, log, chunk]
         parts += ("" if moment is None else repr(moment) for moment in (query.since, query.until))
-        parts += ((query.text or "").lower(), query.argument or "", "" if name is None else bucket(name), len(groups))
+        parts += ("" if name is None else bucket(name), len(groups))
         for group in groups:
             parts += (len(group), *group)
         return parts
@@ -230,22 +232,36 @@ class RedisHistory(History):
     ) -> Iterator[tuple[int, float, RunRecord | int]]:
         """Offset, end and run of what fits in one chunk, the latest first, below an offset; and after each script how
         far it has looked, with how many it looked at instead of a run."""
+        most = _LOOKS if _reads(query) else page
         while True:
             asked = self._asked(log, chunk.number, query)
-            on, until, looks, *told = self._client.run(scripts.RUNS_FIND, *asked, below, page, _LOOKS)
-            for offset, item in zip(told[::2], told[1::2], strict=True):
+            on, until, looks, *offsets = self._client.run(scripts.RUNS_FIND, *asked, below, most, _LOOKS)
+            for offset, run in self._read(log, chunk.number, query, offsets):
+                yield offset, run.ended, run
+            yield int(on or 0), float(until or chunk.first), int(looks)
+            if not on:
+                return
+            below = on.decode()
+
+    def _read(self, log: str, chunk: str, query: RunQuery, offsets: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
+        """Those of these runs that have what only their records tell; some are read at a time."""
+        key = self._client.keys.own(f"runs:{log}:{chunk}:items")
+        argument, text = (query.argument or "").encode(), (query.text or "").encode().lower()
+        for at in range(0, len(offsets), _STEP):
+            some = offsets[at : at + _STEP]
+            for offset, item in zip(some, self._client.call("HMGET", key, *some), strict=True):
+                # Most are told apart by their bytes.
+                if item is None or argument not in item or text not in item.lower():
+                    continue
                 run = _decode(item)
                 # Ids share buckets.
                 if (
                     (query.id is None or run.id == query.id)
                     and (query.root is None or query.root in (run.root, run.id))
                     and query.in_arguments(run)
+                    and query.in_error(run)
                 ):
-                    yield int(offset), run.ended, run
-            yield int(on or 0), float(until or chunk.first), int(looks)
-            if not on:
-                return
-            below = on.decode()
+                    yield offset, run
 
 
 #: Seconds by which the order of settlements may differ from that of ends.
@@ -305,6 +321,11 @@ def _ended(walk: _Walk) -> float:
     run = walk.head()
     assert run is not None
     return run.ended
+
+
+def _reads(query: RunQuery) -> bool:
+    """Whether only the records themselves tell what fits."""
+    return query.text is not None or query.argument is not None
 
 
 def _logs(query: RunQuery) -> Sequence[str]:

@@ -15,6 +15,7 @@ __all__ = [
     "DEAD_GET",
     "DEAD_LIST",
     "DEAD_REPLACE",
+    "FIND_WAITING",
     "FRONTS",
     "GROUP_OPEN",
     "GROUP_PARTS",
@@ -23,14 +24,13 @@ __all__ = [
     "MARKED",
     "OPEN",
     "OWNERS",
-    "PEEK_DELAYED",
-    "PEEK_READY",
     "PLANS_CHANGE",
     "PLANS_READ",
     "PURGE",
     "RECORD",
     "RELEASE",
     "RENEW",
+    "RESCHEDULE",
     "RUNS_COUNT",
     "RUNS_DROP",
     "RUNS_FIND",
@@ -88,8 +88,8 @@ RUNS_FORGET = Script("runs_forget", "_messages", "_history")
 RUNS_SIZES = Script("runs_sizes", "_messages", "_history")
 RUNS_DROP = Script("runs_drop", "_messages", "_history")
 FRONTS = Script("fronts", "_messages")
-PEEK_DELAYED = Script("peek_delayed", "_messages")
-PEEK_READY = Script("peek_ready", "_messages")
+FIND_WAITING = Script("find_waiting", "_messages")
+RESCHEDULE = Script("reschedule", "_messages")
 UNDELAY = Script("undelay", "_messages")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")

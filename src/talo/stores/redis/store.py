@@ -110,6 +110,8 @@ class RedisStore(Store):
             schedules=True,
             history=True,
             peek=True,
+            reschedules=True,
+            foreign=True,
         )
         self.broker = RedisBroker(self._client)
         self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))

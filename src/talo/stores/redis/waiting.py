@@ -6,10 +6,10 @@ Owns reading without taking, and the one change that begins with such a look: ``
 from __future__ import annotations
 
 import datetime as dt
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from talo.stores.base import Lease
+from talo.stores.base import Lease, Sighting
 from talo.stores.redis import scripts
 from talo.stores.redis.client import Client
 from talo.stores.redis.connection import Part
@@ -21,11 +21,20 @@ from talo.wire.message import Message
 
 __all__ = ["Waiting"]
 
-#: Delayed messages that one script looks at.
+#: Messages that one look brings.
 _LOOKS = 1000
 #: Delayed messages that are looked at in all: a queue with few of many is shown as far as that.
 _FURTHEST = 200_000
 _NOBODY = Lease("", 0)
+
+
+class _Found(NamedTuple):
+    """A message that a look has found: its place, its list, when it falls due if it is delayed, its bytes."""
+
+    at: int
+    name: bytes
+    due: float | None
+    raw: bytes
 
 
 class Waiting:
@@ -35,44 +44,81 @@ class Waiting:
         self._client = client
         self._keys = client.keys
 
-    def peek(self, queue: str, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
+    def peek(self, queue: str | None, limit: int, offset: int, *, delayed: bool, about: str | None) -> list[Message]:
         """See ``Broker.peek``."""
         text = b"" if about is None else _as_written(about)
-        most = offset + limit
-        found = (self._delayed if delayed else self._ready)(queue, most, text)
-        messages = []
-        for name, raw, due in itertools.islice(found, offset, offset + limit):
-            if raw and text in raw:
-                message = delivery_of(_NOBODY, name, raw).message
-                if message is not None:
-                    message.due = due
-                    messages.append(message)
-        return messages
+        look = self._delayed if delayed else self._ready
+        lists = () if queue is None else self._keys.lists(queue)
+        found = (_waits(each) for each in look(lists, offset, offset + limit, text))
+        return [message for message in found if message is not None]
 
-    # Those without the text are without their raw bytes, which would be most of the answer.
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        """See ``Broker.find``."""
+        queues = sorted(name.decode() for name in self._client.call("SMEMBERS", self._keys.own("queues")))
+        lists = [name for queue in queues for name in self._keys.lists(queue)]
+        numbers = self._client.run(scripts.STATS, self._keys.prefix, *lists)
+        ready = dict(zip(lists, numbers[:-1:2], strict=True))
+        delayed, most = sum(numbers[1::2]), furthest * len(queues)
+        # What moves while it is looked for moves to the front: from delayed to ready, and within each of the two. So
+        # the looks go the same way, each from the back to the front, and nothing slips past them.
+        text = _as_written(task_id)
+        for first, number in _backwards(min(delayed, most)):
+            if found := _of_task(task_id, self._delayed_step((), first, number, text)[2]):
+                return found
+        beyond = max(0, delayed - most)
+        for queue in queues:
+            looked = 0
+            for name in self._keys.lists(queue):
+                looks = min(ready[name], furthest - looked)
+                for first, number in _backwards(looks):
+                    if found := _of_task(task_id, self._ready_step(name, first, number, text)):
+                        found.ahead += looked
+                        return found
+                looked, beyond = looked + looks, beyond + ready[name] - looks
+        return Sighting(beyond=beyond)
 
-    def _ready(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, None]]:
-        for name in self._keys.lists(queue):
-            if most <= 0:
-                return
-            if text:
-                raws = self._client.run(scripts.PEEK_READY, self._keys.prefix, name, most, text)
-            else:
-                raws = self._client.call("LRANGE", self._keys.prefix + name, -most, -1)[::-1]
-            most -= len(raws)
-            yield from ((queue, raw, None) for raw in raws)
+    # Plain reads, of some at a time: a script that looks for a text takes ten times as much of the server, nearly all
+    # of it for handing the bytes to Lua.
 
-    def _delayed(self, queue: str, most: int, text: bytes) -> Iterator[tuple[str, bytes, float]]:
-        lists = self._keys.lists(queue)
+    def _ready(self, lists: Sequence[bytes], first: int, end: int, text: bytes) -> Iterator[_Found]:
+        """Those of the ready messages from ``first`` to ``end`` that have the text, the next to be fetched first."""
+        lengths = self._client.run(scripts.STATS, self._keys.prefix, *lists)[:-1:2]
+        for name, length in zip(lists, lengths, strict=True):
+            for at in range(max(0, first), min(length, end), _LOOKS):
+                yield from self._ready_step(name, at, min(_LOOKS, end - at), text)
+            first, end = first - length, end - length
+
+    def _delayed(self, lists: Sequence[bytes], first: int, end: int, text: bytes) -> Iterator[_Found]:
+        """Those of the delayed messages of these lists from ``first`` to ``end`` that have the text, the next to fall
+        due first."""
+        passed = 0
         for rank in range(0, _FURTHEST, _LOOKS):
-            looked_at, *told = self._client.run(scripts.PEEK_DELAYED, self._keys.prefix, rank, _LOOKS, text, *lists)
-            for name, due, raw in zip(told[::3], told[1::3], told[2::3], strict=True):
-                if most <= 0:
-                    return
-                most -= 1
-                yield queue_of(name), raw, float(due)
-            if looked_at < _LOOKS:
+            looked, ours, found = self._delayed_step(lists, rank, _LOOKS, text)
+            yield from (each for each in found if first <= passed + each.at < end)
+            passed += ours
+            if looked < _LOOKS or passed >= end:
                 return
+
+    def _ready_step(self, name: bytes, first: int, number: int, text: bytes) -> list[_Found]:
+        """What has the text among so many messages of a list, with the place of each."""
+        raws = self._client.call("LRANGE", self._keys.prefix + name, -first - number, -first - 1)
+        return [_Found(at, name, None, raw) for at, raw in enumerate(reversed(raws), first) if text in raw]
+
+    def _delayed_step(
+        self, lists: Sequence[bytes], first: int, number: int, text: bytes
+    ) -> tuple[int, int, list[_Found]]:
+        """How many delayed messages were looked at, and how many of them are of these lists (none: any); of those what
+        has the text, with its place among them."""
+        key = self._keys.own("delayed")
+        members = self._client.call("ZRANGE", key, first, first + number - 1, "WITHSCORES")
+        ours = [(member, due) for member, due in members if not lists or member[17:] in lists]
+        raws = self._client.call("HMGET", self._keys.own("delayed:raw"), *(each for each, _ in ours)) if ours else []
+        found = [
+            _Found(at, member[17:], float(due), raw)
+            for at, ((member, due), raw) in enumerate(zip(ours, raws, strict=True))
+            if raw is not None and text in raw
+        ]
+        return len(members), len(ours), found
 
     def undelay(self, change: Callable[[Message], Message], limit: int) -> int:
         """See ``Broker.undelay``. What makes no message goes as it is."""
@@ -102,6 +148,27 @@ class Waiting:
                 queue = queue_of(name)
                 ages[queue] = max(ages.get(queue, 0.0), now - max(moments))
         return ages
+
+
+def _waits(found: _Found) -> Message | None:
+    message = delivery_of(_NOBODY, queue_of(found.name), found.raw).message
+    if message is not None:
+        message.due = found.due
+    return message
+
+
+def _of_task(task_id: str, found: Iterable[_Found]) -> Sighting | None:
+    """The message of a task among those that have its id somewhere."""
+    for each in found:
+        message = _waits(each)
+        if message is not None and message.id == task_id:
+            return Sighting(message=message, ahead=each.at if each.due is None else 0)
+    return None
+
+
+def _backwards(number: int) -> Iterator[tuple[int, int]]:
+    """Where the steps of a look at so many begin and how many each looks at, the last first."""
+    return ((first, min(_LOOKS, number - first)) for first in reversed(range(0, number, _LOOKS)))
 
 
 def _as_written(text: str) -> bytes:

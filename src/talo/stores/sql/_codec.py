@@ -14,7 +14,7 @@ from talo.errors import EncodeError, MessageTooLarge
 from talo.stores.base import Delivery, Lease
 from talo.wire.message import Message
 
-__all__ = ["MAX_MESSAGE", "Parcel", "delivery", "json_list", "message", "pack"]
+__all__ = ["MAX_MESSAGE", "Parcel", "delivery", "json_list", "message", "pack", "timed"]
 
 #: SQLite's own limit of a row is 10**9 bytes unless it was compiled with less.
 MAX_MESSAGE = 512 * 1024 * 1024
@@ -91,6 +91,12 @@ def message(queue: str, priority: int, head: bytes, body: bytes) -> tuple[Messag
         ),
         None,
     )
+
+
+def timed(queue: str, priority: int, head: bytes, due: float) -> bytes:
+    """Return a head as that of a message which is due then (epoch seconds); what cannot be read stays as it is."""
+    found, _ = message(queue, priority, head, b"")
+    return head if found is None else pack([found.timed(due)])[0].head
 
 
 def delivery(owner: str, token: int, row: Sequence[Any], former: int | None = None) -> Delivery:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,11 +18,11 @@ from talo.states import READY_STATES, SUCCESS
 from talo.stores.base import Death, Delivery, Lease, ResultMeta, Settlement, Verdict
 from talo.stores.history import CELLS, PERIODS, RunRecord, tally
 from talo.stores.sql import _groups
-from talo.stores.sql._codec import Parcel, delivery, pack
+from talo.stores.sql._codec import Parcel, delivery, pack, timed
 from talo.stores.sql._fronts import Fronts
-from talo.stores.sql.database import RESULTS, Session
+from talo.stores.sql.database import RESULTS, Row, Session
 
-__all__ = ["Plan", "insert", "keep", "lease", "move", "promote", "settle", "store_results"]
+__all__ = ["Plan", "insert", "keep", "lease", "move", "promote", "reschedule", "settle", "store_results"]
 
 #: Delayed messages that one turn makes ready at most.
 _PROMOTED = 1000
@@ -60,7 +60,7 @@ def insert(tx: Session, parcels: Sequence[Parcel]) -> Counter[str]:
         made = numbers[: len(ready)]
         tx.run("add_ready", made, made[0], made[-1])
     later = zip(numbers[len(ready) :], delayed, strict=True)
-    tx.many("add_delayed", [(each.due, number, each.queue, each.priority) for number, each in later])
+    tx.many("add_delayed", [(each.due, number, each.queue, each.priority, each.task_id) for number, each in later])
     # One waiter per queue learns that something falls due earlier than it knows.
     wake = Counter(each.queue for each in ready)
     wake.update({each.queue for each in delayed})
@@ -137,9 +137,9 @@ def _give_back(tx: Session, back: Sequence[tuple[Settlement, int]]) -> Counter[s
     ready, delayed = [], []
     # Backwards, so that what is given back together keeps its order at the head.
     for settlement, message in reversed(back):
-        queue, priority, head = heads[message]
+        queue, priority, task_id, head = heads[message]
         if settlement.delay > 0:
-            delayed.append((now + settlement.delay, message, queue, priority))
+            delayed.append((now + settlement.delay, message, queue, priority, task_id))
         else:
             place = least[queue, priority] = least.get((queue, priority), min(0, head or 0)) - 1
             ready.append((queue, priority, place, message))
@@ -223,6 +223,29 @@ def promote(tx: Session) -> Counter[str]:
     )
     tx.run("leave_delayed", rows[-1][0], rows[-1][1], [row[1] for row in rows])
     return Counter(row[2] for row in rows)
+
+
+def reschedule(tx: Session, found: Mapping[str, Sequence[Row]], due: float) -> tuple[set[str], Counter[str]]:
+    """Make what ``found`` names, rows of the steps of that name, wait until ``due``; return the tasks whose message was
+    still there, and how many waiters of each queue should wake. A ready message that is due already stays in its
+    place."""
+    ready, delayed = [], []
+    moved: set[str] = set()
+    for step, rows in found.items():
+        for first, message, queue, priority, task_id in sorted(rows):
+            if not tx.run(step, first, message, queue, priority):
+                continue
+            moved.add(task_id)
+            [(head,)] = tx.rows("head", message)
+            tx.run("put_head", message, timed(queue, priority, head, due))
+            if due > tx.now:
+                delayed.append((due, message, queue, priority, task_id))
+            else:
+                # A ready one goes back to its place: it was due before.
+                ready.append((queue, priority, first if step == "take_ready" else tx.draw(1)[0], message))
+    tx.many("place_ready", ready)
+    tx.many("add_delayed", delayed)
+    return moved, Counter([row[0] for row in ready] + [row[2] for row in delayed])
 
 
 def lease(

@@ -12,13 +12,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from talo.errors import LeaseLost, PublishTimeout
-from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Turn
+from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Sighting, Turn
 from talo.stores.sql import _writing
 from talo.stores.sql._codec import Parcel, delivery, message, pack
 from talo.stores.sql._fronts import Fronts
-from talo.stores.sql.database import Database, Session
+from talo.stores.sql.database import Database, Row, Session
 from talo.stores.sql.dead import DeadLetters
 from talo.stores.sql.dialect import asking
 from talo.stores.sql.waker import poll
@@ -29,6 +30,8 @@ __all__ = ["SqlBroker"]
 
 #: More than anybody holds.
 _ALL = 2**62
+#: Tasks that one transaction gives another time, and how often it is looked where they are.
+_STEP, _LOOKS = 100, 3
 #: Seconds for which one who finds what others are just taking steps aside: at first, and at most.
 _ASIDE, _LONGEST_ASIDE = 0.0005, 0.05
 
@@ -294,17 +297,62 @@ class SqlBroker(DeadLetters):
         return max(0.0, tx.now - min(since)) if since else None
 
     def peek(
-        self, queue: str, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
+        self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         values = [queue, limit, offset, None if about is None else about.encode()]
-        step = asking("peek_delayed" if delayed else f"peek_ready_{self._order}", values)
-        found = []
-        for name, priority, head, body, due in self._database.read(lambda tx: tx.rows(step, *values)):
-            each, _ = message(name, priority, head, body)
-            if each is not None:
-                each.due = due
-                found.append(each)
-        return found
+        step = "peek_delayed" if delayed else f"peek_ready_{self._order}"
+        rows = self._database.read(lambda tx: tx.rows(asking(step, values), *values))
+        return [found for row in rows if (found := _waits(row)) is not None]
+
+    def find(self, task_id: str, furthest: int) -> Sighting:
+        def work(tx: Session) -> Sighting:
+            ready: dict[str, int] = dict(tx.rows("count_ready"))
+            delayed: dict[str, int] = dict(tx.rows("count_delayed"))
+            # In the direction in which it goes.
+            looks: list[tuple[str, str | None, int]] = [("peek_delayed", None, furthest * len({*ready, *delayed}))]
+            looks += ((f"peek_ready_{self._order}", queue, furthest) for queue in sorted(ready))
+            for step, queue, most in looks:
+                values = [queue, most, 0, task_id.encode()]
+                for row in tx.rows(asking(step, values), *values):
+                    found = _waits(row)
+                    if found is not None and found.id == task_id:
+                        return Sighting(message=found, ahead=0 if queue is None else int(row[5]))
+            further = [sum(delayed.values()) - looks[0][2], *(number - furthest for number in ready.values())]
+            return Sighting(beyond=sum(max(0, each) for each in further))
+
+        return self._database.read(work)
+
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        moved: set[str] = set()
+        for at in range(0, len(task_ids), _STEP):
+            moved |= self._reschedule(set(task_ids[at : at + _STEP]), due, prefix)
+        return moved
+
+    def _reschedule(self, wanted: set[str], due: float, prefix: str) -> set[str]:
+        moved: set[str] = set()
+        # What was seen delayed may be ready by now, and be seen there.
+        for _ in range(_LOOKS):
+            found = self._database.read(partial(self._waiting, sorted(wanted), prefix))
+
+            def work(tx: Session, found: dict[str, list[Row]] = found) -> set[str]:
+                done, wake = _writing.reschedule(tx, found, due)
+                tx.ring(wake)
+                return done
+
+            done = self._database.write(work) if any(found.values()) else set()
+            moved |= done
+            wanted = {row[4] for rows in found.values() for row in rows} - done
+            if not wanted:
+                break
+        return moved
+
+    @staticmethod
+    def _waiting(task_ids: list[str], prefix: str, tx: Session) -> dict[str, list[Row]]:
+        """Where the messages of these tasks wait, by the step that takes them away."""
+        delayed = [row for row in tx.rows("find_delayed", task_ids) if row[2].startswith(prefix)]
+        others = sorted(set(task_ids) - {row[4] for row in delayed})
+        ready = tx.rows("find_ready", others) if others else []
+        return {"take_delayed": delayed, "take_ready": [row for row in ready if row[2].startswith(prefix)]}
 
     def purge(self, queues: Sequence[str]) -> int:
         wanted = list(queues)
@@ -330,3 +378,11 @@ class SqlBroker(DeadLetters):
             return len(set(ids))
 
         return self._database.write(work)
+
+
+def _waits(row: Row) -> Message | None:
+    """The message of a row that begins with queue, priority, head, body, due."""
+    found, _ = message(*row[:4])
+    if found is not None:
+        found.due = row[4]
+    return found

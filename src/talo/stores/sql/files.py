@@ -56,6 +56,7 @@ def open_sqlite(
         schedules=True,
         history=True,
         peek=True,
+        reschedules=True,
     )
     return SqlStore(database, shown, features, **options)
 

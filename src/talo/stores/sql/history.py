@@ -110,13 +110,13 @@ class SqlHistory(History):
 
     # Deleting
 
-    def forget(self, query: RunQuery) -> int:
+    def forget(self, query: RunQuery, most: int | None = None) -> int:
         forgotten = 0
         cursor: str | None = None
         while True:
             gone, cursor = self._database.write(lambda tx: _forget(tx, query, cursor))  # noqa: B023  called at once
             forgotten += gone
-            if cursor is None:
+            if cursor is None or (most is not None and forgotten >= most):
                 return forgotten
 
     def trim(self, most: int, limit: int) -> int:

@@ -9,10 +9,9 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from talo.errors import LeaseLost, NotSupported, PublishTimeout, StoreError, StoreUnavailable
+from talo.errors import LeaseLost, NotSupported, PublishTimeout, StoreError, TaloError
 from talo.stores.base import (
     Broker,
     DeadLetter,
@@ -26,14 +25,14 @@ from talo.stores.base import (
     Turn,
     Verdict,
 )
-from talo.stores.sqs.connection import Connection, QueueMissing, within
+from talo.stores.sqs.calls import AT_ONCE, Calls, at_once
+from talo.stores.sqs.connection import Connection, Overfull, QueueMissing, within
 from talo.stores.sqs.ending import Endings
 from talo.stores.sqs.ledger import Held, Ledger
 from talo.stores.sqs.messages import (
     BATCH,
     LONGEST_DELAY,
     RECEIVED,
-    batches,
     body_of,
     delivery_of,
     entry_of,
@@ -52,8 +51,6 @@ log = logging.getLogger(__name__)
 _LEAST = 5
 #: Visibilities with less of their time left than this are extended.
 _RENEW = 0.7
-#: Batches that are sent one after the other; of more so many at once.
-_IN_ORDER, _AT_ONCE = 4, 8
 #: Seconds between two looks at the shelf at least, while somebody waits.
 _GLANCE = 0.05
 #: API reference, ChangeMessageVisibility: 12 hours.
@@ -70,6 +67,7 @@ class SqsBroker(Broker):
         self._queues = queues
         self._ledger = ledger
         self._timeout = timeout
+        self._calls = Calls(connection, timeout)
         prefix = connection.address.prefix
         self.shelf = Shelf(side, prefix, self._send) if side is not None else None
         self._endings = Endings(side, self.shelf, self._send)
@@ -114,26 +112,9 @@ class SqsBroker(Broker):
         self.shelf.put(messages)
 
     def _send_entries(self, queue: Queue, entries: Sequence[dict[str, Any]]) -> None:
-        steps = list(batches(entries, queue.limit))
-        if len(steps) <= _IN_ORDER or queue.fifo:
-            for step in steps:
-                self._send_batch(queue, step)
-            return
-        # A queue that is not FIFO keeps no order, so many batches need not wait for each other.
-        with ThreadPoolExecutor(_AT_ONCE, "talo-sqs-send") as pool:
-            for _ in pool.map(lambda step: self._send_batch(queue, step), steps):
-                continue
-
-    def _send_batch(self, queue: Queue, batch: Sequence[dict[str, Any]]) -> None:
-        with self._connection.translated():
-            answer = queue.client.send_message_batch(QueueUrl=queue.url, Entries=batch)
-        failed = answer.get("Failed", [])
-        if failed:
-            raise self._refused(queue, failed[0])
-
-    def _refused(self, queue: Queue, failure: Mapping[str, Any]) -> Exception:
-        text = f"the SQS queue {queue.name} refused: {failure.get('Code')} {failure.get('Message', '')}".rstrip()
-        return StoreError(text) if failure.get("SenderFault") else StoreUnavailable(text)
+        for why in self._calls.batch(queue, "send_message_batch", entries).values():
+            text = f"the SQS queue {queue.name} refused: {why.get('Code')} {why.get('Message', '')}"
+            raise StoreError(text.rstrip())
 
     # -- the turn -------------------------------------------------------------------------------------------------
 
@@ -152,24 +133,53 @@ class SqsBroker(Broker):
         found = self._poller.take(queues, limit)
         order = self._orders.setdefault(tuple(queues), list(queues))
         for name in tuple(order):
-            brought = self._receive_up_to(name, limit - len(found))
+            if len(found) >= limit:
+                break
+            try:
+                brought = self._receive_up_to(name, limit - len(found))
+            except TaloError:
+                # What has come already would be missed until its visibility ends. The next turn says what is wrong.
+                if not found:
+                    raise
+                break
             if brought:
                 order.remove(name)
                 order.append(name)
                 found += brought
-            if len(found) >= limit:
-                break
-        deliveries = [delivery_of(held) for held in self._ledger.enter(owner, found)] if found else []
+        deliveries = [delivery_of(held) for held in self._entered(owner, found)] if found else []
         return Turn(deliveries, refused or [], self.shelf.next_due if self.shelf is not None else None)
 
+    def _entered(self, owner: str, found: Sequence[Held]) -> list[Held]:
+        try:
+            return self._ledger.enter(owner, found)
+        except TaloError:
+            self._poller.give_back(found)
+            raise
+
     def _receive_up_to(self, name: str, limit: int) -> list[Held]:
+        """As many as come, by ten. Of requests that all came full twice as many are next, at once: a deep queue costs
+        a worker few round trips, and an empty one a single request. An error only if nothing came."""
+        queue = self._queues.get(name)
         found: list[Held] = []
-        while len(found) < limit:
-            asked = min(BATCH, limit - len(found))
-            batch = self._receive(self._queues.get(name), asked, 0)
-            found += batch
-            if len(batch) < asked:
+        troubles: list[TaloError] = []
+
+        def receive(asked: int) -> list[Held]:
+            try:
+                return self._receive(queue, asked, 0)
+            except TaloError as error:
+                troubles.append(error)
+                return []
+
+        requests = 1
+        while (left := limit - len(found)) > 0:
+            wanted = [min(BATCH, left - at) for at in range(0, left, BATCH)][:requests]
+            brought = [held for batch in at_once(receive, wanted, AT_ONCE) for held in batch]
+            found += brought
+            if len(brought) < sum(wanted):
                 break
+            requests = min(AT_ONCE, requests * 2)
+        if troubles and not found:
+            raise troubles[0]
         return found
 
     def _receive(self, queue: Queue, limit: int, seconds: int) -> list[Held]:
@@ -188,6 +198,9 @@ class SqsBroker(Broker):
             # Somebody has deleted it; the next look finds or creates it.
             self._queues.forget(queue.name)
             raise
+        except Overfull:
+            log.warning("SQS gives out no more of %s until some of it ends", queue.name, extra={"action": "overfull"})
+            return []
         return [received(queue, each, until) for each in answer.get("Messages", [])]
 
     def _poll(self, queue: Queue, seconds: int) -> list[Held]:
@@ -225,48 +238,54 @@ class SqsBroker(Broker):
 
     def _end(self, pairs: Sequence[tuple[Settlement, Held]]) -> None:
         ending = self._endings.keep(pairs)
-        delete = list(ending.delete)
-        for settlement, held in ending.again:
-            if self._queues.get(held.queue).fifo or settlement.delay > LONGEST_DELAY:
-                # It keeps its place, and SQS's count of its receptions.
-                seconds = min(_LONGEST_VISIBILITY, math.ceil(settlement.delay))
-                self._batched([held], "change_message_visibility_batch", {"VisibilityTimeout": seconds})
-            else:
-                self._send_again(settlement, held)
-                delete.append(held)
+        gone = self._back(ending.again)
         self._endings.close(ending)
-        self._batched(delete, "delete_message_batch", {})
+        self._delete([*ending.delete, *gone])
         self._ledger.forget([held.token for _, held in pairs])
         if self.shelf is not None and any(each.verdict is Verdict.DEAD for each, _ in pairs):
             self.shelf.watch([held.queue for _, held in pairs])
             self.shelf.look(now=True)
 
-    def _send_again(self, settlement: Settlement, held: Held) -> None:
-        """Send it anew with its charges."""
-        deliveries, suspect = held.deliveries + settlement.charge, held.suspect or settlement.suspect
-        due = time.time() + settlement.delay if settlement.delay else None
-        queue = self._queues.get(held.queue)
-        entry = entry_of(queue, held.raw.decode(), due=due, deliveries=deliveries, suspect=suspect)
-        self._send_entries(queue, [entry])
+    def _back(self, pairs: Sequence[tuple[Settlement, Held]]) -> list[Held]:
+        """Give back; return those that were sent anew and are still to be deleted."""
+        gone: list[Held] = []
+        stay: list[tuple[Held, int]] = []
+        anew: dict[str, list[dict[str, Any]]] = {}
+        for settlement, held in pairs:
+            queue = self._queues.get(held.queue)
+            if queue.fifo or settlement.delay > LONGEST_DELAY:
+                # It keeps its place, and SQS's count of its receptions.
+                stay.append((held, min(_LONGEST_VISIBILITY, math.ceil(settlement.delay))))
+                continue
+            due = time.time() + settlement.delay if settlement.delay else None
+            deliveries, suspect = held.deliveries + settlement.charge, held.suspect or settlement.suspect
+            entry = entry_of(queue, held.raw.decode(), due=due, deliveries=deliveries, suspect=suspect)
+            anew.setdefault(held.queue, []).append(entry)
+            gone.append(held)
+        self._hide(stay)
+        for name, entries in anew.items():
+            self._send_entries(self._queues.get(name), entries)
+        return gone
 
-    def _batched(self, held: Sequence[Held], verb: str, more: Mapping[str, Any]) -> set[int]:
-        """Call a batch verb over receipts; return the tokens for which it worked."""
+    def _delete(self, held: Sequence[Held]) -> None:
+        """End them. One that SQS does not know any more has been ended by somebody else, or is theirs to end."""
+        self._on_receipts("delete_message_batch", [(each, {}) for each in held])
+
+    def _hide(self, held: Sequence[tuple[Held, int]]) -> set[int]:
+        """Let each be invisible for so many seconds from now; the tokens of those that still can."""
+        verb = "change_message_visibility_batch"
+        return self._on_receipts(verb, [(each, {"VisibilityTimeout": seconds}) for each, seconds in held])
+
+    def _on_receipts(self, verb: str, held: Sequence[tuple[Held, Mapping[str, Any]]]) -> set[int]:
+        """The tokens of those for which it worked."""
         done: set[int] = set()
-        by_queue: dict[str, list[Held]] = {}
-        for each in held:
-            by_queue.setdefault(each.queue, []).append(each)
+        by_queue: dict[str, list[tuple[Held, Mapping[str, Any]]]] = {}
+        for each, more in held:
+            by_queue.setdefault(each.queue, []).append((each, more))
         for name, mine in by_queue.items():
-            queue = self._queues.get(name)
-            for at in range(0, len(mine), BATCH):
-                step = mine[at : at + BATCH]
-                entries = [{"Id": str(n), "ReceiptHandle": each.receipt, **more} for n, each in enumerate(step)]
-                with self._connection.translated():
-                    answer = getattr(queue.client, verb)(QueueUrl=queue.url, Entries=entries)
-                failures = {each["Id"]: each for each in answer.get("Failed", [])}
-                ours = next((each for each in failures.values() if not each.get("SenderFault", True)), None)
-                if ours is not None:
-                    raise self._refused(queue, ours)
-                done.update(each.token for n, each in enumerate(step) if str(n) not in failures)
+            entries = [{"ReceiptHandle": each.receipt, **more} for each, more in mine]
+            refused = self._calls.batch(self._queues.get(name), verb, entries)
+            done.update(each.token for index, (each, _) in enumerate(mine) if index not in refused)
         return done
 
     # -- waiting --------------------------------------------------------------------------------------------------
@@ -312,18 +331,13 @@ class SqsBroker(Broker):
 
     def _extend(self, held: Sequence[Held]) -> set[int]:
         until = time.monotonic() + self._visibility
-        done = self._batched(held, "change_message_visibility_batch", {"VisibilityTimeout": self._visibility})
+        done = self._hide([(each, self._visibility) for each in held])
         self._ledger.extend(sorted(done), until)
         return done
 
     def _release(self, held: Sequence[Held]) -> None:
         """Give back what was received and not entered. Sent anew, so that its reception does not count."""
-        for each in held:
-            if self._queues.get(each.queue).fifo:
-                self._batched([each], "change_message_visibility_batch", {"VisibilityTimeout": 0})
-            else:
-                self._send_again(Settlement(lease=Lease(owner="", token=0)), each)
-                self._batched([each], "delete_message_batch", {})
+        self._delete(self._back([(Settlement(lease=Lease(owner="", token=0)), each) for each in held]))
 
     def owners(self) -> list[OwnerInfo]:
         now = time.monotonic()
@@ -354,13 +368,20 @@ class SqsBroker(Broker):
             found.append(QueueStats(name=name, ready=ready, delayed=delayed + waiting.get(name, 0), leased=held))
         return found
 
+    def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
+        """Of what waits on the shelf; what SQS itself delays or holds ready cannot be reached."""
+        del prefix
+        if self.shelf is None:
+            raise NotSupported("SQS cannot change when a message comes: set result_backend to the URL of a store")
+        return self.shelf.reschedule(task_ids, due)
+
     def purge(self, queues: Sequence[str]) -> int:
         """What is ready, and what waits on the shelf; what SQS itself delays cannot be reached."""
         deleted = self.shelf.purge(queues) if self.shelf is not None else 0
         for name in queues:
             queue = self._queues.find(name)
             while queue is not None and (batch := self._receive(queue, BATCH, 0)):
-                self._batched(batch, "delete_message_batch", {})
+                self._delete(batch)
                 deleted += len(batch)
         return deleted
 

@@ -30,42 +30,51 @@ try:
 except ImportError as error:
     raise MissingExtra("boto3", "sqs") from error
 
-__all__ = ["Connection", "QueueMissing", "within"]
+__all__ = ["Connection", "Overfull", "QueueMissing", "Throttled", "within"]
 
 T = TypeVar("T")
 
 _MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
-_DENIED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "InvalidClientTokenId",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidSecurity",
-        "AuthFailure",
-    }
-)
+_POLICY = "see the policy of the role"
+_KEYS = "the access key, its secret or the session token are not these"
+_OVER = "the session token is over: renew it, or let the usual chain do so (a role, aws sso login)"
+_CLOCK = "the secret key is another, or the clock of this machine is wrong"
+#: Who is denied, and the mend.
+_DENIED = {
+    "AccessDenied": _POLICY,
+    "AccessDeniedException": _POLICY,
+    "InvalidSecurity": _POLICY,
+    "InvalidClientTokenId": _KEYS,
+    "UnrecognizedClientException": _KEYS,
+    "InvalidAccessKeyId": _KEYS,
+    "AuthFailure": _KEYS,
+    "ExpiredToken": _OVER,
+    "ExpiredTokenException": _OVER,
+    "SignatureDoesNotMatch": _CLOCK,
+    "InvalidSignatureException": _CLOCK,
+    "RequestExpired": _CLOCK,
+}
+_THROTTLED = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "ServiceUnavailable"})
+_OVERFULL = frozenset({"OverLimit", "AWS.SimpleQueueService.OverLimit"})
 _LATER = frozenset(
     {
-        "RequestThrottled",
-        "Throttling",
-        "ThrottlingException",
-        "OverLimit",
         "AWS.SimpleQueueService.QueueDeletedRecently",
-        "ServiceUnavailable",
         "InternalError",
         "InternalFailure",
-        "KmsThrottled",
     }
 )
 
 
 class QueueMissing(StoreError):
     """There is no queue of this name."""
+
+
+class Throttled(StoreUnavailable):
+    """SQS has not taken the request, for there are too many: what it asked for has not been done."""
+
+
+class Overfull(StoreUnavailable):
+    """So many messages of the queue are held that SQS gives out no more (120,000 in flight)."""
 
 
 class Connection:
@@ -100,7 +109,9 @@ class Connection:
             # Nothing that may have been done is done again here: only the caller knows whether that is safe.
             retries={"total_max_attempts": 1},
             tcp_keepalive=True,
-            max_pool_connections=10,
+            # So many are kept for the next call. With fewer, threads that send at the same time would open and close
+            # connections all the time; nobody opens one that is not needed.
+            max_pool_connections=128,
         )
         return _session().client(
             "sqs",
@@ -127,6 +138,9 @@ class Connection:
                 "sqs:// found no credentials: give the machine a role, set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, or write sqs://KEY:SECRET@"
             ) from error
+        except (botocore.CredentialRetrievalError, botocore.MetadataRetrievalError) as error:
+            # Who hands out the keys of a role may be away as SQS may.
+            raise StoreUnavailable(f"{self.address.shown}: the credentials cannot be fetched: {error}") from error
         except (botocore.ConnectionError, botocore.HTTPClientError) as error:
             raise StoreUnavailable(f"{self.address.shown} cannot be reached: {type(error).__name__}") from error
         except botocore.BotoCoreError as error:
@@ -140,9 +154,11 @@ class Connection:
         if code in _MISSING:
             return QueueMissing(f"{shown} has no such queue: {text}")
         if code in _DENIED:
-            return AccessRefused(
-                f"{shown} refuses these credentials or this action ({code}): see the policy of the role"
-            )
+            return AccessRefused(f"{shown} refuses these credentials or this action ({code}): {_DENIED[code]}")
+        if code in _THROTTLED or status == 503:
+            return Throttled(f"{shown} cannot do it now: {code}")
+        if code in _OVERFULL:
+            return Overfull(f"{shown} gives out no more: {code}")
         if code in _LATER or status >= 500:
             return StoreUnavailable(f"{shown} cannot do it now: {code}")
         return StoreError(f"{shown} refused: {code} {text}")

@@ -9,7 +9,7 @@ import binascii
 import math
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from talo.errors import MalformedMessage, MessageTooLarge
@@ -19,7 +19,7 @@ from talo.stores.sqs.queues import Queue
 from talo.wire.envelope import pack, unpack
 from talo.wire.message import Message
 
-__all__ = ["BATCH", "LONGEST_DELAY", "RECEIVED", "batches", "body_of", "delivery_of", "entry_of", "received"]
+__all__ = ["BATCH", "LONGEST_DELAY", "RECEIVED", "body_of", "delivery_of", "entry_of", "received", "size_of"]
 
 #: API reference, SendMessageBatch and its like: entries of one call; SendMessage: seconds of DelaySeconds.
 BATCH, LONGEST_DELAY = 10, 900
@@ -48,15 +48,13 @@ def entry_of(
     suspect: bool = False,
 ) -> dict[str, Any]:
     """An entry of a batch to be sent, without its Id. ``MessageTooLarge``."""
-    charged = bool(deliveries or suspect)
-    size = len(body.encode()) + (_ATTRIBUTES if charged else 0)
-    if size > queue.limit:
-        raise MessageTooLarge(size, queue.limit, f"the SQS queue {queue.name}")
     entry: dict[str, Any] = {"MessageBody": body}
+    if (size := size_of(entry)) > queue.limit:
+        raise MessageTooLarge(size, queue.limit, f"the SQS queue {queue.name}")
     delay = 0 if due is None else math.ceil(due - time.time())
     if delay > 0:
         entry["DelaySeconds"] = delay
-    if charged:
+    if deliveries or suspect:
         entry["MessageAttributes"] = {
             _DELIVERIES: {"DataType": "Number", "StringValue": str(deliveries)},
             _SUSPECT: {"DataType": "Number", "StringValue": str(int(suspect))},
@@ -69,19 +67,9 @@ def entry_of(
     return entry
 
 
-def batches(entries: Sequence[dict[str, Any]], limit: int) -> Iterator[list[dict[str, Any]]]:
-    """Entries in batches as large as SQS takes them, with an Id each."""
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for entry in entries:
-        length = len(entry.get("MessageBody", "")) + _ATTRIBUTES
-        if batch and (len(batch) == BATCH or size + length > limit):
-            yield batch
-            batch, size = [], 0
-        batch.append({"Id": str(len(batch)), **entry})
-        size += length
-    if batch:
-        yield batch
+def size_of(entry: Mapping[str, Any]) -> int:
+    """Bytes that an entry counts, with room for the charges that it may come back with."""
+    return len(entry.get("MessageBody", "").encode()) + _ATTRIBUTES
 
 
 def received(queue: Queue, found: Mapping[str, Any], until: float) -> Held:

@@ -131,7 +131,7 @@ class Poller:
                 self._trouble = trouble
                 self._ring()
         if found and not wanted:
-            self._give_back(found)
+            self.give_back(found)
 
     def _ring(self) -> None:
         for bell in self._bells:
@@ -154,9 +154,10 @@ class Poller:
             self._interrupted = bool(self._bells)
             self._ring()
         if stash:
-            self._give_back([held for _, held in stash])
+            self.give_back([held for _, held in stash])
 
-    def _give_back(self, found: Sequence[Held]) -> None:
+    def give_back(self, found: Sequence[Held]) -> None:
+        """Release them now, or leave them to SQS."""
         try:
             self._release(found)
         except (OperationalError, StoreError) as error:

@@ -82,6 +82,16 @@ class Shelf:
             messages.append(moved)
         self._side.broker.send(messages)
 
+    def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:
+        """See ``Broker.reschedule``, of what is here."""
+        kind = _DUE + self._prefix
+        moved = self._side.broker.reschedule(task_ids, due, prefix=kind)
+        if moved and due <= time.time():
+            # Whoever asked need not wait for the next look of a worker.
+            self.watch([self._name(each.name) for each in self._side.broker.stats() if each.name.startswith(kind)])
+            self.look(now=True)
+        return moved
+
     # -- moving on ----------------------------------------------------------------------------------------------------
 
     def watch(self, queues: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ class SqsStore(Store):
             shared=True,
             durable=True,
             priorities=False,
+            foreign=True,
             max_delay=LONGEST_DELAY if side is None else float("inf"),
             max_message=_LARGEST,
             schedules=beside is not None and beside.schedules,
@@ -59,6 +60,7 @@ class SqsStore(Store):
             results=beside is not None and beside.results,
             dead_letters=beside is not None,
             history=beside is not None and beside.history,
+            reschedules=beside is not None and beside.reschedules,
         )
         self.history = side.history if side is not None else None
         shelf = self.broker.shelf

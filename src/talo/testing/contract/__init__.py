@@ -22,6 +22,7 @@ from talo.testing.contract.leases import LeaseContract
 from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
 from talo.testing.contract.raw import RawContract
+from talo.testing.contract.rescheduling import ReschedulingContract
 from talo.testing.contract.results import ResultContract
 from talo.testing.contract.schedules import ScheduleContract
 from talo.testing.contract.settling import SettlingContract
@@ -39,6 +40,7 @@ __all__ = [
     "Place",
     "ProcessContract",
     "RawContract",
+    "ReschedulingContract",
     "ResultContract",
     "ScheduleContract",
     "SettlingContract",
@@ -60,4 +62,4 @@ class StoreContract(
     ProcessContract,
 ):
     """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides,
-    one that keeps history ``HistoryContract``."""
+    one that keeps history ``HistoryContract``, one that reschedules ``ReschedulingContract``."""

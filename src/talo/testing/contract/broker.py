@@ -63,6 +63,16 @@ class BrokerContract(ContractCase):
         store.broker.send([])
         assert store.broker.turn([], "me", ["q"], 1).deliveries == []
 
+    def test_sends_that_were_begun_one_after_the_other_end_in_that_order(self, store: Store) -> None:
+        # Given two sends of which the second begins before the first has been waited for
+        first = store.broker.begin_send([message(body=str(n)) for n in range(5)], timeout=20)
+        second = store.broker.begin_send([message(body=str(n)) for n in range(5, 10)], timeout=20)
+        # When both have been, then all of it is there
+        first()
+        second()
+        store.broker.open("me", worker="w", slots=1, lease=30)
+        assert bodies(store.broker.turn([], "me", ["q"], 10)) == [str(n) for n in range(10)]
+
     def test_an_owner_that_is_not_open_gets_nothing(self, store: Store) -> None:
         # Given a message, and an owner that nobody opened
         store.broker.send([message()])

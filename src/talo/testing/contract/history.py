@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from talo.stores.base import Store, Verdict
+from talo.stores.base import Sighting, Store, Verdict
 from talo.stores.history import History, RunQuery, RunRecord, bucket_of
 from talo.testing.contract._support import ContractCase, death, end, eventually, message
 
@@ -271,6 +271,10 @@ class HistoryContract(ContractCase):
         assert delayed[0].due is not None and abs(delayed[0].due - now - 600) < 1
         assert store.broker.peek("q", 10, 1, delayed=True)[0].body == b"later"
         assert store.broker.peek("nowhere", 10) == []
+        # Of all queues what is delayed is listed by when it falls due
+        store.broker.send([message("other", "soon", due=now + 300), message("other", "last", due=now + 1200)])
+        assert [each.body for each in store.broker.peek(None, 3, delayed=True)] == [b"soon", b"late", b"later"]
+        assert [each.body for each in store.broker.peek(None, 3, 3, delayed=True)] == [b"last"]
         # And those of a task, or a workflow, without reading the others
         about = message(body="mine")
         about.headers["root_id"] = "r-1"
@@ -279,3 +283,22 @@ class HistoryContract(ContractCase):
         assert store.broker.peek("q", 2, about="r-1") == store.broker.peek("q", 10, delayed=True, about="r-1") == []
         [stats] = store.broker.stats(["q"])
         assert stats.oldest is not None and 49 < stats.oldest < 120
+
+    def test_the_message_of_a_task_is_found_with_what_stands_before_it(self, store: Store) -> None:
+        # Given what waits in two queues, of two priorities, and what is delayed, one of them in a workflow of another
+        urgent, first, last = message(priority=9), message(), message()
+        elsewhere, delayed = message(queue="other"), message(queue="other", due=time.time() + 600)
+        child = message()
+        child.headers["root_id"] = last.id
+        store.broker.send([first, child, last, elsewhere, delayed, message(due=time.time() + 300), urgent])
+        before = store.broker.stats()
+        # When each is looked for
+        found = {each.id: store.broker.find(str(each.id), 10) for each in (urgent, child, last, elsewhere, delayed)}
+        # Then it is found where it is
+        assert [each.message and each.message.id for each in found.values()] == list(found)
+        assert [each.ahead for each in found.values()] == [0, 2, 3, 0, 0]
+        assert [id for id, each in found.items() if each.message and each.message.due is not None] == [delayed.id]
+        # And what is not there is not, or may stand further back than the look went
+        assert store.broker.find("nobody", 10) == Sighting()
+        assert store.broker.find(str(last.id), 3) == Sighting(beyond=1)
+        assert store.broker.stats() == before

@@ -12,13 +12,13 @@ import pytest
 from talo.stores.base import Store, Verdict
 from talo.testing.contract._support import ContractCase, bodies, death, end, eventually, message
 
-__all__ = ["WaitingContract"]
+__all__ = ["LONG", "Waiter", "WaitingContract"]
 
 #: Much longer than any wake-up takes: a wait that lasts as long has overslept.
 LONG = 20.0
 
 
-class _Waiter:
+class Waiter:
     """A thread that turns, waits, and turns again until it has fetched something or the time is over."""
 
     def __init__(self, store: Store, queues: list[str], owner: str = "waiter") -> None:
@@ -60,17 +60,17 @@ class WaitingContract(ContractCase):
     """Waiting costs nothing and misses nothing."""
 
     def test_a_send_of_another_process_wakes(self, store: Store, other: Store) -> None:
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         other.broker.send([message(body="new")])
         assert waiter.woken() == ["new"]
 
     def test_a_send_of_the_same_store_object_wakes(self, store: Store) -> None:
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         store.broker.send([message(body="new")])
         assert waiter.woken() == ["new"]
 
     def test_a_delayed_send_wakes_in_time(self, store: Store, other: Store) -> None:
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         other.broker.send([message(body="soon", due=time.time() + 0.2)])
         assert waiter.woken() == ["soon"]
 
@@ -78,7 +78,7 @@ class WaitingContract(ContractCase):
         other.broker.open("giver", worker="w", slots=1, lease=60)
         other.broker.send([message(body="back")])
         [delivery] = other.broker.turn([], "giver", ["q"], 1).deliveries
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         other.broker.settle([end(delivery, Verdict.AGAIN)])
         assert waiter.woken() == ["back"]
 
@@ -86,7 +86,7 @@ class WaitingContract(ContractCase):
         other.broker.open("giver", worker="w", slots=1, lease=60)
         other.broker.send([message("p")])
         [delivery] = other.broker.turn([], "giver", ["p"], 1).deliveries
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         other.broker.turn([end(delivery, follow=[message("q", "follow")])], "giver", ["p"], 0)
         assert waiter.woken() == ["follow"]
 
@@ -96,18 +96,18 @@ class WaitingContract(ContractCase):
         [delivery] = other.broker.turn([], "giver", ["p"], 1).deliveries
         other.broker.settle([end(delivery, Verdict.DEAD, death=death(delivery))])
         [letter] = other.broker.dead()
-        waiter = _Waiter(store, ["q"])
+        waiter = Waiter(store, ["q"])
         assert other.broker.dead_replace([letter.id], [message(body="replayed")]) == 1
         assert waiter.woken() == ["replayed"]
 
     def test_only_queues_that_are_waited_for_matter(self, store: Store, other: Store) -> None:
-        waiter = _Waiter(store, ["q", "r"])
+        waiter = Waiter(store, ["q", "r"])
         other.broker.send([message("other", "other")])
         other.broker.send([message("r", "mine")])
         assert waiter.woken() == ["mine"]
 
     def test_every_waiter_gets_one_of_many(self, store: Store, other: Store) -> None:
-        waiters = [_Waiter(each, ["q"], f"waiter{n}") for n, each in enumerate([store, other])]
+        waiters = [Waiter(each, ["q"], f"waiter{n}") for n, each in enumerate([store, other])]
         store.broker.send([message(body="1"), message(body="2")])
         assert sorted(body for each in waiters for body in each.woken()) == ["1", "2"]
 

@@ -27,6 +27,7 @@ TABLE: tuple[Operation, ...] = (
     runs.run,
     runs.explain,
     runs.revoke,
+    runs.reschedule,
     bulk.bulk,
     bulk.bulk_apply,
     tasks.tasks,

@@ -19,7 +19,20 @@ from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
 from talo.web.operations.queues import facts_of
 
-__all__ = ["ENDED", "LIVE", "Search", "explain", "query_of", "revoke", "run", "run_facts", "runs", "unfinished"]
+__all__ = [
+    "ENDED",
+    "LIVE",
+    "Search",
+    "explain",
+    "query_of",
+    "reschedule",
+    "revoke",
+    "run",
+    "run_facts",
+    "runs",
+    "unfinished",
+    "waiting",
+]
 
 #: States in the history.
 ENDED = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST")
@@ -64,6 +77,15 @@ class Ids(msgspec.Struct, forbid_unknown_fields=True):
     terminate: bool = False
 
 
+class Later(msgspec.Struct, forbid_unknown_fields=True):
+    """Ids of tasks, and when they are to run: ``countdown``, seconds from now or ``15m``, ``2h``, ``7d``; or ``eta``,
+    epoch seconds."""
+
+    ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    countdown: str | None = None
+    eta: float | None = None
+
+
 class One(msgspec.Struct, forbid_unknown_fields=True):
     """The id of a task."""
 
@@ -78,9 +100,14 @@ def _moment(text: str | None, now: float) -> float | None:
     if not text:
         return None
     try:
-        return now - float(text[:-1]) * _UNITS[text[-1]] if text[-1] in _UNITS else float(text)
+        return now - _seconds(text) if text[-1] in _UNITS else float(text)
     except ValueError:
         raise Unacceptable(f"{text!r} is neither a time (epoch seconds) nor an age (15m, 2h, 7d)") from None
+
+
+def _seconds(text: str) -> float:
+    """Seconds, of a number of them or of ``15m``. ``ValueError`` for what is neither."""
+    return float(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else float(text)
 
 
 def query_of(asked: Search, now: float) -> RunQuery:
@@ -146,7 +173,7 @@ def _live_counts(desk: Desk, asked: Search) -> dict[str, int | None]:
 
 
 def unfinished(desk: Desk, asked: Search, limit: int) -> list[dict[str, Any]]:
-    """What runs or waits and fits; at most ``limit``, and looking through ``FURTHEST`` in each place."""
+    """What runs or waits and fits; at most ``limit``, and looking through ``FURTHEST`` of each owner or queue."""
     found: list[dict[str, Any]] = []
     for facts in _all_unfinished(desk, asked):
         if (
@@ -172,15 +199,24 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
         return
     delayed = asked.state == "delayed"
     about = asked.id or asked.root or asked.name or None
-    for stats in broker.stats([asked.queue] if asked.queue else None):
-        number = (stats.delayed or 0) if delayed else stats.ready
+    step = FURTHEST if about else _PAGE
+    for queue, number, beyond in waiting(desk, asked):
         try:
-            step = FURTHEST if about else _PAGE
-            for offset in range(0, min(number, FURTHEST), step):
-                for message in broker.peek(stats.name, step, offset, delayed=delayed, about=about):
+            for offset in range(0, number - beyond, step):
+                for message in broker.peek(queue, step, offset, delayed=delayed, about=about):
                     yield facts_of(message)
         except NotSupported:
             return
+
+
+def waiting(desk: Desk, asked: Search) -> list[tuple[str | None, int, int]]:
+    """Where what waits is looked for: queue (None: all of them), how much waits there, how much of it stands further
+    back than is looked."""
+    stats = desk.broker.stats([asked.queue] if asked.queue else None)
+    places: list[tuple[str | None, int, int]] = [(each.name, each.ready, FURTHEST) for each in stats]
+    if asked.state == "delayed":
+        places = [(asked.queue or None, delayed_in(stats) or 0, FURTHEST * len(stats))]
+    return [(queue, number, max(0, number - looks)) for queue, number, looks in places]
 
 
 def _row(run: RunRecord) -> dict[str, Any]:
@@ -220,6 +256,7 @@ def run(desk: Desk, asked: One) -> dict[str, Any]:
         },
         "children": [_row(each) for each in children],
         "history": desk.has_history,
+        "reschedules": desk.app.reschedules,
     }
 
 
@@ -275,3 +312,18 @@ def revoke(desk: Desk, asked: Ids) -> dict[str, Any]:
     desk.app.control.revoke(asked.ids, terminate=asked.terminate)
     done = "cancelled; what runs of them is stopped" if asked.terminate else "kept from starting"
     return {"text": f"{count(len(asked.ids), 'task')} {done}.", "ids": asked.ids}
+
+
+@acts("/runs/reschedule", Later)
+def reschedule(desk: Desk, asked: Later) -> dict[str, Any]:
+    """Give waiting tasks another time, earlier or later; what runs or has ended is left alone."""
+    if (asked.countdown is None) == (asked.eta is None):
+        raise Unacceptable("say when: countdown or eta, one of them")
+    try:
+        countdown = None if asked.countdown is None else _seconds(asked.countdown)
+        moved = desk.app.control.reschedule(asked.ids, countdown, asked.eta)
+    except (ValueError, OverflowError):
+        raise Unacceptable("countdown is a number of seconds, or 15m, 2h, 7d; eta is epoch seconds") from None
+    others = len(asked.ids) - len(moved)
+    text = f"{count(len(moved), 'task')} rescheduled" + (f"; {others} not waiting any more." if others else ".")
+    return {"text": text, "ids": moved}

@@ -1,4 +1,4 @@
-// Keys and small comforts: "g" and a letter, "/" to search, Escape to close, one box for all.
+// Keys and small comforts: "g" and a letter, "/" to search, Escape to close, one box for all, an action in many steps.
 "use strict";
 (() => {
   let waiting = false;
@@ -37,5 +37,31 @@
     if (all) document.querySelectorAll(`input[name="${CSS.escape(all.dataset.all)}"]`).forEach((box) => { box.checked = all.checked; });
     const count = document.querySelectorAll("tbody input[type=checkbox]:checked").length;
     document.querySelectorAll("[data-count]").forEach((el) => { el.textContent = count ? `${count} chosen` : "none chosen"; });
+  });
+
+  // What takes many steps goes on from one to the next while this page is open, and tells how far it is.
+  document.querySelector("form[data-steps]")?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const button = form.querySelector("button");
+    const told = form.querySelector("[data-steps-told]");
+    const { csrf, next, onward, ...given } = Object.fromEntries(new FormData(form));
+    const asked = { ...given, done: Number(given.done), expected: Number(given.expected) };
+    const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
+    const options = () => ({ method: "POST", headers, body: JSON.stringify(asked), credentials: "same-origin" });
+    button.disabled = true;
+    try {
+      for (let rest = {}; rest;) {
+        Object.assign(asked, rest);
+        // Not form.action: that is the field of this name.
+        const answer = await fetch(form.getAttribute("action"), options());
+        const facts = await answer.json();
+        told.textContent = answer.ok ? facts.text : facts.detail;
+        rest = answer.ok ? facts.rest : null;
+      }
+    } catch {
+      told.textContent = "No answer: what was done is done, and it can be begun again.";
+      button.disabled = false;
+    }
   });
 })();

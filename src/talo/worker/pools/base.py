@@ -5,15 +5,17 @@ settlement to the settler. It never talks to the store."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-from talo.execution.limits import limits_of
+from talo.execution.limits import Killed, limits_of
 from talo.execution.run import BACK, FAILURE, Run
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Verdict
+from talo.worker.undertaker import over_limit
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -44,6 +46,7 @@ class Host(Protocol):
     def stopping(self) -> bool: ...
     def flush(self) -> None: ...
     def wake(self) -> None: ...
+    def retire(self) -> None: ...
     def recycle_needed(self) -> bool: ...
 
 
@@ -129,13 +132,21 @@ class Pool(ABC):
         """Settle a run and take it off the board; False when the ring is full."""
         if run.outcome is FAILURE:
             self.failed += 1
-        kept = self.settler.add(settlement_of(run))
+        kept = self.settler.add(self._killed(run) if isinstance(run.exc, Killed) else settlement_of(run))
         # First settled, then off the board: a death in between finds the settlement in the ring.
         self.board.end(slot)
         if run.outcome is not BACK:
             self.finished += 1
             self.board.note_counts(self.finished, self.failed)
         return kept
+
+    def _killed(self, run: Run) -> Settlement:
+        """Settle a run that was ended at its hard limit, as the agent does for one that lost its process."""
+        assert run.delivery is not None
+        again = self.intake.recall(run.delivery)
+        assert again is not None
+        self.host.retire()
+        return over_limit(again, run.hard, run.runtime, os.getpid())
 
 
 class CrowdPool(Pool):

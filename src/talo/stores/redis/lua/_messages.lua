@@ -19,11 +19,14 @@
 --   talo:delayed          zset  "<16 digits>:<list>" -> due time; the digits keep the order of sending among equals
 --   talo:delayed:raw      hash  member of talo:delayed -> raw
 --   talo:delayed:count    hash  list -> how many of it are delayed
+--   talo:delayed:tasks    hash  task id -> the member of talo:delayed that was delayed last for it. Releases that knew
+-- nothing of it delay without it, and leave what they make ready in it.
 --   <list>                list  raw; LPUSH at the tail, RPOP from the head
 
 local P = ARGV[1]
 local OWNERS, INFO, TOKEN = P .. 'talo:owners', P .. 'talo:owners:info', P .. 'talo:token'
 local DELAYED, DELAYED_RAW, DELAYED_COUNT = P .. 'talo:delayed', P .. 'talo:delayed:raw', P .. 'talo:delayed:count'
+local DELAYED_TASKS = P .. 'talo:delayed:tasks'
 local HOLDING = P .. 'talo:owners:holding'
 local call = redis.call
 
@@ -89,11 +92,43 @@ local function with_facts(raw, deliveries, suspect)
   return '\0talo:' .. numbers .. '\0' .. raw
 end
 
+-- The task id in a raw, where it is written without escapes; else nil.
+local function task_of(raw)
+  return string.match(raw, '"id":%s?"([^"\\]+)"')
+end
+
 local function delay(list, raw, due)
   local member = string.format('%016d:', call('INCR', TOKEN)) .. list
   call('ZADD', DELAYED, due, member)
   call('HSET', DELAYED_RAW, member, raw)
   call('HINCRBY', DELAYED_COUNT, list, 1)
+  local task = task_of(raw)
+  if task then
+    call('HSET', DELAYED_TASKS, task, member)
+  end
+end
+
+-- Its raw goes, and what leads to it; the raw, or false if there is none.
+local function forget_delayed(member)
+  local raw = call('HGET', DELAYED_RAW, member)
+  call('HDEL', DELAYED_RAW, member)
+  local task = raw and task_of(raw)
+  if task then
+    call('HDEL', DELAYED_TASKS, task)
+  end
+  return raw
+end
+
+-- Take a member away that is still delayed; its list and its raw, or nil if it is not.
+local function undelay(member)
+  if call('ZREM', DELAYED, member) == 0 then
+    return nil
+  end
+  local list = string.sub(member, 18)
+  if call('HINCRBY', DELAYED_COUNT, list, -1) <= 0 then
+    call('HDEL', DELAYED_COUNT, list)
+  end
+  return list, forget_delayed(member)
 end
 
 -- To the tail of its list, or to the delayed ones if due ('' means at once) lies ahead by this server's clock.

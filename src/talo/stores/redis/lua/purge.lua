@@ -17,12 +17,7 @@ end
 local scan = call('ZSCAN', DELAYED, ARGV[2], 'COUNT', ARGV[3])
 for at = 1, #scan[2], 2 do
   local member = scan[2][at]
-  local list = string.sub(member, 18)
-  if wanted[list] and call('ZREM', DELAYED, member) == 1 then
-    call('HDEL', DELAYED_RAW, member)
-    if call('HINCRBY', DELAYED_COUNT, list, -1) <= 0 then
-      call('HDEL', DELAYED_COUNT, list)
-    end
+  if wanted[string.sub(member, 18)] and undelay(member) then
     deleted = deleted + 1
   end
 end

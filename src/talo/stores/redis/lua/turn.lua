@@ -172,11 +172,10 @@ if first[2] and tonumber(first[2]) <= now then
   local counts = {}
   for _, member in ipairs(members) do
     local list = string.sub(member, 18)
-    local raw = call('HGET', DELAYED_RAW, member)
+    local raw = forget_delayed(member)
     if raw then
       call('LPUSH', P .. list, raw)
     end
-    call('HDEL', DELAYED_RAW, member)
     counts[list] = (counts[list] or 0) + 1
   end
   call('ZREMRANGEBYRANK', DELAYED, 0, #members - 1)

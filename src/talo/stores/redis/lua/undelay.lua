@@ -6,12 +6,7 @@
 local moved = 0
 for at = 2, #ARGV, 3 do
   local member, list, raw = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if call('ZREM', DELAYED, member) == 1 then
-    call('HDEL', DELAYED_RAW, member)
-    local former = string.sub(member, 18)
-    if call('HINCRBY', DELAYED_COUNT, former, -1) <= 0 then
-      call('HDEL', DELAYED_COUNT, former)
-    end
+  if undelay(member) then
     call('LPUSH', P .. list, raw)
     moved = moved + 1
   end

@@ -48,6 +48,7 @@ def open_mysql(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, **o
         schedules=True,
         history=True,
         peek=True,
+        reschedules=True,
     )
     return SqlStore(
         MysqlDatabase(where, timeout=timeout, auto_migrate=auto_migrate), f"mysql://{where.shown}", features, **options

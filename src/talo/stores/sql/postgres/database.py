@@ -49,6 +49,7 @@ def open_postgres(url: str, *, timeout: float = 5.0, auto_migrate: bool = True, 
         schedules=True,
         history=True,
         peek=True,
+        reschedules=True,
     )
     return SqlStore(PostgresDatabase(where, timeout=timeout, auto_migrate=auto_migrate), where.url, features, **options)
 

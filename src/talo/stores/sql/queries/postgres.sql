@@ -21,8 +21,8 @@ INSERT INTO talo_ready (queue, priority, place, message)
 SELECT queue, priority, id, id FROM talo_message WHERE id = ANY(?1::bigint[]);
 
 -- name: add_delayed
-INSERT INTO talo_delayed (due, message, queue, priority)
-SELECT * FROM unnest(?1::float8[], ?2::bigint[], ?3::text[], ?4::int[]);
+INSERT INTO talo_delayed (due, message, queue, priority, task_id)
+SELECT * FROM unnest(?1::float8[], ?2::bigint[], ?3::text[], ?4::int[], ?5::text[]);
 
 -- name: glance
 -- From the newest on: at the other end stand the entries of what has been taken.
@@ -60,6 +60,31 @@ DELETE FROM talo_delayed WHERE ctid = ANY(ARRAY(
 -- name: place_ready
 INSERT INTO talo_ready (queue, priority, place, message)
 SELECT * FROM unnest(?1::text[], ?2::int[], ?3::bigint[], ?4::bigint[]);
+
+-- name: find_delayed
+SELECT due, message, queue, priority, task_id FROM talo_delayed WHERE task_id = ANY(?1::text[])
+UNION ALL
+SELECT d.due, d.message, d.queue, d.priority, m.task_id
+FROM talo_delayed AS d JOIN talo_message AS m ON m.id = d.message
+WHERE d.task_id IS NULL AND m.task_id = ANY(?1::text[]);
+
+-- name: find_ready
+SELECT r.place, r.message, r.queue, r.priority, m.task_id
+FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+WHERE m.task_id = ANY(?1::text[]);
+
+-- name: take_delayed
+DELETE FROM talo_delayed WHERE due = ?1::float8 AND message = ?2::bigint;
+
+-- name: take_ready
+DELETE FROM talo_ready
+WHERE place = ?1::bigint AND message = ?2::bigint AND queue = ?3::text AND priority = ?4::int;
+
+-- name: head
+SELECT head FROM talo_message WHERE id = ?1::bigint;
+
+-- name: put_head
+UPDATE talo_message SET head = ?2::bytea WHERE id = ?1::bigint;
 
 -- name: most_urgent_high_first
 SELECT max(priority) FROM talo_ready WHERE queue = ?1::text;
@@ -109,7 +134,7 @@ UPDATE talo_message AS m SET deliveries = m.deliveries + c.charged, suspect = gr
 FROM unnest(?1::bigint[], ?2::int[], ?3::int[]) AS c (id, charged, suspect) WHERE m.id = c.id;
 
 -- name: heads
-SELECT m.id, m.queue, m.priority, (
+SELECT m.id, m.queue, m.priority, m.task_id, (
     SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority AND place < 0
     ORDER BY place LIMIT 1
 )
@@ -472,22 +497,28 @@ SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
+    ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
 WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.priority DESC, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+    ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
 WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.priority, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
-    SELECT message, due FROM talo_delayed WHERE queue = ?1::text ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
+    SELECT message, due FROM talo_delayed
+    WHERE queue = ?1::text
+    ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
 ) AS d JOIN talo_message AS m ON m.id = d.message
 WHERE position(?4::bytea IN m.head) > 0
 ORDER BY d.due, d.message;

@@ -17,7 +17,7 @@ INSERT INTO talo_ready (queue, priority, place, message)
 SELECT queue, priority, id, id FROM talo_message WHERE id BETWEEN ?2 AND ?3;
 
 -- name: add_delayed
-INSERT INTO talo_delayed (due, message, queue, priority) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO talo_delayed (due, message, queue, priority, task_id) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: glance
 -- What a turn of owner ?1 over the queues ?2 would find, without taking a lock.
@@ -50,6 +50,33 @@ DELETE FROM talo_delayed WHERE (due, message) <= (?1, ?2);
 
 -- name: place_ready
 INSERT INTO talo_ready (queue, priority, place, message) VALUES (?1, ?2, ?3, ?4);
+
+-- name: find_delayed
+-- The delayed messages of the tasks ?1; those that an older release has delayed say only in the message whose they are.
+SELECT due, message, queue, priority, task_id FROM talo_delayed
+WHERE task_id IN (SELECT value FROM json_each(?1))
+UNION ALL
+SELECT d.due, d.message, d.queue, d.priority, m.task_id
+FROM talo_delayed AS d CROSS JOIN talo_message AS m ON m.id = d.message
+WHERE d.task_id IS NULL AND m.task_id IN (SELECT value FROM json_each(?1));
+
+-- name: find_ready
+-- The ready messages of the tasks ?1: a look at all that is ready.
+SELECT r.place, r.message, r.queue, r.priority, m.task_id
+FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
+WHERE m.task_id IN (SELECT value FROM json_each(?1));
+
+-- name: take_delayed
+DELETE FROM talo_delayed WHERE due = ?1 AND message = ?2;
+
+-- name: take_ready
+DELETE FROM talo_ready WHERE place = ?1 AND message = ?2 AND queue = ?3 AND priority = ?4;
+
+-- name: head
+SELECT head FROM talo_message WHERE id = ?1;
+
+-- name: put_head
+UPDATE talo_message SET head = ?2 WHERE id = ?1;
 
 -- name: most_urgent_high_first
 SELECT max(priority) FROM talo_ready WHERE queue = ?1;
@@ -86,8 +113,8 @@ DELETE FROM talo_message WHERE id IN (SELECT value FROM json_each(?1));
 UPDATE talo_message SET deliveries = deliveries + ?2, suspect = max(suspect, ?3) WHERE id = ?1;
 
 -- name: heads
--- Of the messages ?1: queue, priority, and the least place there.
-SELECT m.id, m.queue, m.priority, (
+-- Of the messages ?1: queue, priority, task id, and the least place there.
+SELECT m.id, m.queue, m.priority, m.task_id, (
     SELECT place FROM talo_ready AS r WHERE r.queue = m.queue AND r.priority = m.priority ORDER BY place LIMIT 1
 )
 FROM talo_message AS m WHERE m.id IN (SELECT value FROM json_each(?1));
@@ -431,22 +458,28 @@ SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.mess
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
 -- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
+    ) AS found
 ) AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE instr(m.head, ?4) > 0
-ORDER BY r.priority DESC, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due FROM (
-    SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
+    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
+        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+    ) AS found
 ) AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE instr(m.head, ?4) > 0
-ORDER BY r.priority, r.place, r.message;
+ORDER BY r.ahead;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
-    SELECT message, due FROM talo_delayed WHERE queue = ?1 ORDER BY due, message LIMIT ?2 OFFSET ?3
+    SELECT message, due FROM talo_delayed
+    WHERE queue = ?1
+    ORDER BY due, message LIMIT ?2 OFFSET ?3
 ) AS d CROSS JOIN talo_message AS m ON m.id = d.message
 WHERE instr(m.head, ?4) > 0
 ORDER BY d.due, d.message;

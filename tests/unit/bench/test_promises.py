@@ -1,6 +1,6 @@
 """The figures that stand in the repository keep what is promised about throughput, and what breaks a promise is told.
 
-What is promised in microseconds and seconds holds on the reference machine: ``make bench`` tells whether on this one."""
+What is promised in seconds holds on the reference machine: ``make bench`` tells whether it does on this one."""
 
 from __future__ import annotations
 

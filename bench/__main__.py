@@ -13,6 +13,7 @@ from bench import report
 from bench.lab import Lab, Trouble, machine
 from bench.measures import MEASURES
 from bench.peers import NAMES, Peer, load
+from bench.promises import broken
 
 
 def arguments() -> argparse.Namespace:
@@ -81,6 +82,10 @@ def main() -> int:
         when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         results = report.document(samples, machine(), versions, chosen.repeat, when)
         console.print(f"written: {', '.join(report.write(results, titles))}")
+        if chosen.whole:
+            for line in broken(results["measures"]):
+                failures += 1
+                console.print(f"[red]{line}[/red]")
     console.print(f"{time.monotonic() - began:.0f} s")
     return 1 if failures else 0
 

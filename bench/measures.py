@@ -135,14 +135,18 @@ def latency(lab: Lab, peer: Peer) -> Figures:
     return {"start_p50": starts[49], "start_p99": starts[98], "result_p50": results[49], "result_p99": results[98]}
 
 
-def wake(lab: Lab, peer: Peer) -> Figures:
+def _wake(measure: str) -> Callable[[Lab, Peer], Figures]:
     """Call idle workers; how long until the first line of the task."""
-    lab.drive(peer, "postgres-wake", "prepare")
-    with lab.workers(peer, "postgres-wake") as workers:
-        report = lab.drive(peer, "postgres-wake", "wake", peer.sizes["postgres-wake"], 8.0)
-        workers.check()
-    starts = quantiles(report["starts"], n=100)
-    return {"start_p50": starts[49], "start_p99": starts[98]}
+
+    def run(lab: Lab, peer: Peer) -> Figures:
+        lab.drive(peer, measure, "prepare")
+        with lab.workers(peer, measure) as workers:
+            report = lab.drive(peer, measure, "wake", peer.sizes[measure], 8.0)
+            workers.check()
+        starts = quantiles(report["starts"], n=100)
+        return {"start_p50": starts[49], "start_p99": starts[98]}
+
+    return run
 
 
 def footprint(lab: Lab, peer: Peer) -> Figures:
@@ -200,6 +204,10 @@ DRAIN = (
     Figure("redis_commands", "Redis commands a task", "", False, headline=False),
     Figure("doubled", "ran again", "", False, headline=False),
 )
+WAKE = (
+    Figure("start_p50", "call → first line of the task, p50", "µs", False),
+    Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
+)
 SQS = (*DRAIN[:3], Figure("redis_commands", "requests a task", "", False, headline=False))
 HISTORY = (
     Figure("cpu", "more CPU a task", "%", False),
@@ -217,8 +225,7 @@ MEASURES = {
             "Idle worker",
             latency,
             (
-                Figure("start_p50", "call → first line of the task, p50", "µs", False),
-                Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
+                *WAKE,
                 Figure("result_p50", "call → result in the caller, p50", "µs", False),
                 Figure("result_p99", "call → result, p99", "µs", False, headline=False),
             ),
@@ -258,18 +265,10 @@ MEASURES = {
             ),
         ),
         Measure("sqlite", "Embedded SQLite, drain of no-op tasks", _drain("sqlite"), (RATE, *DRAIN[1:2])),
+        Measure("sqlite-wake", "Embedded SQLite, idle worker", _wake("sqlite-wake"), WAKE),
         Measure("postgres", "PostgreSQL, drain of no-op tasks", _drain("postgres"), DRAIN[:3], "postgres"),
         Measure("postgres-bulk", "PostgreSQL, bulk send", _produce("postgres-bulk", "bulk"), (RATE,), "postgres"),
-        Measure(
-            "postgres-wake",
-            "PostgreSQL, idle worker",
-            wake,
-            (
-                Figure("start_p50", "call → first line of the task, p50", "µs", False),
-                Figure("start_p99", "call → first line, p99", "µs", False, headline=False),
-            ),
-            "postgres",
-        ),
+        Measure("postgres-wake", "PostgreSQL, idle worker", _wake("postgres-wake"), WAKE, "postgres"),
         Measure("history", "Counters and history on Redis, against none", _history("history"), HISTORY),
         Measure("history-sqlite", "The same on SQLite", _history("history-sqlite"), HISTORY),
         Measure(

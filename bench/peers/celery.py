@@ -41,8 +41,8 @@ class CeleryPeer(FacePeer):
         "rabbitmq": 8_000,
         "rabbitmq-results": 5_000,
         "rabbitmq-bulk": 4_000,
-        "sqs": 1_000,
-        "sqs-bulk": 500,
+        "sqs": 200,
+        "sqs-bulk": 300,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:

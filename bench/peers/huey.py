@@ -51,6 +51,7 @@ class HueyPeer(Peer):
         "footprint": 1,
         "delayed": 10_000,
         "sqlite": 12_000,
+        "sqlite-wake": 200,
     }
 
     def worker(self, measure: str) -> Sequence[Sequence[str]]:
@@ -72,6 +73,9 @@ class HueyPeer(Peer):
     def produce_due(self, dues: Sequence[float]) -> None:
         for index, due in enumerate(dues):
             mark.schedule((index,), eta=dt.datetime.fromtimestamp(due))
+
+    def send_mark(self, index: int) -> None:
+        mark(index)
 
     def call(self, index: int) -> None:
         mark(index).get(blocking=True, timeout=10)

@@ -38,6 +38,7 @@ class TaloPeer(FacePeer):
         "canvas": 1_000,
         "delayed": 10_000,
         "sqlite": 60_000,
+        "sqlite-wake": 200,
         "postgres": 60_000,
         "postgres-bulk": 100_000,
         "postgres-wake": 200,

@@ -13,8 +13,9 @@ from bench.peers._face import FacePeer, count
 app = celery.Celery("bench", broker=url(), backend=backend_url())
 app.conf.task_ignore_result = not results_wanted()
 app.conf.broker_connection_retry_on_startup = True
-# On SQS it looks once a second unless it is told otherwise.
-app.conf.broker_transport_options = {**transport_options(), "polling_interval": 0.01} if transport_options() else {}
+if options := transport_options():
+    # On SQS it looks once a second unless it is told otherwise.
+    app.conf.broker_transport_options = {**options, "polling_interval": 0.01}
 
 
 @app.task

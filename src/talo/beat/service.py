@@ -18,6 +18,7 @@ from talo.beat.scheduler import Scheduler
 from talo.beat.stored import StoreScheduler
 from talo.errors import ImproperlyConfigured, OperationalError
 from talo.util.names import import_path
+from talo.util.service import ThreadService
 
 __all__ = ["EmbeddedService", "Service", "scheduler_class"]
 
@@ -152,13 +153,13 @@ class Service:
             return self.__dict__["scheduler"]  # type: ignore[no-any-return]
 
 
-class EmbeddedService:
+class EmbeddedService(ThreadService):
     """A beat in a thread of another long-lived process; it never takes that process down."""
 
     def __init__(self, app: Any, max_interval: float | None = None, **kwargs: Any) -> None:
         kwargs.pop("thread", None)
+        super().__init__("talo-beat")
         self.service = Service(app, max_interval, **kwargs)
-        self._thread = threading.Thread(target=self._run, name="talo-beat", daemon=True)
 
     def _run(self) -> None:
         try:
@@ -168,18 +169,9 @@ class EmbeddedService:
         except Exception:
             log.critical("beat does not run", exc_info=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
     def stop(self) -> None:
         """Tell it to end."""
         self.service.stop()
-
-    def join(self, deadline: float | None = None) -> None:
-        """Wait for its end, ``deadline`` seconds at most."""
-        if self._thread.is_alive():
-            self._thread.join(deadline)
 
     def is_alive(self) -> bool:
         """Whether it runs."""

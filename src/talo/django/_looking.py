@@ -1,30 +1,29 @@
 """A service that looks for work in a database, again and again.
 
-Owns the thread, its pauses and its connections; what is looked for is said by ``relay`` and ``q``. Started by the
+Owns the pauses and the connections; what is looked for is said by ``relay`` and ``q``. Started by the
 worker's agent.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from talo.django.connections import close_all
+from talo.util.service import ThreadService
 
 __all__ = ["Looking"]
 
 
-class Looking(ABC):
-    """``start``, ``stop`` and ``join`` are legal at any time."""
+class Looking(ThreadService):
+    """Looks, and pauses."""
 
     thread: ClassVar[str]
 
     def __init__(self, app: Any) -> None:
+        super().__init__(self.thread)
         self.app = app
-        self.ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=self.thread, daemon=True)
 
     def wanted(self) -> bool:
         """Whether there is anything to look for, by the settings."""
@@ -41,16 +40,7 @@ class Looking(ABC):
     def start(self) -> None:
         """Begin, if it is wanted."""
         if self.wanted():
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Ask for the end."""
-        self.ended.set()
-
-    def join(self, deadline: float | None = None) -> None:
-        """Wait for the end, ``deadline`` seconds at most."""
-        if self._thread.is_alive():
-            self._thread.join(deadline)
+            super().start()
 
     def _run(self) -> None:
         try:

@@ -6,11 +6,11 @@ Owns when it looks; what it does is ``stores.delays``'s. Any number of agents ma
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 from talo.errors import TaloError
 from talo.stores.delays import Delays
+from talo.util.service import ThreadService
 
 __all__ = ["DelaysService"]
 
@@ -20,30 +20,16 @@ log = logging.getLogger("talo.worker")
 _LOOK = 0.5
 
 
-class DelaysService:
-    """A service: ``start``, ``stop`` and ``join`` are legal at any time."""
+class DelaysService(ThreadService):
+    """Carries what is due, and looks when more is."""
 
     def __init__(self, delays: Delays) -> None:
+        super().__init__("talo-delays")
         self._delays = delays
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="talo-delays", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask for the end."""
-        self._ended.set()
-
-    def join(self, deadline: float | None = None) -> None:
-        """Wait for the end, ``deadline`` seconds at most."""
-        if self._thread.is_alive():
-            self._thread.join(deadline)
 
     def _run(self) -> None:
         pause = 0.0
-        while not self._ended.wait(pause):
+        while not self.ended.wait(pause):
             pause = _LOOK
             try:
                 due = self._delays.carry()

@@ -7,7 +7,6 @@ pause. Asking is ``app.mailbox``'s, questions ``app.inspecting``'s, the workers'
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -153,11 +152,11 @@ class Control:
         if (countdown is None) == (eta is None):
             raise TypeError("reschedule takes countdown or eta, one of them")
         zone = self.app.timezone
-        due, _ = times_of("reschedule", {"countdown": countdown, "eta": eta}, time.time(), zone)
+        due, _ = times_of("reschedule", {"countdown": countdown, "eta": eta}, self.app.time(), zone)
         assert due is not None
         moment = epoch_of(due, zone)
         iso(moment)  # a time that cannot be written is refused before anything is looked for
-        moved = (self.app.delays or self.app.store.broker).reschedule(ids, moment)
+        moved = self.app.entry.reschedule(ids, moment)
         return [each for each in ids if each in moved]
 
     def rate_limit(

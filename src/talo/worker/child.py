@@ -279,8 +279,7 @@ class Child:
 
     def _give_back(self) -> None:
         """Return what was fetched and has not started."""
-        for token in self._share.take_tokens():
-            self.settler.add(Settlement(lease=self._pool.forget(token), verdict=Verdict.AGAIN))
+        self._pool.return_unclaimed()
         self._board.note_unstarted(0)
 
     def _forget_fetched(self) -> None:
@@ -381,10 +380,10 @@ class Child:
                 return task_id in self._revoked
         return task_id in self._revoked
 
-    def _is_first(self, task_id: str, copy: str) -> bool:
-        """Whether this copy of a task is the first to come to a worker, or has come before. Where no store keeps locks
-        every copy is."""
-        return self._locks is None or self._locks.acquire(f"copy:{task_id}", copy, COPY_TTL)
+    def _is_first(self, of: str, copy: str) -> bool:
+        """Whether this copy of something (a task's id) is the first to come to a worker, or has come before. Where no
+        store keeps locks every copy is."""
+        return self._locks is None or self._locks.acquire(f"copy:{of}", copy, COPY_TTL)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from talo.stores.base import Delivery, Settlement, Store, Verdict
 from talo.stores.sqs import SqsStore, broker
 from talo.testing.contract._support import bodies, document, end, message
+from tests.chaos.kit import check
 from tests.support import eventually
 from tests.unit.sqs.conftest import OpenStore
 
@@ -197,6 +199,39 @@ def test_what_a_poll_brought_and_nobody_fetched_is_given_back(open_store: OpenSt
     delivery = _fetch(other, "other", lease=30)
     assert bodies([delivery]) == ["1"]
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("came", ["while others are waited for", "before it was paused"])
+def test_what_a_poll_brings_of_a_queue_that_is_paused_is_given_back_at_once(
+    open_store: OpenStore, side: Store, came: str
+) -> None:
+    # Given a worker whose poll of a queue is under way, or has brought something, when the queue is paused
+    store, other = open_store(side), open_store(side, "other")
+    store.broker.open("me", worker="w", slots=1, lease=600)
+
+    def polls() -> None:
+        assert store.broker.wait(["q", "paused.fifo"], 0.2) is False
+        assert "paused.fifo" in store.broker._poller._polling
+
+    eventually(polls, 20)
+    paused = message("paused.fifo", body="1")
+    if came == "before it was paused":
+        other.broker.send([paused])
+        assert store.broker.wait(["q", "paused.fifo"], 20) is True
+    # When it waits for its other queues
+    assert store.broker.turn([], "me", ["q"], 10).deliveries == []
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(store.broker.wait, ["q"], 60)
+        eventually(lambda: check(store.broker._poller._bells))
+        if came != "before it was paused":
+            other.broker.send([paused])
+        # Then another gets it at once, and charged nothing
+        delivery = _fetch(other, "other", "paused.fifo", lease=30)
+        assert (bodies([delivery]), delivery.deliveries, delivery.suspect) == (["1"], 0, False)
+        # And the one that waits was not woken by it
+        assert not waiting.done()
+        other.broker.send([message("q")])
+        assert waiting.result(20) is True
 
 
 def test_a_settlement_that_breaks_off_can_be_repeated(

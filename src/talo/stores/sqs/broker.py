@@ -303,10 +303,10 @@ class SqsBroker(Broker):
         longest = self._connection.address.poll or 1
         shelf = self.shelf
         if shelf is None:
-            with self._poller.attending():
+            with self._poller.attending(queues):
                 return self._poller.wait(known, timeout, longest, also)
         shelf.watch(queues)
-        with self._poller.attending():
+        with self._poller.attending(queues):
             while True:
                 left = deadline - time.monotonic()
                 until_look = max(_GLANCE, shelf.next_look - time.monotonic())

@@ -76,8 +76,8 @@ class Poller:
                 self._attending.subtract(queues)
 
     def wait(self, queues: Sequence[Queue], timeout: float, longest: int, also: Sequence[int]) -> bool:
-        """Until something of these queues is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds are over, which
-        alone is False. ``OperationalError`` when SQS is away."""
+        """Until something of these queues is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds
+        are over, which alone is False. ``OperationalError`` when SQS is away."""
         deadline, names = time.monotonic() + timeout, {queue.name for queue in queues}
         reader, writer = os.pipe()
         os.set_blocking(reader, False)

@@ -305,6 +305,9 @@ def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_pat
         with client(cloud.url, "disabled://", broker_transport_options=cloud.options) as app:
             ids = send_all(app, [call("burn", 0.0) for _ in range(10)])
         eventually(lambda: check(set(worker.trace.count("end")) == set(ids)), LONG)
+        # And says what it cannot do, a line each
+        eventually(lambda: check("carries no remote commands: sqs:// keeps no bus" in worker.output()), LONG)
+        assert "Traceback" not in worker.output()
 
 
 def _have_called_back(fleet: Fleet, linked: set[str]) -> None:

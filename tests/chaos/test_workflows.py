@@ -182,7 +182,7 @@ def repeat_everything() -> None:
     while batch := broker.turn([], "copier", ["celery"], 500).deliveries:
         copies += [message for each in batch if (message := _message(each)) is not None]
     taken = broker.held("copier")
-    broker.send([*copies, *copies])
+    broker.send([*copies, *copies], timeout=LONG)
     broker.settle([Settlement(lease=each.lease) for each in taken])
 
 

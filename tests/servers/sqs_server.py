@@ -7,8 +7,10 @@ old receipt deletes nothing, and what was received for a client that is gone sta
     python -m tests.servers.sqs_server PORT REFUSES FILE
 
 A server that is asked to end (TERM) writes into FILE what it keeps, and one that starts goes on with that. Of the
-requests about messages the part REFUSES (0 to 1) is refused, in turn: throttled, answered 503, and in batches
-one entry fails for no fault of the sender's. A GET is answered with the number of requests so far, by action.
+requests about messages the part REFUSES (0 to 1) is refused, in turn: throttled, answered 503, and in batches one entry
+fails for no fault of the sender's. An access key that begins with AKIA is known to nobody, and one like
+``no-CreateQueue`` may do everything but that; credentials are those of one region, ``us-east-1``. Signatures are not
+checked. A GET is answered with the number of requests so far, by action.
 """
 
 from __future__ import annotations
@@ -231,9 +233,27 @@ class Sqs:
         """Write down what there is. Times are monotonic, so it is good for this boot."""
         self._file.write_bytes(pickle.dumps(self._queues))
 
-    async def act(self, action: str, given: Answer) -> Answer:
-        """Do it; ``Refused`` if SQS would not."""
+    async def act(self, action: str, given: Answer, credential: str) -> Answer:
+        """Do it, for who signs with this (key, day, region ...); ``Refused`` if SQS would not."""
         self.requests[action] += 1
+        key, _, region, *_ = credential.split("/")
+        if region != "us-east-1":
+            raise Refused(
+                "InvalidSignatureException",
+                "Credential should be scoped to a valid region.",
+                older="SignatureDoesNotMatch",
+                status=403,
+            )
+        if key.startswith("AKIA"):
+            raise Refused(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+                older="InvalidClientTokenId",
+                status=403,
+            )
+        if key.lower() == f"no-{action.removesuffix('Batch')}".lower():
+            text = f"User: arn:aws:iam::123456789012:user/{key} is not authorized to perform: sqs:{action.lower()}"
+            raise Refused("AccessDeniedException", text, older="AccessDenied", status=403)
         if action in self._on_queues:
             return self._on_queues[action](given)
         ill = self._random.random() < self._refuses and self._random.choice(["throttled", "away", "entry"])
@@ -328,15 +348,18 @@ class Http:
                 first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                writer.writelines(await self._answer(first, headers.get("x-amz-target", ""), body))
+                writer.writelines(await self._answer(first, headers, body))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, first: str, target: str, body: bytes) -> Iterator[bytes]:
+    async def _answer(self, first: str, headers: dict[str, str], body: bytes) -> Iterator[bytes]:
         status, more, answer = 200, "", dict[str, Any](self._sqs.requests)
         if first.startswith("POST"):
             try:
-                answer = await self._sqs.act(target.partition(".")[2], json.loads(body))
+                action = headers["x-amz-target"].partition(".")[2]
+                # AWS4-HMAC-SHA256 Credential=KEY/DAY/REGION/sqs/aws4_request, SignedHeaders=...
+                credential = headers["authorization"].partition("Credential=")[2].partition(",")[0]
+                answer = await self._sqs.act(action, json.loads(body), credential)
             except Refused as why:
                 status, more = why.status, f"x-amzn-query-error: {why.older};Sender\r\n"
                 answer = {"__type": f"com.amazonaws.sqs#{why.code}", "message": str(why)}

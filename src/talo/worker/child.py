@@ -182,6 +182,9 @@ class Child:
         owner = self.settler.owner
         try:
             deliveries = self.settler.turn(self._queues, limit)
+            if self._trouble and limit and not deliveries:
+                # That one may have done no more than clear up what the failed one left; who is back gives out work.
+                deliveries = self.settler.turn(self._queues, limit)
         except OperationalError as exc:
             self._store_away(exc)
             return None

@@ -1,8 +1,8 @@
 """How a process of the worker begins: forked from the supervisor, or spawned anew.
 
 A forked one shares the imported app's memory. A spawned one imports the app itself and opens the shared memory and
-pipes by their descriptors (``worker.spawned``); for systems and libraries that do not survive a fork. Called by the
-supervisor."""
+pipes by their descriptors (``worker.spawned``); for systems and libraries that do not survive a fork. See
+``docs/internals/boot.md``. Called by the supervisor."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import msgspec
 from talo.errors import ImproperlyConfigured
 from talo.worker.agent import agent_main
 from talo.worker.child import child_main
+from talo.worker.forkable import unforkable
 from talo.worker.lines import AgentLine
 from talo.worker.logs import name_process
 from talo.worker.options import WorkerOptions
@@ -69,8 +70,27 @@ class Starter(ABC):
 
 
 def starter_of(app: Talo, options: WorkerOptions) -> Starter:
-    """Return the starter that the options name."""
-    return Spawning(app, options) if options.start_method == "spawn" else Forking(app, options)
+    """Return the starter that the options name; for ``auto`` the one that fits what this process has done so far.
+
+    Raises ``ImproperlyConfigured`` if it has to spawn, and the app cannot be imported.
+    """
+    if options.start_method == "spawn":
+        return Spawning(app, options)
+    driver = unforkable()
+    if driver is None:
+        return Forking(app, options)
+    fields = {"action": "unforkable", "driver": driver}
+    if options.start_method == "fork":
+        log.warning(
+            "%s is initialised where the app is imported, and no forked process can use it: initialise it in a task "
+            "or in worker_process_init, or leave out --start-method fork", driver, extra=fields,
+        )  # fmt: skip
+        return Forking(app, options)
+    log.warning(
+        "%s is initialised where the app is imported, and no forked process could use it: every child is spawned and "
+        "imports the app anew", driver, extra=fields,
+    )  # fmt: skip
+    return SpawningChildren(app, options)
 
 
 class Forking(Starter):
@@ -160,6 +180,13 @@ class Spawning(Starter):
             finally:
                 for fd in fds:
                     os.set_inheritable(fd, False)
+
+
+class SpawningChildren(Spawning):
+    """Forks the agent, which runs no task, and spawns the children, which do."""
+
+    def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        return Forking(self._app, self._options).agent(shares, common, line)
 
 
 def _where(app: Talo) -> str:

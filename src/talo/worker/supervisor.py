@@ -51,7 +51,6 @@ class Supervisor:
     def __init__(self, app: Talo, options: WorkerOptions) -> None:
         self._app = app
         self._options = options
-        self._starter = starter_of(app, options)
         self._common = Common(meters=options.shares + 1)
         self._shares: list[Share] = []
         self._family = Family()
@@ -70,6 +69,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything, watch until told to stop, and return the exit code."""
+        # Only now: receivers of ``worker_init`` may have done what no forked process survives.
+        self._starter = starter_of(self._app, self._options)
         count = self._options.processes
         self._common.note_processes(count)
         self._shares = [Share(number, self._options.slots, self._common) for number in range(self._options.shares)]

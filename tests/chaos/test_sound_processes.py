@@ -72,7 +72,7 @@ def test_a_task_may_use_what_does_not_survive_a_fork_although_it_was_initialised
     with on_gpu(tmp_path, "import", "-P", pool) as worker, client(f"sqlite:///{tmp_path}/talo.sqlite3") as app:
         # When its tasks use it, Then it works, in processes that are no forks, and one line says why
         number, command = app.send_task("tests.apps.on_gpu.double", (21,)).get(timeout=LONG)
-        assert (number, "talo.worker.spawned" in command) == (42, True)
+        assert (number, "talo.worker.spawned_child" in command) == (42, True)
         assert worker.output().count("CUDA is initialised where the app is imported") == 1
         # And so it is in the process that takes the place of another
         for child in worker.children():
@@ -86,7 +86,7 @@ def test_a_task_may_use_what_does_not_survive_a_fork_although_it_was_initialised
 def test_a_task_may_initialise_it_in_a_forked_process(tmp_path: Path) -> None:
     with on_gpu(tmp_path, "task") as worker, client(f"sqlite:///{tmp_path}/talo.sqlite3") as app:
         number, command = app.send_task("tests.apps.on_gpu.double", (21,)).get(timeout=LONG)
-        assert (number, "talo.worker.spawned" in command) == (42, False)
+        assert (number, "talo.worker.spawned_child" in command) == (42, False)
         assert "CUDA" not in worker.output()
 
 
@@ -96,3 +96,15 @@ def test_who_asks_for_forks_is_told_what_they_cannot_do(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="forked subprocess"):
             app.send_task("tests.apps.on_gpu.double", (21,)).get(timeout=LONG)
         assert "initialise it in a task or in worker_process_init" in worker.output()
+
+
+@pytest.mark.promise("C09", "D12")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_ends_although_a_thread_of_the_app_does_not(method: str, tmp_path: Path) -> None:
+    # Given a project with a thread that Python would wait for
+    broker = f"sqlite:///{tmp_path}/talo.sqlite3"
+    words = ("-c", "1", "--max-tasks-per-child", "1", "--start-method", method)
+    with Worker(broker, tmp_path, *words, app="tests.apps.lingering"), client(broker) as app:
+        # When each process is replaced after its task, Then the next task is run all the same
+        for number in range(3):
+            assert app.send_task("tests.apps.traced.add", (number, 1)).get(timeout=LONG) == number + 1

@@ -96,6 +96,7 @@ class Agent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         faulthandler.register(signal.SIGUSR1, all_threads=True)
         orders = self._line.keep_as_agent()
+        self._line.report("begins", 0)
         store = self._app.store
         self._broker = store.broker
         state = self._app.state_store

@@ -54,11 +54,12 @@ def _leave(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.It
 
 
 def _on_redis(item: pytest.Item) -> bool:
-    """Whether it takes a Redis from ``tests.servers.redis``, by a fixture or by a parameter."""
+    """Whether it takes a Redis from ``tests.servers.redis``, as a fixture or by a parameter that names one."""
     if not isinstance(item, pytest.Function) or item.get_closest_marker("one_server"):
         return False
-    given = item.callspec.id if hasattr(item, "callspec") else ""
-    return "redis" in given or not {"redis_server", "redis_url", "own_redis"}.isdisjoint(item.fixturenames)
+    if not {"redis_server", "redis_url", "own_redis"}.isdisjoint(item.fixturenames):
+        return True
+    return "request" in item.fixturenames and hasattr(item, "callspec") and "redis" in item.callspec.id
 
 
 def _cost(item: pytest.Item) -> int:

@@ -93,12 +93,12 @@ def _lose(app: Talo, proxy: Proxy | None, times: int) -> None:
 @contextlib.contextmanager
 def _breakable(place: Place) -> Iterator[Proxy | None]:
     """A proxy between workers and the server; None for a file, to which there is no connection that could be lost."""
-    found = re.search(r"(?:127\.0\.0\.1|localhost):(\d+)", str(place.env))
-    if found is None:
+    found = re.findall(r"(?:127\.0\.0\.1|localhost):(\d+)", str(place.env))
+    if not found:
         yield None
         return
-    with Proxy("127.0.0.1", int(found[1])) as proxy:
-        place.env = {name: re.sub(rf":{found[1]}\b", f":{proxy.port}", value) for name, value in place.env.items()}
+    with Proxy("127.0.0.1", *map(int, found)) as proxy:
+        place.env = {name: proxy.through(value) for name, value in place.env.items()}
         yield proxy
 
 

@@ -437,6 +437,8 @@ class TestFaults:
             ("GET", "/api/runs?nope=1", {}, 422, "unknown field `nope`"),
             ("GET", "/api/runs?since=yesterday", {}, 422, "15m"),
             ("GET", "/api/runs?limit=100000", {}, 422, "<= 500"),
+            ("GET", "/api/runs?cursor=rubbish", {}, 422, "no cursor"),
+            ("GET", "/api/runs?cursor=a/b", {}, 422, "no cursor"),
             ("GET", "/api/dead/letter?id=none", {}, 404, "there is no dead letter none"),
             ("GET", "/api/workflow?id=none", {}, 404, "nothing is known"),
             ("POST", "/api/dead/replay", {"json": {}}, 422, "ids, or all"),

@@ -85,7 +85,9 @@ class SqlHistory(History):
             values = [*values_of(query, tx.now), most]
             return tx.rows(asking("count_history", values), *values)
 
-        return {state: int(number) for state, number in self._database.read(work)}
+        # Unbounded it may take a second.
+        read = self._database.read_aside if most is None else self._database.read
+        return {state: int(number) for state, number in read(work)}
 
     def _count_records(self, query: RunQuery, most: int | None) -> dict[str, int]:
         sums: Counter[str] = Counter()

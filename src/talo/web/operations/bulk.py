@@ -12,13 +12,23 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from talo.control.history import PATIENCE, found
 from talo.stores.base import QueueStats
 from talo.stores.history import RunQuery
 from talo.util.text import count
 from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
-from talo.web.operations.runs import ENDED, FURTHEST, LIVE, MOST, Search, needs_reading, query_of, unfinished, waiting
+from talo.web.operations.runs import (
+    ENDED,
+    FURTHEST,
+    LIVE,
+    MOST,
+    Search,
+    needs_reading,
+    query_of,
+    some,
+    unfinished,
+    waiting,
+)
 from talo.web.user import Role
 
 __all__ = ["STEP", "bulk", "bulk_apply"]
@@ -122,7 +132,7 @@ def _records_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
     query = query_of(asked, time.time())
     if needs_reading(asked) and not asked.exact:
         # As far as one look goes.
-        page = found(desk.history, query, STEP, patience=PATIENCE)
+        page = some(desk, query, STEP)
         return len(page.runs), "" if page.cursor is None else "at least"
     return _counted(sum(desk.history.count(query, None if asked.exact else MOST + 1).values()), asked)
 
@@ -139,7 +149,7 @@ def _letters_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
             letters = desk.letters.number(MOST + 1, task=asked.name or None, queue=asked.queue or None)
             number, bound = _counted(min(runs, letters), asked)
             return number, bound or "at most"
-    pages = [found(desk.history, query, STEP, patience=PATIENCE / len(queries)) for query in queries]
+    pages = [some(desk, query, STEP, share=1 / len(queries)) for query in queries]
     there = _letters(desk, [run.id for page in pages for run in page.runs if run.dead is not None])
     return len(there), "at least" if any(page.cursor is not None for page in pages) else ""
 
@@ -158,7 +168,7 @@ def _replay(desk: Desk, asked: Asked) -> tuple[int, str | None]:
     if not at.isdigit() or int(at) >= len(queries):
         raise Unacceptable(f"{asked.cursor!r} is no cursor of this action")
     number = int(at)
-    page = found(desk.history, queries[number], STEP, cursor or None, PATIENCE)
+    page = some(desk, queries[number], STEP, cursor)
     letters = _letters(desk, [run.id for run in page.runs if run.dead is not None])
     done = sum(each.fault is None for each in desk.letters.replay(letters))
     if page.cursor is not None:

@@ -33,6 +33,7 @@ __all__ = [
     "run",
     "run_facts",
     "runs",
+    "some",
     "unfinished",
     "waiting",
 ]
@@ -144,7 +145,7 @@ def runs(desk: Desk, asked: Search) -> dict[str, Any]:
     open_runs = unfinished(desk, asked, asked.limit, stats) if live else []
     page = Page([])
     if desk.has_history and not live:
-        page = found(desk.history, query_of(asked, now), asked.limit, asked.cursor or None, PATIENCE)
+        page = some(desk, query_of(asked, now), asked.limit, asked.cursor)
     open_counts = _live_counts(stats)
     ended = _ended_counts(desk, asked, now)
     return {
@@ -158,6 +159,14 @@ def runs(desk: Desk, asked: Search) -> dict[str, Any]:
         "unfinished": open_runs,
         "cursor": page.cursor,
     }
+
+
+def some(desk: Desk, query: RunQuery, limit: int, cursor: str | None = None, share: float = 1.0) -> Page:
+    """What the history finds in a page's time, or a share of it."""
+    try:
+        return found(desk.history, query, limit, cursor or None, PATIENCE * share)
+    except ValueError:
+        raise Unacceptable(f"{cursor!r} is no cursor of this search") from None
 
 
 def needs_reading(asked: Search) -> bool:

@@ -15,10 +15,14 @@ from bench.measures import MEASURES
 from bench.promises import BOUNDS, Bound, broken
 
 
+FOUND: dict[str, Any] = json.loads((ROOT / "bench/results.json").read_text(encoding="utf-8"))
+#: What was not measured breaks its promise as it is.
+MEASURED = [bound for bound in BOUNDS if bound.measure in FOUND["measures"]]
+
+
 @pytest.fixture
 def results() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "bench/results.json").read_text(encoding="utf-8"))
-    return found
+    return copy.deepcopy(FOUND)
 
 
 @pytest.mark.promise("P02")
@@ -34,11 +38,9 @@ def test_the_readme_shows_the_figures_that_were_measured(results: dict[str, Any]
     assert [row.split(" | ")[:3] for row in rows if row.startswith("|")] == [row.split(" | ")[:3] for row in shown]
 
 
-@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: f"{bound.measure}-{bound.figure}-{bound.to}")
+@pytest.mark.parametrize("bound", MEASURED, ids=lambda bound: f"{bound.measure}-{bound.figure}-{bound.to}")
 def test_a_worse_figure_breaks_the_promise(bound: Bound, results: dict[str, Any]) -> None:
     # Given figures of which one is a hundred times worse
-    if bound.measure not in results["measures"]:
-        pytest.skip("not measured yet, so it does not hold as it is")
     measures = copy.deepcopy(results["measures"])
     worse = 0.01 if bound.what().more_is_better else 100
     measures[bound.measure]["talo"][bound.figure]["median"] *= worse

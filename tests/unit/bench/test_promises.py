@@ -14,7 +14,6 @@ from bench.lab import ROOT
 from bench.measures import MEASURES
 from bench.promises import BOUNDS, Bound, broken
 
-
 FOUND: dict[str, Any] = json.loads((ROOT / "bench/results.json").read_text(encoding="utf-8"))
 #: What was not measured breaks its promise as it is.
 MEASURED = [bound for bound in BOUNDS if bound.measure in FOUND["measures"]]

@@ -13,6 +13,7 @@ import pytest
 from talo.testing.contract import (
     ForkContract,
     HistoryContract,
+    LedgerContract,
     RawContract,
     ReschedulingContract,
     ScheduleContract,
@@ -30,7 +31,7 @@ NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slo
 
 
 class TestRedisCluster(
-    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
 ):
     """While the test's slot moves from master to master, and masters step down."""
 
@@ -54,7 +55,7 @@ class TestRedisCluster(
 
 
 class TestManagedRedisCluster(
-    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
 ):
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 

@@ -262,8 +262,8 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
         reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
     _explain_paused(app, found, message)
     _explain_consumers(app, found, message)
-    if message.due is not None:
-        text = f"it is delayed, for another {max(0.0, message.due - now):.0f} s"
+    if message.due is not None and message.due > now:
+        text = f"it is delayed, for another {message.due - now:.0f} s"
         reasons.append(Reason(code="delayed", text=text, facts={"due": message.due}))
     else:
         since = ready_since(message)

@@ -203,6 +203,7 @@ class QueueStats(msgspec.Struct, kw_only=True):
     """One queue's numbers at the moment of asking."""
 
     name: str
+    #: What is due is ready, also before a turn has made it so.
     ready: int = 0
     #: None: the store does not tell by queue what waits for its time.
     delayed: int | None = 0

@@ -71,9 +71,9 @@ class SqsBroker(Broker):
         self._timeout = timeout
         self._calls = Calls(connection, timeout)
         prefix = connection.address.prefix
-        self.shelf = Shelf(side, prefix, self._send) if side is not None else None
+        self.shelf = Shelf(side, prefix, self._send_own) if side is not None else None
         self._receptions = Receptions(side)
-        self._endings = Endings(side, self.shelf, self._send)
+        self._endings = Endings(side, self.shelf, self._send, self._tell)
         self._poller = Poller(self._poll, self._release)
         self._visibility = 30
         #: Per set of queues: the one that brought something last stands last.
@@ -87,6 +87,14 @@ class SqsBroker(Broker):
         seconds = self._timeout if timeout is None else timeout
         late = PublishTimeout(f"not sent: {self._connection.address.shown} did not answer in time")
         within(seconds, lambda: self._send(messages), late)
+
+    def _send_own(self, messages: Sequence[Message]) -> None:
+        self._tell(messages)
+        self._send(messages)
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        if self.on_own is not None:
+            self.on_own(messages)
 
     def _send(self, messages: Sequence[Message]) -> None:
         """Everything is measured before anything is sent."""

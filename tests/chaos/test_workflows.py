@@ -6,7 +6,7 @@ import random
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,24 +18,36 @@ from tests.apps import flows
 from tests.chaos.kit import LONG, Fleet, Storm, check, full, kill
 from tests.support import eventually
 
+#: A store for messages and results, or one for each.
+PLACES = ["sqlite", "redis"]
+APART = ["rabbit redis", "rabbit postgres"]
 
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A broker URL of this test, which the app of workflows uses."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
-    else:
-        url = request.getfixturevalue("redis_url")
-    flows.app.conf.broker_url = url
+
+class Place(NamedTuple):
+    """Where the app of workflows has its messages, and its results if that is elsewhere."""
+
+    broker: str
+    results: str | None = None
+
+    def fleet(self, tmp: Path, app: str = "tests.apps.flows", **env: str) -> Fleet:
+        if self.results is not None:
+            # RabbitMQ charges a delivery whose connection ended; a task that is hit several times is no poison here.
+            env["TALO_TASK_MAX_DELIVERIES"] = "1000"
+        return Fleet(self.broker, tmp / "fleet", "-c", "3", results=self.results, app=app, env=env)
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place of this test, which the app of workflows uses."""
+    file = f"sqlite:///{tmp_path}/t.sqlite3?synchronous=NORMAL"
+    names = request.param.split()
+    found = Place(*(file if name == "sqlite" else request.getfixturevalue(f"{name}_url") for name in names))
+    flows.app.conf.broker_url, flows.app.conf.result_backend = found
+    flows.app.close_stores()
+    yield found
+    flows.app.store.broker.purge(["celery"])
     flows.app.conf.result_backend = None
     flows.app.close_stores()
-    yield url
-    flows.app.store.broker.purge(["celery"])
-    flows.app.close_stores()
-
-
-def fleet(place: str, tmp: Path, **env: str) -> Fleet:
-    return Fleet(place, tmp / "fleet", "-c", "3", app="tests.apps.flows", env=env)
 
 
 def strike(fleet: Fleet) -> Any:
@@ -57,11 +69,11 @@ def ended(result: Any) -> Any:
 
 
 @pytest.mark.promise("W01")
-def test_a_chain_is_complete_and_in_order_under_kills(place: str, tmp_path: Path) -> None:
+def test_a_chain_is_complete_and_in_order_under_kills(place: Place, tmp_path: Path) -> None:
     # Given a chain, each step of which hands on what it got, and one more
     length = full(200, 60)
     steps = [flows.add.s(0, 0), *[flows.add.s(1) for _ in range(length - 1)]]
-    with fleet(place, tmp_path) as workers:
+    with place.fleet(tmp_path) as workers:
         # When children are killed while it runs
         result = chain(*steps).apply_async()
         Storm().until(ended(result), strike(workers), 0.1)
@@ -69,13 +81,12 @@ def test_a_chain_is_complete_and_in_order_under_kills(place: str, tmp_path: Path
         assert result.get(timeout=LONG) == length - 1
 
 
-def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: str, tmp_path: Path) -> None:
+def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: Place, tmp_path: Path) -> None:
     # Given workers on a network that doubles every message
     length = 200
     name = "tests.apps.doubled.step"
     steps = [flows.app.signature(name, (0,) if not n else ()) for n in range(length)]
-    workers = Fleet(place, tmp_path / "fleet", "-c", "3", app="tests.apps.doubled")
-    with workers:
+    with place.fleet(tmp_path, "tests.apps.doubled") as workers:
         # When a chain runs while children are killed at random
         result = chain(*steps, app=flows.app).apply_async()
         repeat_everything()
@@ -94,14 +105,15 @@ def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: st
 
 
 @pytest.mark.promise("W02")
+@pytest.mark.parametrize("place", [*PLACES, *APART], indirect=True)
 @pytest.mark.parametrize("every", [0, 100], ids=["body", "error callback"])
-def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_path: Path, every: int) -> None:
+def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: Place, tmp_path: Path, every: int) -> None:
     # Given a chord, each message of which is in the queue twice, and results that expire at once
     count = full(10_000, 600)
     body_id = str(uuid.uuid4())
     header = [flows.fail_at.s(n, every or count * 2) for n in range(count)]
     body = flows.gather.s().set(task_id=body_id).on_error(flows.on_error.s())
-    with fleet(place, tmp_path, RESULT_EXPIRES="600") as workers:
+    with place.fleet(tmp_path, RESULT_EXPIRES="600") as workers:
         kill(workers.last.pid, 19)
         result = chord(header, body).apply_async()
         repeat_everything()
@@ -118,13 +130,14 @@ def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: str, tmp_
             assert workers.trace.count("gather")[body_id] == 0
         else:
             assert result.get(timeout=LONG) == list(range(count))
-            assert workers.trace.count("gather")[body_id] >= 1
+            # It may have been cut short and run again, and its message too was in the queue twice: of one sending.
+            assert len({line[4] for line in workers.trace.lines() if line[:2] == ["gather", body_id]}) == 1
 
 
-def test_a_very_large_chord_takes_bounded_memory(place: str, tmp_path: Path) -> None:
+def test_a_very_large_chord_takes_bounded_memory(place: Place, tmp_path: Path) -> None:
     # Given a chord of very many members
     count = full(100_000, 3_000)
-    with fleet(place, tmp_path) as workers:
+    with place.fleet(tmp_path) as workers:
         result = chord([flows.quick.s(n, 0) for n in range(count)], flows.gather.s()).apply_async()
         # When it has run
         assert result.get(timeout=LONG) == list(range(count))
@@ -149,6 +162,7 @@ def repeat_everything() -> None:
     taken = broker.held("copier")
     broker.send([*copies, *copies])
     broker.settle([Settlement(lease=each.lease) for each in taken])
+    broker.close_owner("copier")
 
 
 def _message(delivery: Delivery) -> Message | None:

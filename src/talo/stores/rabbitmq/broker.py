@@ -257,6 +257,8 @@ class RabbitBroker(Broker):
             owner = self._owners.get(getattr(self._local, "owner", self._latest))
             if owner is None or not owner.channel.open:
                 return True  # The next turn says what has become of it.
+            if owner.ready:
+                return True  # What came now would wait behind that.
             self._ensure(connection, queues, deadline)
             owner.listen(queues, deadline)
             connection.take_in()

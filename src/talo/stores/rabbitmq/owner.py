@@ -109,6 +109,7 @@ class Owner:
         self._next_look = 0.0
         self._serial = itertools.count(1)
         self._order: list[str] = []
+        #: When something was last fetched, or came to be (monotonic).
         self._used = monotonic()
 
     @property
@@ -125,6 +126,7 @@ class Owner:
             self.mail.append(letter)
         else:
             self._waiting.setdefault(self._consumers[letter.consumer], deque()).append(letter)
+            self._used = monotonic()
 
     def _forget_consumer(self, tag: str) -> None:
         """The server has ended a consumer: its queue is gone, or moved to another node."""

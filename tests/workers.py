@@ -116,6 +116,11 @@ class Worker:
     def children(self) -> list[int]:
         return sorted(self.descendants(), key=_started)[1:]
 
+    def processor_times(self) -> dict[int, float]:
+        """Seconds of a processor that each of its processes has taken, by pid."""
+        second = os.sysconf("SC_CLK_TCK")
+        return {pid: sum(map(int, _stat(pid)[11:13])) / second for pid in (self.pid, *self.descendants())}
+
     @property
     def ended(self) -> bool:
         """Whether it ran and does not any more."""
@@ -160,10 +165,14 @@ class Worker:
 
 def _started(pid: int) -> tuple[int, int]:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(_stat(pid)[19]), pid)
     except OSError:
         return (2**63, pid)
-    return (int(fields[19]), pid)
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
 def group_alive(pgid: int) -> bool:

@@ -51,6 +51,16 @@ def test_what_cannot_work_is_said_with_the_mend(url: str, options: dict[str, Any
     assert "nary" not in str(refused.value)
 
 
+def test_priorities_are_said_to_change_nothing_once(open_store: OpenStore, caplog: pytest.LogCaptureFixture) -> None:
+    store = open_store(None)
+    store.broker.send([message()])
+    assert caplog.messages == []
+    for _ in range(2):
+        store.broker.send([message(), message(priority=9)])
+    [said] = caplog.messages
+    assert "SQS knows no priorities" in said and "a queue of its own" in said
+
+
 def test_secrets_are_shown_nowhere(open_store: OpenStore) -> None:
     store = open_store(None)
     assert "canary" not in f"{store!r} {store.url} {store._address!r}"

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench soak cluster fmt promises env-demo env-test env-bench servers clean
+.PHONY: help demo test check lint bench soak cluster spawn fmt promises env-demo env-test env-bench servers clean
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
@@ -12,6 +12,9 @@ SUITE := $(PY) -m pytest --timeout 180 -m "not soak"
 JOBS ?= 3
 KEEP ?=
 ARGS ?=
+#: Where tests take a Redis. Of integration and ecosystem only what needs no Celery: that reads no URL of a cluster.
+CLUSTER := $(addprefix unit/,redis app cli observe) contract acceptance chaos web django frameworks \
+  $(addprefix integration/test_,consuming.py metrics_stores.py mixed_stores.py readers.py)
 # Images set it to stay small. Here it would have every process of every test compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -49,8 +52,10 @@ soak: env-test servers  ## the long runs: chaos at the promised size
 	@TALO_SOAK=1 $(PYTEST) --timeout 7200 -m soak $(ARGS)
 
 cluster: env-test servers  ## the Redis suite on a cluster of six nodes whose slots move and whose masters step down meanwhile
-	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q \
-	  $(addprefix tests/,unit/redis contract acceptance chaos web) $(ARGS)
+	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q $(addprefix tests/,$(CLUSTER)) $(ARGS)
+
+spawn: env-test servers  ## all tests once more, on workers whose processes are spawned, not forked
+	@$(SUITE) --start-method=spawn -n $(JOBS) --dist worksteal $(ARGS)
 
 fmt: env-test  ## format, and mend what the linter can
 	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .

@@ -15,7 +15,6 @@ import pytest
 from talo import errors
 from talo.app.app import Talo
 from tests.chaos.kit import LONG, Fleet, Judge, call, check, full, send_all
-from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.workers import client
@@ -38,9 +37,8 @@ def seconds_until_it_gives_up(app: Talo) -> float:
 @pytest.mark.parametrize("fault", ["refuse", "black_hole", "reset", "delay"])
 @pytest.mark.parametrize("warm", [True, False], ids=["connected", "new"])
 def test_a_send_gives_up_at_its_deadline(fault: str, warm: bool, redis_url: str, redis_server: RedisServer) -> None:
-    db = database_of(redis_url)
-    with Proxy("127.0.0.1", redis_server.port) as proxy:
-        with client(redis_server.url_of(db, proxy.port), publish_timeout=DEADLINE) as app:
+    with redis_server.proxy() as proxy:
+        with client(proxy.through(redis_url), publish_timeout=DEADLINE) as app:
             if warm:
                 app.send_task("tests.apps.traced.quiet")
             getattr(proxy, fault)(*([30.0] if fault == "delay" else []))

@@ -28,7 +28,7 @@ class Place:
     def __init__(self, server: Server, proxy: Proxy, tmp: Path) -> None:
         self.server = server
         self.proxy = proxy
-        self.url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
+        self.url = proxy.through(server.url)
         #: A URL of its own for what a broker does not keep.
         self.results = f"sqlite:///{tmp}/results.sqlite3" if isinstance(server, RabbitServer) else None
 

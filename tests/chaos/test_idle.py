@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -48,8 +49,14 @@ def fleet(stack: ExitStack, url: str, tmp_path: Path) -> list[Worker]:
 
 def heard(server: RedisServer, seconds: float) -> tuple[float, list[str]]:
     """Listen to a Redis for so long; how long it was, and the commands that came over connections."""
+    with ThreadPoolExecutor(len(server.ports)) as ears:
+        listened = list(ears.map(lambda port: _heard(port, seconds), server.ports))
+    return max(took for took, _ in listened), [words for _, commands in listened for words in commands]
+
+
+def _heard(port: int, seconds: float) -> tuple[float, list[str]]:
     commands: list[str] = []
-    with redis.Redis(port=server.port, socket_timeout=seconds).monitor() as monitor:
+    with redis.Redis(port=port, socket_timeout=seconds).monitor() as monitor:
         began, now = time.monotonic(), time.time()
         while (left := began + seconds - time.monotonic()) > 0:
             monitor.connection._sock.settimeout(left)
@@ -76,20 +83,21 @@ def test_idle_workers_are_quiet_and_killed_ones_leave_nothing_for_ever(
 ) -> None:
     # Given workers that have come to rest
     workers = fleet(stack, own_redis.url, tmp_path)
-    client = stack.enter_context(redis.Redis(port=own_redis.port))
+    clients = [stack.enter_context(redis.Redis(port=port)) for port in own_redis.ports]
     # When the server is watched, then each of them causes at most half an operation a second
     took, commands = heard(own_redis, WATCHED)
     said = Counter(words.partition(" ")[0].strip('"') for words in commands)
     assert len(commands) / len(workers) / took <= QUIET, said
     # And what they publish has no hearer, another worker least of all
     published = {words.split('"')[3] for words in commands if words.startswith('"PUBLISH"')}
-    assert published.isdisjoint(channel.decode() for channel in client.pubsub_channels())
+    assert published.isdisjoint(channel.decode() for client in clients for channel in client.pubsub_channels())
     # When all are killed at one moment, then all that stays without an end is the queue's own
     for worker in workers:
         worker.signal(signal.SIGKILL, group=True)
     for worker in workers:
         worker.wait()
-    assert {key for key in client.scan_iter() if client.ttl(key) == -1} <= LASTING
+    keys = own_redis.command("KEYS", "*").split(b"\r\n")[2::2]
+    assert {key for key in keys if own_redis.command("TTL", key) == b":-1\r\n"} <= LASTING
 
 
 @pytest.fixture

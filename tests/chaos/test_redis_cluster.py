@@ -1,4 +1,5 @@
-"""A worker on a Redis Cluster: nodes that die and come back, masters that step down, slots that move."""
+"""A worker on a Redis Cluster: nodes that die and come back, masters that step down, slots that move. Nobody but the
+test may administer."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def app(own_cluster: RedisCluster) -> Iterator[Talo]:
         yield app
 
 
-@pytest.mark.promise("B03")
+@pytest.mark.promise("B03", "B11")
 @pytest.mark.parametrize("fault", TROUBLES, ids=lambda fault: fault.__name__)
 @pytest.mark.timeout(HANGS)
 def test_nothing_is_lost_and_work_flows_again(
@@ -74,7 +75,7 @@ def test_nothing_is_lost_and_work_flows_again(
     judge.settled_once(ids[:count:20])
 
 
-@pytest.mark.promise("D03")
+@pytest.mark.promise("D03", "B11")
 @pytest.mark.timeout(HANGS)
 def test_every_task_ends_while_nodes_and_processes_die(
     own_cluster: RedisCluster,

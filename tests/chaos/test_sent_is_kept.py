@@ -67,7 +67,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
         yield request.getfixturevalue("sqs")
         return
     server = request.getfixturevalue(f"own_{request.param}")
-    with Proxy("127.0.0.1", server.port) as proxy:
+    with server.proxy() as proxy:
         place = Place(server, proxy, tmp_path)
         place.remember()
 

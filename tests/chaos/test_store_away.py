@@ -17,7 +17,6 @@ import pytest
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, call, check, for_seconds, full, kill, roles, send_all
 from tests.chaos.place import Place, confirmed
-from tests.servers.proxy import Proxy
 from tests.support import eventually
 from tests.unit.observe.scrape import ask
 from tests.workers import client
@@ -32,7 +31,7 @@ HTTP = ("--http", "127.0.0.1:0")
 @pytest.fixture(params=["redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     server = request.getfixturevalue(f"own_{request.param}")
-    with Proxy("127.0.0.1", server.port) as proxy:
+    with server.proxy() as proxy:
         yield Place(server, proxy, tmp_path)
 
 

@@ -19,7 +19,6 @@ from talo.app.aio import THREADS
 from talo.errors import PublishTimeout
 from talo.fastapi import lifespan, status_router
 from talo.flask import Talo as FlaskTalo
-from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 
 REQUESTS = 200
@@ -121,9 +120,8 @@ def test_a_lifespan_that_ends_while_tasks_are_sent_waits_for_them_and_leaves_not
 
 def test_a_lifespan_ends_while_the_broker_is_silent(redis_server: RedisServer, redis_url: str) -> None:
     # Given sends that a silent broker does not answer
-    with Proxy("127.0.0.1", redis_server.port) as proxy:
-        url = redis_url.replace(f":{redis_server.port}", f":{proxy.port}", 1)
-        app = Talo("shop", broker=url, set_as_current=False, publish_timeout=0.5)
+    with redis_server.proxy() as proxy:
+        app = Talo("shop", broker=proxy.through(redis_url), set_as_current=False, publish_timeout=0.5)
         proxy.black_hole()
 
         async def live() -> list[Any]:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -65,11 +65,8 @@ def silenced(
             proxy.reset()
         return
     url: str = request.getfixturevalue("sqs_endpoint" if store == "sqs" else f"{store}_url")
-    parts = urlsplit(url)
-    assert parts.hostname
-    assert parts.port
-    with Proxy(parts.hostname, parts.port) as proxy:
-        url = url.replace(f":{parts.port}", f":{proxy.port}", 1)
+    with Proxy("127.0.0.1", *(int(port) for port in re.findall(r":(\d+)", url))) as proxy:
+        url = proxy.through(url)
         settings: dict[str, Any] = {"broker": url}
         if store == "rabbit":
             settings["backend"] = "rpc://"

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.servers.proxy import Proxy
 from tests.support import eventually
 
 __all__ = ["ServerProcess", "free_port"]
@@ -145,6 +146,10 @@ class ServerProcess(ABC):
         """Stop and start."""
         self.stop()
         self.start()
+
+    def proxy(self) -> Proxy:
+        """One in front of it, not started yet."""
+        return Proxy("127.0.0.1", self.port)
 
     def remove(self) -> None:
         """Kill it and delete its data."""

@@ -14,17 +14,20 @@ and holds for connections that exist, too:
 ``cut_after(n)``    of each connection, existing or new, n more bytes from the server pass; then it is reset
 =================  =====================================================================================================
 
-One thread of its own runs all of it.
+One thread of its own runs all of it. Of servers that name each other, as the nodes of a Redis Cluster do, it stands
+before each, and what they say of their ports is told of its own: who came through it once never gets past it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 
 __all__ = ["Proxy"]
@@ -54,14 +57,24 @@ class _Link:
 
 
 class Proxy:
-    """A proxy in front of ``host:port`` on ``self.port``. ``hear`` is told, in the proxy's thread, what clients say."""
+    """A proxy in front of ``host``'s port, or of each of several; ``through`` tells where. ``hear`` is told, in the
+    proxy's thread, what clients say; ``tell`` says what they hear instead of an answer."""
 
-    def __init__(self, host: str, port: int, hear: Callable[[bytes], object] | None = None) -> None:
-        self._target = host, port
+    def __init__(
+        self,
+        host: str,
+        *ports: int,
+        hear: Callable[[bytes], object] | None = None,
+        tell: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._host = host
+        #: The port of each server, and the one where it is reached through here.
+        self._ports = dict.fromkeys(ports, 0)
         self._hear = hear
+        self._tell = tell or (self._own_ports if len(ports) > 1 else None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
@@ -71,7 +84,15 @@ class Proxy:
         self._cut: int | None = None
         #: How many connections were accepted.
         self.accepted = 0
-        self.port = 0
+
+    @property
+    def port(self) -> int:
+        """Where it listens, for the first of the servers."""
+        return next(iter(self._ports.values()))
+
+    def through(self, url: str) -> str:
+        """A URL of the servers as it leads to them through here."""
+        return _renamed(r":{}\b", self._ports, url)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -153,9 +174,8 @@ class Proxy:
                     link.reset()
             if listen:
                 await self._listen()
-            elif self._listening is not None:
-                self._listening.close()
-                self._listening = None
+            else:
+                self._close()
 
         self._do(change)
 
@@ -165,20 +185,27 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
-        if self._listening is None:
-            self._listening = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-            self.port = self._listening.sockets[0].getsockname()[1]
+        if self._listening:
+            return
+        for target, own in self._ports.items():
+            listening = await asyncio.start_server(partial(self._serve, target), "127.0.0.1", own)
+            self._listening.append(listening)
+            self._ports[target] = listening.sockets[0].getsockname()[1]
+
+    def _close(self) -> None:
+        for each in self._listening:
+            each.close()
+        self._listening = []
 
     async def _silence(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
+        self._close()
         for link in tuple(self._links):
             link.reset()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -190,7 +217,7 @@ class Proxy:
             if not self._accept:
                 return
             await self._open.wait()
-            theirs, link.server = await asyncio.open_connection(*self._target)
+            theirs, link.server = await asyncio.open_connection(self._host, target)
             both = [self._pass(reader, link.server, link), self._pass(theirs, writer, link, back=True)]
             _, rest = await asyncio.wait(
                 [asyncio.ensure_future(each) for each in both], return_when=asyncio.FIRST_COMPLETED
@@ -217,6 +244,8 @@ class Proxy:
                 await link.gate.wait()
                 if self._hear is not None and not back:
                     self._hear(data)
+                if self._tell is not None and back:
+                    data = self._tell(data)
                 if back and link.left is not None:
                     data, link.left = data[: link.left], max(0, link.left - len(data))
                 for piece in self._pieces(data):
@@ -228,5 +257,15 @@ class Proxy:
                 if back and link.left == 0:
                     return
 
+    def _own_ports(self, answer: bytes) -> bytes:
+        """An answer of Redis, in which a port is a number or the end of a line."""
+        return _renamed(r":{}\r\n", self._ports, answer.decode("latin-1")).encode("latin-1")
+
     def _pieces(self, data: bytes) -> list[bytes]:
         return [data] if self._pause is None else [data[at : at + 1] for at in range(len(data))]
+
+
+def _renamed(form: str, ports: Mapping[int, int], text: str) -> str:
+    """``text`` with each port in that form replaced by the other that stands for it."""
+    anyone = "|".join(map(str, ports))
+    return re.sub(form.format(f"({anyone})"), lambda found: found[0].replace(found[1], str(ports[int(found[1])])), text)

@@ -2,7 +2,8 @@
 
 ``redis_server`` is one for the whole session, not to be harmed, in which ``redis_url`` gives every test a database
 number of its own, emptied at its end; ``own_redis`` is one for a single test to do anything to. With
-``--redis=cluster`` both are a cluster (``redis_in_cluster``), and that of the session is never at rest.
+``--redis=cluster`` both are a cluster (``redis_in_cluster``) whose users may administer nothing, and that of the
+session is never at rest.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         with RedisServer() as server:
             yield server
         return
-    inside = RedisInCluster(RedisCluster())
+    inside = RedisInCluster(RedisCluster(managed=True))
     try:
         inside.start()
         with Unrest(inside.cluster, PEACEFUL) as inside.unrest:
@@ -86,7 +87,8 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 @pytest.fixture
 def own_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server that this test may kill, pause and restart; it keeps what it has answered."""
-    server = RedisServer(durable=True) if not _in_cluster(request) else RedisInCluster(RedisCluster(durable=True))
+    cluster = RedisCluster(durable=True, managed=True)
+    server = RedisInCluster(cluster) if _in_cluster(request) else RedisServer(durable=True)
     try:
         yield cast(RedisServer, server.start())
     finally:

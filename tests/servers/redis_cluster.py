@@ -19,7 +19,7 @@ from tests.servers.process import free_port
 from tests.servers.redis_process import RedisServer
 from tests.support import eventually
 
-__all__ = ["RedisCluster", "own_cluster", "redis_cluster"]
+__all__ = ["NEEDED", "RedisCluster", "own_cluster", "redis_cluster"]
 
 SLOTS = 16384
 #: Milliseconds without an answer after which a node counts as dead: fail-overs should not take long, and a busy machine
@@ -27,15 +27,24 @@ SLOTS = 16384
 _PATIENCE = 2000
 
 
+#: All that Talo needs of a server, as docs/howto/stores.md names it.
+NEEDED = "+@read +@write +@pubsub +@connection +eval +evalsha +time +cluster|slots -@dangerous"
+#: A user who may do no more, as a managed service knows no others.
+_GUEST = "guest"
+
+
 class _AnyNode(Fixed):
     mode = "cluster"
 
 
 class RedisCluster:
-    """Six servers that are one cluster. ``nodes[:3]`` begin as masters, ``nodes[3:]`` as their replicas, in order."""
+    """Six servers that are one cluster. ``nodes[:3]`` begin as masters, ``nodes[3:]`` as their replicas, in order.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    ``managed``: who comes by its URL may administer nothing."""
+
+    def __init__(self, *, durable: bool = False, managed: bool = False) -> None:
         self.durable = durable
+        self._login = f"{_GUEST}:secret" if managed else ""
         self.nodes: list[RedisServer] = []
         self._voted = 0.0
 
@@ -65,6 +74,7 @@ class RedisCluster:
             cluster_node_timeout=_PATIENCE,
             cluster_replica_validity_factor=0,
             repl_diskless_sync_delay=0,
+            user=f"{_GUEST} on >secret ~{{* &* {NEEDED}",
         )
 
     def _knows(self, node: RedisServer, name: str) -> None:
@@ -90,9 +100,19 @@ class RedisCluster:
         return [node for node in self.nodes if node.running]
 
     @property
+    def masters(self) -> list[RedisServer]:
+        """The nodes that run and say that they are masters."""
+        return [node for node in self.living if b"role:master" in self.call(node, "INFO", "replication")]
+
+    @property
     def url(self) -> str:
         """All nodes, as a store takes them."""
-        return ";".join(f"redis+cluster://127.0.0.1:{node.port}" for node in self.nodes)
+        return self.url_of()
+
+    def url_of(self, login: str | None = None) -> str:
+        """All nodes for somebody else, if there is a ``login`` (user:password)."""
+        login = self._login if login is None else login
+        return ";".join(f"redis+cluster://{login}{'@' * bool(login)}127.0.0.1:{node.port}" for node in self.nodes)
 
     def call(self, node: RedisServer, *words: str | int | bytes) -> Any:
         """One node's reply, over a connection of its own."""
@@ -183,8 +203,7 @@ class RedisCluster:
     def end_move(self, slot: int, target: RedisServer) -> None:
         """Tell everyone where the slot is now."""
         name = self.call(target, "CLUSTER", "MYID")
-        masters = [node for node in self.living if b"role:master" in self.call(node, "INFO", "replication")]
-        for node in sorted(masters, key=lambda node: node is not target):
+        for node in sorted(self.masters, key=lambda node: node is not target):
             self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", name)
 
         def told() -> None:
@@ -214,8 +233,8 @@ def redis_cluster() -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def own_cluster() -> Iterator[RedisCluster]:
-    """A cluster that this test may break; its nodes keep what they have answered."""
-    cluster = RedisCluster(durable=True)
+    """A cluster that this test may break, by its URL as its users see it; its nodes keep what they have answered."""
+    cluster = RedisCluster(durable=True, managed=True)
     try:
         yield cluster.start()
     finally:

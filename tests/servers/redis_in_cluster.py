@@ -1,17 +1,15 @@
 """A cluster where tests expect one Redis server, so that what holds for the one can be seen to hold for the other.
 
-A database is a key prefix with a slot of its own. What only a single server has (its port, its pid) skips the test that
-asks for it; tests about a single server are marked ``one_server``.
+A database is a key prefix with a slot of its own. It has nothing that only a single server has (its port, its pid):
+tests about that are marked ``one_server``, and left out.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import NoReturn
-
-import pytest
 
 from talo.stores.redis.cluster import slot_of
+from tests.servers.proxy import Proxy
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_process import RedisServer, command
 from tests.servers.redis_unrest import Unrest
@@ -24,10 +22,6 @@ _SERVER = frozenset({"ACL", "CLIENT", "CONFIG", "INFO", "SCRIPT"})
 _SEVERAL = frozenset({"DEL", "EXISTS", "MGET", "UNLINK"})
 
 
-def _of_one_server(_: object) -> NoReturn:
-    pytest.skip("this is about one server, and there is a cluster")
-
-
 def _text(word: str | bytes) -> str:
     return word.decode() if isinstance(word, bytes) else word
 
@@ -36,7 +30,6 @@ class RedisInCluster:
     """Six nodes that look like a ``RedisServer``. ``unrest`` is what troubles them, if anything does."""
 
     unrest: Unrest | None = None
-    port = pid = socket_url = options = property(_of_one_server)
 
     def __init__(self, cluster: RedisCluster) -> None:
         self.cluster = cluster
@@ -61,15 +54,17 @@ class RedisInCluster:
         """Its database 0."""
         return self.url_of(0)
 
-    def url_of(self, db: int, port: int | None = None) -> str:
-        """One of its databases. A proxy in front of one node would be passed by: the nodes name each other."""
-        if port is not None:
-            _of_one_server(self)
+    def url_of(self, db: int, login: str | None = None) -> str:
+        """One of its databases; for somebody else, if there is a ``login`` (user:password)."""
         if self.unrest is not None:
             self.unrest.slot = self._slot(db)
-        first, *others = self.cluster.url.split(";")
+        first, *others = self.cluster.url_of(login).split(";")
         # At the end, where it is with a single server too.
         return ";".join([*others, f"{first}?global_keyprefix={self.prefix(db)}"])
+
+    def proxy(self) -> Proxy:
+        """One in front of every node, not started yet."""
+        return Proxy("127.0.0.1", *(node.port for node in self.cluster.nodes))
 
     def prefix(self, db: int) -> str:
         """What its keys begin with."""
@@ -100,6 +95,11 @@ class RedisInCluster:
         count = len(words) - 1 if name in _SEVERAL else 1
         keyed = [prefix + (word if isinstance(word, bytes) else word.encode()) for word in words[1 : 1 + count]]
         return self._ask(master, name, *keyed, *words[1 + count :])
+
+    @property
+    def ports(self) -> list[int]:
+        """Where its masters are asked."""
+        return [node.port for node in self.cluster.masters]
 
     def _keys(self, master: RedisServer, db: int) -> list[bytes]:
         slot = self._slot(db)

@@ -66,7 +66,7 @@ class RedisServer(ServerProcess):
         words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         words += ["--logfile", str(self.directory / "log"), "--unixsocket", str(self.directory / "socket")]
         for name, value in self.options.items():
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *(str(value).split() or [""])]
         return words
 
     def answers(self, port: int, pid: int) -> bool:
@@ -78,10 +78,10 @@ class RedisServer(ServerProcess):
         """Its database 0."""
         return self.url_of(0)
 
-    def url_of(self, db: int, port: int | None = None) -> str:
-        """One of its databases; ``port`` of a proxy in front of it."""
-        login = f":{self.password}@" if self.password else ""
-        return f"redis://{login}127.0.0.1:{port or self.port}/{db}"
+    def url_of(self, db: int, login: str | None = None) -> str:
+        """One of its databases; for somebody else, if there is a ``login`` (user:password)."""
+        login = f":{self.password}" if login is None and self.password else login
+        return f"redis://{login}@127.0.0.1:{self.port}/{db}" if login else f"redis://127.0.0.1:{self.port}/{db}"
 
     @property
     def socket_url(self) -> str:
@@ -91,6 +91,11 @@ class RedisServer(ServerProcess):
     def command(self, *words: str | bytes, db: int = 0) -> bytes:
         """The raw reply to one command."""
         return command(self.port, *words, db=db, password=self.password)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it is asked: everything is in one place."""
+        return [self.port]
 
     def appended(self) -> bytes:
         """All that was ever written to a durable one."""

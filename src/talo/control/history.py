@@ -5,6 +5,7 @@ Called by the command line and the dashboard."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,15 @@ from talo.wire.sent import ready_since, sent_at
 if TYPE_CHECKING:
     from talo.app.app import Talo
 
-__all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
+__all__ = ["PATIENCE", "Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
 
 #: Seconds in which workers have to say what they consume, and what they have.
 ANSWER = 1.0
 #: Seconds after which one that was asked for a task of its own is taken for dead. Its agent answers within
 #: milliseconds.
 SILENCE = 3.0
+#: Seconds for which a page of a dashboard searches, see ``found``.
+PATIENCE = 0.2
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
 #: Ends of attempts that were not the last.
@@ -80,10 +83,12 @@ def history_of(app: Talo) -> History:
     return state.history
 
 
-def found(history: History, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
-    """Return what ``History.runs`` finds, however long it takes: a page is short at the end only."""
+def found(history: History, query: RunQuery, limit: int, cursor: str | None = None, patience: float = math.inf) -> Page:
+    """Return what ``History.runs`` finds. A page is short at the end, or where the search stopped after ``patience``
+    seconds: then ``Page.until`` says how far back it has looked, and its cursor looks further."""
+    over = time.monotonic() + patience
     page = history.runs(query, limit, cursor)
-    while page.until is not None and len(page.runs) < limit:
+    while page.until is not None and len(page.runs) < limit and time.monotonic() < over:
         further = history.runs(query, limit - len(page.runs), page.cursor)
         page = Page([*page.runs, *further.runs], further.cursor, further.until)
     return page

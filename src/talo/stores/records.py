@@ -295,6 +295,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     #: Leases can be listed and taken over by others, and are numbered for it. Where not, a lease ends with its
     #: connection, and the store hands out again by itself, with its own count.
     hands_over: bool = True
+    #: ``Broker.owners`` tells of all that fetch, wherever they are. Where not, workers say so in the store of locks.
+    tells_owners: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
     #: It routes through exchanges by itself, so that a message reaches queues of which its sender does not know.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from talo.errors import ImproperlyConfigured, PublishTimeout, StoreUnavailable
 from talo.stores.base import Post, Settlement
 from talo.stores.redis import RedisStore
 from talo.stores.redis.cluster import slot_of, tagged
+from talo.stores.redis.connection import set_name_lookup
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_unrest import Trouble, master_steps_down, slot_moves
@@ -53,6 +56,7 @@ def test_slots_are_those_of_the_server(cluster: RedisCluster) -> None:
         assert cluster.call(cluster.nodes[0], "CLUSTER", "KEYSLOT", f"a{{{tag}}}b") == slot_of(tag)
 
 
+@pytest.mark.promise("B11")
 def test_every_key_is_in_the_slot_of_the_tag(cluster: RedisCluster, open_store: OpenStore) -> None:
     store = open_store(cluster.url, keyprefix="onlyhere:")
     store.broker.send([message(), message("other", due=2e9)])
@@ -79,6 +83,7 @@ def test_a_plain_url_of_a_cluster_says_so(cluster: RedisCluster, open_store: Ope
         open_store(cluster.nodes[0].url).ping(5)
 
 
+@pytest.mark.one_server
 def test_a_cluster_url_of_a_plain_server_says_so(redis_server: RedisServer, open_store: OpenStore) -> None:
     with pytest.raises(ImproperlyConfigured, match="no node of a cluster"):
         open_store(f"redis+cluster://127.0.0.1:{redis_server.port}").ping(5)
@@ -96,6 +101,14 @@ def test_any_node_that_lives_will_do(cluster: RedisCluster, open_store: OpenStor
     assert store.broker.stats(["q"])[0].ready == 1
 
 
+@pytest.mark.promise("B11")
+def test_nodes_that_are_silent_leave_time_for_the_others(cluster: RedisCluster, open_store: OpenStore) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as another:
+        silent = [f"redis+cluster://127.0.0.1:{each.getsockname()[1]}" for each in (one, another)]
+        store = open_store(";".join([*silent, cluster.nodes[0].url.replace("redis", "redis+cluster")]), timeout=3.0)
+        assert [each.ready for each in store.broker.stats(["q"])] == [0]
+
+
 # -- slots that move -------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +119,7 @@ def store(cluster: RedisCluster, open_store: OpenStore) -> RedisStore:
     return store
 
 
+@pytest.mark.promise("B11")
 def test_while_its_slot_moves_a_settlement_is_refused_whole(cluster: RedisCluster, open_store: OpenStore) -> None:
     store = open_store(cluster.url, keyprefix=TAG, timeout=1.0)
     # Given a lease, and its slot on the way with some of the keys
@@ -133,6 +147,7 @@ def test_while_its_slot_moves_a_settlement_is_refused_whole(cluster: RedisCluste
     assert store.broker.owners()[0].held == 0
 
 
+@pytest.mark.promise("B11")
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_sleeper_hears_that_its_slot_has_left(
     cluster: RedisCluster, store: RedisStore, open_store: OpenStore, busy: bool
@@ -160,9 +175,88 @@ def test_a_sleeper_hears_that_its_slot_has_left(
     assert bodies(store.broker.turn([], "me", ["q"], 5)) == ["there"]
 
 
+# -- how nodes name each other --------------------------------------------------------------------------------------
+
+HOSTS = "cluster.shop.test"
+
+
+@pytest.fixture
+def looked_up(own_cluster: RedisCluster) -> Iterator[list[str]]:
+    """The names that were asked for. Each node announces one, and all of them are this machine."""
+    asked: list[str] = []
+
+    def look_up(host: str, port: int, *rest: Any) -> list[Any]:
+        if host.endswith(HOSTS):
+            asked.append(host)
+            host = "127.0.0.1"
+        return socket.getaddrinfo(host, port, *rest)
+
+    for number, node in enumerate(own_cluster.nodes):
+        own_cluster.call(node, "CONFIG", "SET", "cluster-announce-hostname", f"node{number}.at.{HOSTS}")
+
+    def are_known() -> None:
+        for node in own_cluster.nodes:
+            assert own_cluster.call(node, "CLUSTER", "NODES").count(HOSTS.encode()) == len(own_cluster.nodes)
+
+    eventually(are_known, 60, 0.05)
+    set_name_lookup(look_up)
+    yield asked
+    set_name_lookup(None)
+
+
+def prefer(node: RedisServer, cluster: RedisCluster, form: str) -> None:
+    """Let a node name the others so."""
+    cluster.call(node, "CONFIG", "SET", "cluster-preferred-endpoint-type", form)
+
+
+@pytest.mark.promise("B11")
+@pytest.mark.parametrize("form", ["hostname", "unknown-endpoint"])
+def test_nodes_are_found_however_they_name_each_other(
+    form: str, looked_up: list[str], own_cluster: RedisCluster, open_store: OpenStore
+) -> None:
+    # Given nodes that go by names which only others know, or that know each other's ports only
+    slot = slot_of(TAG)
+    for node in own_cluster.nodes:
+        prefer(node, own_cluster, form)
+    door = own_cluster.other_master(slot)
+    store = open_store(f"redis+cluster://first.at.{HOSTS}:{door.port}", keyprefix=TAG)
+    store.broker.send([message(body="1")])
+    # When the slot goes elsewhere, and its new master steps down
+    slot_moves(own_cluster, slot)
+    store.broker.send([message(body="2")])
+    heir = own_cluster.fail_over(slot)
+    store.broker.send([message(body="3")])
+    # Then the store came along, by nothing but what they said
+    store.broker.open("me", worker="w", slots=1, lease=600)
+    assert bodies(store.broker.turn([], "me", ["q"], 5)) == ["1", "2", "3"]
+    named = f"node{own_cluster.nodes.index(heir)}" if form == "hostname" else "first"
+    assert (looked_up[0], looked_up[-1]) == (f"first.at.{HOSTS}", f"{named}.at.{HOSTS}")
+
+
+@pytest.mark.promise("B11")
+def test_a_node_that_does_not_know_where_the_slot_went_is_asked_no_further(
+    own_cluster: RedisCluster, open_store: OpenStore
+) -> None:
+    # Given a master that shall name the others by names which it has not heard yet
+    slot = slot_of(TAG)
+    store = open_store(own_cluster.url, keyprefix=TAG)
+    store.broker.send([message(body="1")])
+    source = own_cluster.master_of(slot)
+    prefer(source, own_cluster, "hostname")
+    # When the slot leaves it, then somebody else is asked where to
+    slot_moves(own_cluster, slot)
+    store.broker.send([message(body="2")])
+    # And whoever comes to it first gets there, too
+    urls = sorted(own_cluster.url.split(";"), key=lambda url: str(source.port) not in url)
+    other = open_store(";".join(urls), keyprefix=TAG)
+    other.broker.open("me", worker="w", slots=1, lease=600)
+    assert bodies(other.broker.turn([], "me", ["q"], 5)) == ["1", "2"]
+
+
 # -- masters that step down ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("B11")
 def test_a_sleeper_hears_of_work_after_its_master_stepped_down(
     cluster: RedisCluster, store: RedisStore, open_store: OpenStore
 ) -> None:
@@ -181,6 +275,7 @@ def test_a_sleeper_hears_of_work_after_its_master_stepped_down(
     assert eventually(found, 20) == ["after"]
 
 
+@pytest.mark.promise("B11")
 def test_waits_for_results_go_on_after_the_master_stepped_down(
     cluster: RedisCluster, store: RedisStore, open_store: OpenStore
 ) -> None:
@@ -197,7 +292,7 @@ def test_waits_for_results_go_on_after_the_master_stepped_down(
     assert set(store.results.wait(["r2"], 20)) == {"r2"}
 
 
-@pytest.mark.promise("B03")
+@pytest.mark.promise("B03", "B11")
 def test_a_master_that_dies_is_replaced(own_cluster: RedisCluster, open_store: OpenStore) -> None:
     # Given work, and a sleeper, on a cluster of which a master dies
     cluster, slot = own_cluster, slot_of(TAG)
@@ -229,6 +324,7 @@ def _check(fact: object) -> None:
     assert fact
 
 
+@pytest.mark.promise("B11")
 @pytest.mark.parametrize("trouble", [slot_moves, master_steps_down], ids=lambda trouble: str(trouble.__name__))
 def test_who_waits_for_an_answer_goes_along_with_the_slot(
     trouble: Trouble, cluster: RedisCluster, open_store: OpenStore

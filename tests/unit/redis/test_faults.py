@@ -38,12 +38,8 @@ SLACK = 3.0
 
 @pytest.fixture
 def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
-    with Proxy("127.0.0.1", redis_server.port) as proxy:
+    with redis_server.proxy() as proxy:
         yield proxy
-
-
-def _through(proxy: Proxy, redis_url: str) -> str:
-    return f"redis://127.0.0.1:{proxy.port}/{redis_url.rsplit('/', 1)[1]}"
 
 
 def _took(call: Callable[[], Any]) -> float:
@@ -62,7 +58,7 @@ def test_a_send_into_a_silent_network_ends_in_time(
     proxy: Proxy, redis_url: str, open_store: OpenStore, mode: str, warm: bool
 ) -> None:
     # Given a store whose network falls silent, or nearly so
-    store = open_store(_through(proxy, redis_url))
+    store = open_store(proxy.through(redis_url))
     if warm:
         store.broker.send([message()])
     proxy.black_hole() if mode == "black_hole" else proxy.trickle(0.2)
@@ -95,7 +91,7 @@ def test_a_send_to_a_stopped_server_ends_in_time(own_redis: RedisServer, open_st
 
 @pytest.mark.promise("B01")
 def test_a_send_where_nobody_listens_fails_at_once(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
-    store = open_store(_through(proxy, redis_url))
+    store = open_store(proxy.through(redis_url))
     store.broker.send([message()])
     proxy.refuse()
 
@@ -125,6 +121,7 @@ def test_the_deadline_covers_the_look_up_of_the_name(open_store: OpenStore) -> N
         set_name_lookup(None)
 
 
+@pytest.mark.one_server
 def test_a_name_is_looked_up_once(redis_server: RedisServer, open_store: OpenStore) -> None:
     asked: list[str] = []
 
@@ -156,7 +153,7 @@ def test_an_unknown_name_is_said(open_store: OpenStore) -> None:
 @pytest.mark.promise("B01")
 def test_the_deadline_covers_waiting_for_a_connection(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
     # Given a store whose connections are all stuck
-    store = open_store(_through(proxy, redis_url), timeout=10)
+    store = open_store(proxy.through(redis_url), timeout=10)
     proxy.black_hole()
     threads = [threading.Thread(target=_quietly, args=(store.ping, 10)) for _ in range(3)]
     for thread in threads:
@@ -189,7 +186,7 @@ def _check(fact: bool) -> None:
 
 
 def test_other_calls_end_within_the_timeout_of_the_store(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
-    store = open_store(_through(proxy, redis_url), timeout=0.2)
+    store = open_store(proxy.through(redis_url), timeout=0.2)
     store.broker.open("me", worker="w", slots=1, lease=60)
     proxy.black_hole()
     calls: list[Callable[[], Any]] = [
@@ -248,7 +245,7 @@ def test_a_script_that_the_server_has_forgotten_is_loaded_again(redis_server: Re
 def test_a_reply_that_is_cut_in_the_middle_ends_the_connection(
     proxy: Proxy, redis_url: str, open_store: OpenStore
 ) -> None:
-    store = open_store(_through(proxy, redis_url))
+    store = open_store(proxy.through(redis_url))
     store.results.store([document("a", value="x" * 10_000)])
     proxy.cut_after(500)
     with pytest.raises(StoreUnavailable):
@@ -260,7 +257,7 @@ def test_a_reply_that_is_cut_in_the_middle_ends_the_connection(
 @pytest.mark.promise("B03")
 def test_a_turn_whose_answer_was_cut_can_be_taken_up(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
     # Given a child whose turn happens, but whose answer is cut
-    store, other = open_store(_through(proxy, redis_url)), open_store(redis_url)
+    store, other = open_store(proxy.through(redis_url)), open_store(redis_url)
     store.broker.open("me", worker="w", slots=1, lease=60)
     other.broker.send([message(body="1"), message(body="2" * 5000)])
     [first] = store.broker.turn([], "me", ["q"], 1).deliveries
@@ -278,7 +275,7 @@ def test_a_turn_whose_answer_was_cut_can_be_taken_up(proxy: Proxy, redis_url: st
 
 @pytest.mark.promise("B03")
 def test_a_wait_ends_when_the_connection_breaks(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
-    store = open_store(_through(proxy, redis_url))
+    store = open_store(proxy.through(redis_url))
     store.broker.open("me", worker="w", slots=1, lease=60)
     store.broker.turn([], "me", ["q"], 1)
     timer = threading.Timer(0.1, proxy.refuse)
@@ -293,7 +290,7 @@ def test_waits_for_results_and_watches_go_on_when_the_connection_breaks(
     proxy: Proxy, redis_url: str, open_store: OpenStore
 ) -> None:
     # Given threads that wait, and a watch
-    store, other = open_store(_through(proxy, redis_url)), open_store(redis_url)
+    store, other = open_store(proxy.through(redis_url)), open_store(redis_url)
     told: list[str] = []
     store.results.watch(["watched"], lambda task_id, _: told.append(task_id))
     found: list[str] = []
@@ -319,7 +316,7 @@ def test_waits_for_results_and_watches_go_on_when_the_connection_breaks(
 
 
 def test_a_wait_that_was_cut_off_ends_with_its_time(proxy: Proxy, redis_url: str, open_store: OpenStore) -> None:
-    store = open_store(_through(proxy, redis_url))
+    store = open_store(proxy.through(redis_url))
     timer = threading.Timer(0.1, proxy.refuse)
     timer.start()
     assert store.results.wait(["t"], 1.0) == {}
@@ -415,6 +412,7 @@ def test_a_server_that_may_lose_tasks_is_named(server: Callable[..., RedisServer
 # -- other ways to connect ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_server
 def test_a_local_socket_works(own_redis: RedisServer, open_store: OpenStore) -> None:
     open_store(own_redis.socket_url).broker.send([message()])
     assert open_store(own_redis.url).broker.stats(["q"])[0].ready == 1

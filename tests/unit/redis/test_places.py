@@ -165,6 +165,7 @@ def test_an_app_finds_its_master_by_celerys_settings(sentinels: Sentinels) -> No
 # -- users, sockets, names -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_server
 def test_a_user_of_an_acl_logs_in(own_redis: RedisServer, open_store: OpenStore) -> None:
     own_redis.command("ACL", "SETUSER", "shop", "on", ">s3cret", "~shop:*", "&shop:*", "+@all")
     store = open_store(f"redis://shop:s3cret@127.0.0.1:{own_redis.port}/0", keyprefix="shop:")
@@ -176,6 +177,7 @@ def test_a_user_of_an_acl_logs_in(own_redis: RedisServer, open_store: OpenStore)
     assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("scheme", ["unix", "redis+socket"])
 def test_both_names_of_a_local_socket_work(scheme: str, own_redis: RedisServer) -> None:
     store = open_any(own_redis.socket_url.replace("redis+socket", scheme))

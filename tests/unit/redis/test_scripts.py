@@ -13,7 +13,7 @@ import pytest
 
 from talo.stores.base import Death, ResultMeta, Settlement, Verdict
 from talo.stores.redis import RedisStore, scripts
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, database_of
 from tests.support import eventually
 from tests.unit.redis.conftest import OpenStore
 from tests.unit.redis.messages import document, message
@@ -194,11 +194,13 @@ def test_what_was_answered_outlives_the_server(own_redis: RedisServer, open_stor
     assert (numbers.ready, numbers.delayed, numbers.leased) == (0, 1, 1)
 
 
-def test_what_an_older_release_delayed_is_rescheduled(store: RedisStore) -> None:
+def test_what_an_older_release_delayed_is_rescheduled(
+    redis_server: RedisServer, redis_url: str, store: RedisStore
+) -> None:
     # Given delayed messages, of which the index knows one: the others were delayed by a release that keeps none
     sent = [message(due=time.time() + 3600) for _ in range(2500)]
     store.broker.send(sent)
-    store._client.call("DEL", "talo:delayed:tasks")
+    redis_server.command("DEL", "talo:delayed:tasks", db=database_of(redis_url))
     known = message(due=time.time() + 3600)
     store.broker.send([known])
     ids = [str(each.id) for each in (sent[0], sent[1200], sent[-1], known)]
@@ -206,12 +208,14 @@ def test_what_an_older_release_delayed_is_rescheduled(store: RedisStore) -> None
     assert store.broker.reschedule([*ids, "unknown"], time.time()) == set(ids)
     assert store.broker.stats(["q"])[0].ready == 4
     # And of those that are not delayed any more the index keeps none
-    assert store._client.call("HLEN", "talo:delayed:tasks") == 0
+    assert redis_server.command("HLEN", "talo:delayed:tasks", db=database_of(redis_url)) == b":0\r\n"
 
 
-def test_the_index_of_delayed_tasks_keeps_none_that_is_not_delayed(store: RedisStore) -> None:
+def test_the_index_of_delayed_tasks_keeps_none_that_is_not_delayed(
+    redis_server: RedisServer, redis_url: str, store: RedisStore
+) -> None:
     def indexed() -> int:
-        return int(store._client.call("HLEN", "talo:delayed:tasks"))
+        return int(redis_server.command("HLEN", "talo:delayed:tasks", db=database_of(redis_url))[1:])
 
     store.broker.open("me", worker="w", slots=1, lease=60)
     far = time.time() + 3600

@@ -70,7 +70,7 @@ def test_without_the_servers_help_waiting_is_a_bounded_poll(
 ) -> None:
     # Given a server that refuses to tell of changes
     own_redis.command("ACL", "SETUSER", "plain", "on", ">pw", "~*", "&*", "+@all", "-client|tracking")
-    store = open_store(f"redis://plain:pw@127.0.0.1:{own_redis.port}/0")
+    store = open_store(own_redis.url_of(0, login="plain:pw"))
     store.broker.open("me", worker="w", slots=1, lease=60)
     assert store.broker.turn([], "me", ["q"], 1).deliveries == []
     open_store(own_redis.url).broker.send([message(due=time.time() + 0.05 if where == "delayed" else None)])

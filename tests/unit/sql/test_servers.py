@@ -12,7 +12,6 @@ from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
-from tests.servers.proxy import Proxy
 
 #: Generous: what is tested is that it ends.
 SOON = 20.0
@@ -43,8 +42,8 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(place: Place) 
 
 
 def test_a_server_that_says_nothing_ends_every_verb_at_its_deadline(place: Place) -> None:
-    with Proxy("127.0.0.1", place.server.port) as proxy:
-        store = open_store(place.url.replace(str(place.server.port), str(proxy.port)), timeout=0.5)
+    with place.server.proxy() as proxy:
+        store = open_store(proxy.through(place.url), timeout=0.5)
         store.ping(SOON)
         proxy.black_hole()
         began = time.monotonic()

@@ -26,7 +26,7 @@ class Bill:
         self._port = urlsplit(endpoint).port or 80
 
     def through(self) -> Proxy:
-        return Proxy("127.0.0.1", self._port, self._hear)
+        return Proxy("127.0.0.1", self._port, hear=self._hear)
 
     def _hear(self, data: bytes) -> None:
         self._counts.update(action.decode() for action in re.findall(rb"X-Amz-Target: AmazonSQS\.(\w+)", data))

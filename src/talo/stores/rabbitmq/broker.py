@@ -306,7 +306,6 @@ class RabbitBroker(Broker):
             if self._owners.get(owner) is own:
                 own.release(connection, deadline)
                 del self._owners[owner]
-                own.channel.close(deadline)
 
     def _look_after(self) -> bool:
         """The keeper's part: while tasks run, answer what others ask, and give back what waits here."""

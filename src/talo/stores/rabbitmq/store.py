@@ -73,6 +73,7 @@ class RabbitStore(Store):
             locks=False,
             results=rpc is not None,
             hands_over=False,
+            tells_owners=False,
             wakes_one=True,
             exchanges=True,
             max_hold=ACKNOWLEDGEMENT_TIMEOUT,

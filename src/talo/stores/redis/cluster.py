@@ -14,13 +14,13 @@ from time import monotonic
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.stores.redis.address import Address
 from talo.stores.redis.connection import Connecting, Connection, DeadlinePassed, pack
-from talo.stores.redis.place import Fixed, Place
+from talo.stores.redis.place import Fixed, Place, shared
 
 __all__ = ["Cluster", "slot_of", "tagged"]
 
 SLOTS = 16384
-#: A node that does not answer gets so many seconds at most: there are others.
-_PATIENCE = 1.0
+#: For the name of a node that the one who answers has not heard yet (``CLUSTER SLOTS``, "preferred endpoint").
+_NAMELESS = "?"
 
 
 def tagged(prefix: str) -> str:
@@ -73,16 +73,18 @@ class Cluster(Place):
         if self._found != address:
             return
         host, _, port = hint.rpartition(":")
-        self._found = replace(address, host=host or address.host, port=int(port)) if port else None
+        named = port and host != _NAMELESS
+        self._found = replace(address, host=host or address.host, port=int(port)) if named else None
         # Who was wrong, or has died, is asked last.
         self._nodes.sort(key=lambda node: node == address)
         self.epoch += 1
 
     def _ask_all(self, deadline: float) -> Address:
         trouble: StoreUnavailable | None = None
-        for node in dict.fromkeys((*self._nodes, *self._seeds)):
+        nodes = list(dict.fromkeys((*self._nodes, *self._seeds)))
+        for at, node in enumerate(nodes):
             try:
-                return self._ask(node, min(deadline, monotonic() + _PATIENCE))
+                return self._ask(node, shared(deadline, len(nodes) - at))
             except StoreUnavailable as error:
                 trouble = error
             if monotonic() >= deadline:
@@ -102,9 +104,11 @@ class Cluster(Place):
             addresses = [_address(node, each) for each in served]
             if first <= self.slot <= last:
                 found = addresses[0]
-            nodes += addresses
+            nodes += (each for each in addresses if each.host != _NAMELESS)
         if found is None:
             raise StoreUnavailable(f"slot {self.slot} of {self.shown} is served by nobody")
+        if found.host == _NAMELESS:
+            raise StoreUnavailable(f"{node.shown} does not know the name of who serves slot {self.slot}")
         self._nodes = list(dict.fromkeys(nodes))
         self._found = found
         return found

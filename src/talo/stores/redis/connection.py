@@ -116,8 +116,8 @@ class Connection:
         place = self._place
         for left in range(place.tries, 0, -1):
             self._epoch = place.epoch
+            address = self.address = place.find(deadline)
             until = monotonic() + (deadline - monotonic()) / left
-            address = self.address = place.find(until)
             try:
                 self._log_in(address, until)
                 return

@@ -9,12 +9,16 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from time import monotonic
 from typing import Any
 
 from talo.errors import ImproperlyConfigured
 from talo.stores.redis.address import Address
 
-__all__ = ["Fixed", "Place", "Several", "checked_order"]
+__all__ = ["Fixed", "Place", "Several", "checked_order", "shared"]
+
+#: Who does not answer a question about the master gets so many seconds at most: there are others.
+_PATIENCE = 1.0
 
 
 class Place(ABC):
@@ -104,6 +108,13 @@ class Several(Place):
         if self._addresses[self._at] == address:
             self._at = (self._at + 1) % len(self._addresses)
             self.epoch += 1
+
+
+def shared(deadline: float, among: int) -> float:
+    """When one of so many that are asked in turn must have answered (monotonic), so that the silent ones among them
+    leave time for the others."""
+    now = monotonic()
+    return now + min(_PATIENCE, (deadline - now) / among)
 
 
 def checked_order(order: Any) -> str | None:

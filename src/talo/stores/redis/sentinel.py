@@ -14,12 +14,10 @@ from typing import Any
 from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.stores.redis.address import Address, parse_url
 from talo.stores.redis.connection import Connecting, Connection, DeadlinePassed, pack
-from talo.stores.redis.place import Fixed, Place
+from talo.stores.redis.place import Fixed, Place, shared
 
 __all__ = ["Sentinel", "sentinel_place"]
 
-#: A sentinel that does not answer gets so many seconds at most: there are others.
-_PATIENCE = 1.0
 PORT = 26379
 _KNOWN = frozenset({"username", "password", "ssl", "socket_timeout", "socket_connect_timeout"})
 
@@ -57,9 +55,10 @@ class Sentinel(Place):
 
     def _ask_all(self, deadline: float) -> Address:
         trouble: StoreUnavailable | None = None
-        for sentinel in tuple(self._sentinels):
+        sentinels = tuple(self._sentinels)
+        for at, sentinel in enumerate(sentinels):
             try:
-                answer = self._ask(sentinel, min(deadline, monotonic() + _PATIENCE))
+                answer = self._ask(sentinel, shared(deadline, len(sentinels) - at))
             except StoreUnavailable as error:
                 if monotonic() >= deadline:
                     raise DeadlinePassed(f"{self.shown} did not say in time who is the master") from error

@@ -53,6 +53,7 @@ class SqsStore(Store):
             durable=True,
             priorities=False,
             foreign=True,
+            tells_owners=False,
             max_delay=LONGEST_DELAY if side is None else float("inf"),
             max_message=_LARGEST,
             schedules=beside is not None and beside.schedules,

@@ -376,12 +376,13 @@ WHERE h.expires > ?12
     AND h.fingerprint = ?8
     AND h.ended >= ?9
     AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    AND h.error IS NOT NULL AND ?11 IS NOT NULL
 
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
     -- use: history_wanted
+        AND h.error COLLATE utf8mb4_general_ci LIKE ?11
     LIMIT ?13
 ) AS found GROUP BY state;
 
@@ -413,6 +414,7 @@ GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
 -- use: history_wanted
+    AND h.error COLLATE utf8mb4_general_ci LIKE ?11
 LIMIT ?13;
 
 -- name: front
@@ -424,6 +426,7 @@ WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 -- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time. To begin in
 -- the middle of an index takes a comparison of one column.
 SELECT h.seq, h.ended, CASE WHEN
+    h.error COLLATE utf8mb4_general_ci LIKE ?11 AND
     LOCATE(?16, d.run) > 0 AND
     1 THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
@@ -458,20 +461,19 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
 WHERE LOCATE(?4, m.head) > 0
 ORDER BY d.due, d.message;
 
--- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
-    ) AS found
-) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE LOCATE(?4, m.head) > 0
-ORDER BY r.ahead;
+-- name: ready_up_to
+-- How many messages a queue and priority have ready, up to ?3.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_ready WHERE queue = ?1 AND priority = ?2 LIMIT ?3
+) AS found;
 
--- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+-- name: peek_ready
+-- Of what a queue and priority have ready up to ?3 after the first ?4, in their order, and how many stand before each.
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, ?4 + r.number - 1 FROM (
+    SELECT message, row_number() OVER (ORDER BY place, message) AS number FROM (
+        SELECT message, place FROM talo_ready WHERE queue = ?1 AND priority = ?2
+        ORDER BY place, message LIMIT ?3 OFFSET ?4
     ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE LOCATE(?4, m.head) > 0
-ORDER BY r.ahead;
+WHERE LOCATE(?5, m.head) > 0
+ORDER BY r.number;

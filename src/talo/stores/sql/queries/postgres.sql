@@ -440,11 +440,12 @@ WHERE h.expires > ?12::float8
     AND h.fingerprint = ?8::text
     AND h.ended >= ?9::float8
     AND h.ended < ?10::float8
-    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    AND h.error IS NOT NULL AND ?11::text IS NOT NULL
 
 -- name: history
 -- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
+    h.error ILIKE ?11::text AND
     position(?16::bytea IN d.run) > 0 AND
     true THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
@@ -459,12 +460,14 @@ ORDER BY
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
     -- use: history_wanted
+        AND h.error ILIKE ?11::text
     LIMIT ?13::int
 ) AS found GROUP BY state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
 -- use: history_wanted
+    AND h.error ILIKE ?11::text
 LIMIT ?13::int;
 
 -- name: failures
@@ -496,23 +499,22 @@ DELETE FROM talo_history_detail WHERE seq = ANY(?1::bigint[]);
 SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
--- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
-    ) AS found
-) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.ahead;
+-- name: ready_up_to
+-- How many messages a queue and priority have ready, up to ?3.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int LIMIT ?3::bigint
+) AS found;
 
--- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+-- name: peek_ready
+-- Of what a queue and priority have ready up to ?3 after the first ?4, in their order, and how many stand before each.
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, ?4::bigint + r.number - 1 FROM (
+    SELECT message, row_number() OVER (ORDER BY place, message) AS number FROM (
+        SELECT message, place FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int
+        ORDER BY place, message LIMIT ?3::bigint OFFSET ?4::bigint
     ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.ahead;
+WHERE position(?5::bytea IN m.head) > 0
+ORDER BY r.number;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (

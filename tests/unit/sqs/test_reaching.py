@@ -148,6 +148,16 @@ def test_the_endpoint_may_stand_in_the_url(own_sqs: SqsServer, tmp_path: Path) -
     assert store.url == f"sqs://127.0.0.1:{own_sqs.port} in us-east-1"
 
 
+def test_whose_policy_names_other_queues_can_reach_sqs(own_sqs: SqsServer, tmp_path: Path) -> None:
+    # Given keys that may not even look up the queue that a ping asks for, and keys of nobody
+    options = {"region": "us-east-1", "endpoint_url": own_sqs.endpoint, "ledger": str(tmp_path / "ledger")}
+    allowed, nobody = SqsStore("sqs://no-GetQueueUrl:canary@", **options), SqsStore("sqs://AKIA0:canary@", **options)
+    # Then SQS is reached with the first, and not with the second
+    allowed.ping(20)
+    with pytest.raises(AccessRefused, match="access key"):
+        nobody.ping(20)
+
+
 def test_who_only_sends_needs_no_ledger(open_store: OpenStore, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = open_store(None, ledger=str(tmp_path / "file" / "ledger.sqlite3"))

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from talo.app.app import Talo
 from talo.stores.base import QueueStats
-from tests.acceptance.conftest import named
+from tests.places import STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
-from tests.workers import Worker, client
+from tests.workers import Worker
 
 LONG = 60.0
 ENV = {"TALO_WORKER_LEASE": "8", "TALO_BROKER_LEDGER": "1"}
@@ -49,13 +48,13 @@ def is_oldest(app: Talo, sent: Sent, ready: int, delayed: int) -> None:
 
 
 @pytest.mark.promise("M02")
+@pytest.mark.parametrize("place", [*STORES, "mariadb_url"], indirect=True)
 @pytest.mark.timeout(300)
-def test_depth_and_age_are_told_as_they_are(urls: tuple[str, str | None], tmp_path: Path) -> None:
-    broker, results = urls
-    with client(broker, results, broker_ledger=True) as app:
+def test_depth_and_age_are_told_as_they_are(place: Place) -> None:
+    with place.client(broker_ledger=True) as app:
         app.store.broker.purge(["celery"])  # SQS is one for the whole session
         # Given a worker with one slot, which is busy
-        with Worker(broker, tmp_path, "-c", "1", results=results, env=ENV) as worker:
+        with place.worker("-c", "1", env=ENV) as worker:
             busy = Sent(app, 600)
             eventually(lambda: has_begun(worker, busy), LONG)
             # Then nothing waits, and nothing is old
@@ -80,12 +79,11 @@ def _check(found: QueueStats, ready: int, delayed: int, oldest: float | None) ->
     assert (found.ready, found.delayed, found.oldest) == (ready, delayed, oldest)
 
 
-@pytest.mark.parametrize("urls", [("rabbit", "redis")], indirect=True, ids=named)
+@pytest.mark.parametrize("place", ["rabbit_url"], indirect=True)
 @pytest.mark.timeout(180)
-def test_what_a_dead_worker_held_waits_again_since_it_was_sent(urls: tuple[str, str | None], tmp_path: Path) -> None:
-    broker, results = urls
-    with client(broker, results, broker_ledger=True) as app:
-        with Worker(broker, tmp_path, "-c", "1", results=results, env=ENV) as worker:
+def test_what_a_dead_worker_held_waits_again_since_it_was_sent(place: Place) -> None:
+    with place.client(broker_ledger=True) as app:
+        with place.worker("-c", "1", env=ENV) as worker:
             held = Sent(app, 600)
             eventually(lambda: has_begun(worker, held), LONG)
             Sent(app, 0)

@@ -4,7 +4,6 @@ that cannot be looked into, by a ledger beside it."""
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from talo.app.app import Talo
 from talo.control.history import explain
 from talo.wire import new_id
-from tests.acceptance.conftest import named
+from tests.places import STORES, Place, a_place  # noqa: F401  fixture
 from tests.support import eventually
-from tests.workers import Worker, client
 
 LONG = 60.0
 PLACES = {"waiting", "delayed", "leased", "running", "lost", "dead", "ended", "unseen", "not_found"}
@@ -42,16 +40,16 @@ def nap(app: Talo, *arguments: float, **options: Any) -> str:
 
 
 @pytest.mark.promise("R01")
+@pytest.mark.parametrize("place", [*STORES, "mariadb_url"], indirect=True)
 @pytest.mark.timeout(300)
-def test_each_situation_of_a_task_has_an_answer_of_its_own(urls: tuple[str, str | None], tmp_path: Path) -> None:
-    broker, results = urls
-    with client(broker, results, broker_ledger=True) as app:
+def test_each_situation_of_a_task_has_an_answer_of_its_own(place: Place) -> None:
+    with place.client(broker_ledger=True) as app:
         app.store.broker.purge(["celery"])  # SQS is one for the whole session
         # Given no worker: what waits, what is delayed, and what nobody has sent
         queued, delayed, unknown = nap(app, 0), nap(app, 0, countdown=3600), new_id()
         assert [where(app, each) for each in (queued, delayed, unknown)] == ["waiting", "delayed", "not_found"]
         # When a worker comes, Then what waited has ended, and what it runs runs
-        with Worker(broker, tmp_path, "-c", "1", results=results, env=NOTED) as worker:
+        with place.worker("-c", "1", env=NOTED) as worker:
             eventually(lambda: is_in(app, queued, "ended"), LONG)
             running = nap(app, 600)
             eventually(lambda: is_in(app, running, "running"), LONG)
@@ -72,24 +70,23 @@ def test_each_situation_of_a_task_has_an_answer_of_its_own(urls: tuple[str, str 
             assert where(app, running) == "lost"
             assert where(app, behind) == "waiting"
         # until another worker has it.
-        with Worker(broker, tmp_path, "-c", "1", results=results, env=NOTED, name="v"):
+        with place.worker("-c", "1", env=NOTED, name="v"):
             eventually(lambda: is_in(app, running, "running"), LONG)
             app.AsyncResult(running).revoke(terminate=True)
             eventually(lambda: is_in(app, running, "ended"), LONG)
         assert [where(app, each) for each in (delayed, unknown)] == ["delayed", "not_found"]
 
 
-@pytest.mark.parametrize("urls", [("rabbit", "redis")], indirect=True, ids=named)
+@pytest.mark.parametrize("place", ["rabbit_url"], indirect=True)
 @pytest.mark.timeout(180)
-def test_without_a_ledger_it_is_said_what_cannot_be_seen(urls: tuple[str, str | None], tmp_path: Path) -> None:
-    broker, results = urls
-    with client(broker, results) as app:
+def test_without_a_ledger_it_is_said_what_cannot_be_seen(place: Place) -> None:
+    with place.client() as app:
         queued, delayed = nap(app, 0), nap(app, 0, countdown=3600)
         for each in (queued, delayed, new_id()):
             [reason] = explain(app, each).reasons
             assert reason.code == "unseen"
             assert "broker_ledger" in reason.text
-        with Worker(broker, tmp_path, "-c", "1", results=results, env=ENV) as worker:
+        with place.worker("-c", "1", env=ENV) as worker:
             eventually(lambda: is_in(app, queued, "ended"), LONG)
             running = nap(app, 600)
             eventually(lambda: is_in(app, running, "running"), LONG)

@@ -166,6 +166,7 @@ def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: Place, tm
             assert len({line[4] for line in workers.trace.lines() if line[:2] == ["gather", body_id]}) == 1
 
 
+@pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
 def test_a_very_large_chord_takes_bounded_memory(place: Place, tmp_path: Path) -> None:
     # Given a chord of very many members
     count = full(100_000, 3_000)

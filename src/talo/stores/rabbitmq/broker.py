@@ -357,6 +357,11 @@ class RabbitBroker(Broker):
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
         return [QueueStats(name=name, ready=ready[name], delayed=None, leased=leased[name]) for name in names]
 
+    def delayed_total(self) -> int | None:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            return self._topology.delayed(connection, deadline)
+
     def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         del task_ids, due, prefix
         raise NotSupported(

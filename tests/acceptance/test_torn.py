@@ -58,6 +58,7 @@ def nothing_ready() -> None:
     check(not ready())
 
 
+@pytest.mark.promise("W02")
 @pytest.mark.parametrize("worker", ["dies", "together"], indirect=True)
 def test_the_body_of_a_chord_runs_once(worker: Worker) -> None:
     result = chord([flows.add.s(n, n) for n in range(5)], flows.gather.s()).apply_async()
@@ -65,6 +66,7 @@ def test_the_body_of_a_chord_runs_once(worker: Worker) -> None:
     assert runs(worker, "gather", result.id) == 1
 
 
+@pytest.mark.promise("W02", "W03")
 @pytest.mark.parametrize("worker", ["dies", "together"], indirect=True)
 def test_the_error_callback_of_a_body_runs_once(worker: Worker) -> None:
     signature = chord([flows.fail.s(), flows.add.s(1, 1)], flows.gather.s().on_error(flows.on_error.s()))

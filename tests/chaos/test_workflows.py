@@ -25,10 +25,10 @@ STORES = ["sqlite", "redis", "sqs"]
 #: Messages on RabbitMQ, results elsewhere.
 APART = ["rabbit redis", "rabbit postgres"]
 
-#: RabbitMQ charges a delivery whose connection ended; a task that is hit several times is no poison here.
+#: RabbitMQ and SQS charge what comes again after a death; a task that is hit several times is no poison here.
 CHARGED = {"TALO_TASK_MAX_DELIVERIES": "1000"}
-#: The same on SQS, where also what a poll brings for a process that is dead comes again when its lease ends.
-SQS = {"TALO_WORKER_LEASE": "3", **CHARGED}
+#: What a poll brings for a process that is dead comes again when its lease ends.
+SQS = {"TALO_WORKER_LEASE": "3"}
 
 
 class Place(NamedTuple):

@@ -87,7 +87,7 @@ def test_what_an_owner_gives_back_at_its_end_does_not_come_twice(
             rabbit_server.eval(f"Held = {its}, persistent_term:put(held, Held), [sys:suspend(P) || P <- Held].")
             held_up.set()
 
-    with Proxy("127.0.0.1", rabbit_server.port, hear) as proxy:
+    with Proxy("127.0.0.1", rabbit_server.port, hear=hear) as proxy:
         # Given an owner that has ended many tasks, while more are ready
         url = rabbit_server.url_of(vhost, port=proxy.port)
         store = RabbitStore(url, queue_type=kind, timeout=LONG)

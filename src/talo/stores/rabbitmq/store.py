@@ -77,6 +77,7 @@ class RabbitStore(Store):
             wakes_one=True,
             exchanges=True,
             max_hold=ACKNOWLEDGEMENT_TIMEOUT,
+            purges_from=float("inf"),
         )
         self.broker = RabbitBroker(self._client, Topology(queues, queue_type, delayed_type))
         self.bus = RabbitBus(self._client)

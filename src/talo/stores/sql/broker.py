@@ -270,22 +270,20 @@ class SqlBroker(DeadLetters):
         def work(tx: Session) -> list[QueueStats]:
             steps = ("count_ready", "count_delayed", "count_leased")
             ready, delayed, leased = ({row[0]: row[1] for row in tx.rows(step)} for step in steps)
-            return [
-                QueueStats(
-                    name=name,
-                    ready=ready.get(name, 0),
-                    delayed=delayed.get(name, 0),
-                    leased=leased.get(name, 0),
-                    oldest=self._oldest(tx, name) if ready.get(name) else None,
-                )
-                for name in (sorted({*ready, *delayed, *leased}) if queues is None else queues)
-            ]
+            due = {row[0]: (row[1], [row[2]]) for row in tx.rows("count_due", tx.now)}
+            found = []
+            for name in sorted({*ready, *delayed, *leased}) if queues is None else queues:
+                more, since = due.get(name, (0, []))
+                stats = QueueStats(name=name, ready=ready.get(name, 0) + more, leased=leased.get(name, 0))
+                stats.delayed = max(0, delayed.get(name, 0) - more)
+                stats.oldest = self._oldest(tx, name, since) if stats.ready else None
+                found.append(stats)
+            return found
 
         return self._database.read(work)
 
-    def _oldest(self, tx: Session, queue: str) -> float | None:
-        """The age of the oldest of those that stand first, one per priority."""
-        since = []
+    def _oldest(self, tx: Session, queue: str, since: list[float]) -> float | None:
+        """The age of the oldest of those that stand first, one per priority, and of what waits ``since`` then."""
         for level in self._levels(tx, queue):
             for (head,) in tx.rows("front", queue, level):
                 first, _ = message(queue, level, head, b"")

@@ -71,11 +71,13 @@ class SqsBroker(Broker):
         self._timeout = timeout
         self._calls = Calls(connection, timeout)
         prefix = connection.address.prefix
-        self.shelf = Shelf(side, prefix, self._send) if side is not None else None
+        self.shelf = Shelf(side, prefix, self._send_own) if side is not None else None
         self._receptions = Receptions(side)
-        self._endings = Endings(side, self.shelf, self._send)
+        self._endings = Endings(side, self.shelf, self._send, self._tell)
         self._poller = Poller(self._poll, self._release)
         self._visibility = 30
+        #: Whether it was said that there are no priorities.
+        self._minded = False
         #: Per set of queues: the one that brought something last stands last.
         self._orders: dict[tuple[str, ...], list[str]] = {}
 
@@ -88,10 +90,19 @@ class SqsBroker(Broker):
         late = PublishTimeout(f"not sent: {self._connection.address.shown} did not answer in time")
         within(seconds, lambda: self._send(messages), late)
 
+    def _send_own(self, messages: Sequence[Message]) -> None:
+        self._tell(messages)
+        self._send(messages)
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        if self.on_own is not None:
+            self.on_own(messages)
+
     def _send(self, messages: Sequence[Message]) -> None:
         """Everything is measured before anything is sent."""
         entries: dict[str, tuple[Queue, list[dict[str, Any]]]] = {}
         late: list[Message] = []
+        self._mind_priorities(messages)
         for message in messages:
             queue = self._queues.get(message.queue)
             due = message.due
@@ -105,6 +116,15 @@ class SqsBroker(Broker):
             self._shelve(late)
         for queue, wanted in entries.values():
             self._send_entries(queue, wanted)
+
+    def _mind_priorities(self, messages: Sequence[Message]) -> None:
+        if not self._minded and any(message.priority for message in messages):
+            self._minded = True
+            log.warning(
+                "SQS knows no priorities, so those that are asked for change nothing: send what is urgent to a queue "
+                "of its own",
+                extra={"action": "priority-ignored"},
+            )
 
     def _shelve(self, messages: Sequence[Message]) -> None:
         if self.shelf is None:

@@ -149,6 +149,10 @@ SELECT queue, count(*) FROM talo_ready GROUP BY queue;
 -- name: count_delayed
 SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 
+-- name: count_due
+-- What is due and has not been made ready yet.
+SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1 GROUP BY queue;
+
 -- name: count_leased
 SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
 
@@ -282,6 +286,9 @@ DELETE FROM talo_lock WHERE expires <= ?1 LIMIT ?2;
 
 -- name: expired_marks
 DELETE FROM talo_mark WHERE expires <= ?1 LIMIT ?2;
+
+-- name: expired_ledger
+DELETE FROM talo_ledger WHERE expires <= ?1 LIMIT ?2;
 
 -- name: publish
 INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
@@ -477,3 +484,47 @@ SELECT m.queue, m.priority, m.head, m.body, NULL AS due, ?4 + r.number - 1 FROM 
 ) AS r JOIN talo_message AS m ON m.id = r.message
 WHERE LOCATE(?5, m.head) > 0
 ORDER BY r.number;
+
+-- name: enter_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON DUPLICATE KEY UPDATE task = VALUES(task), root = VALUES(root), sent = VALUES(sent), since = VALUES(since),
+    expires = VALUES(expires), owner = NULL, token = NULL, worker = NULL, held = NULL;
+
+-- name: hold_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires, owner, token, worker, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON DUPLICATE KEY UPDATE expires = VALUES(expires), owner = VALUES(owner), token = VALUES(token), worker = VALUES(worker),
+    held = VALUES(held);
+
+-- name: strike_ledger
+DELETE FROM talo_ledger WHERE owner = ?1 AND token IN ?2;
+
+-- name: free_ledger
+UPDATE talo_ledger SET since = coalesce(?3, since), expires = since + ?4, owner = NULL, token = NULL, worker = NULL, held = NULL
+WHERE owner = ?1 AND token = ?2;
+
+-- name: drop_ledger
+DELETE FROM talo_ledger WHERE task_id = ?1 AND queue = ?2 AND owner IS NULL;
+
+-- name: clear_ledger
+DELETE FROM talo_ledger WHERE queue = ?1 AND since > ?2 AND since <= ?3 AND owner IS NULL;
+
+-- name: find_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger WHERE task_id IN ?1 ORDER BY task_id, queue;
+
+-- name: ready_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since <= ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: delayed_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since > ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: held_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger WHERE owner IS NOT NULL LIMIT ?1;
+
+-- name: count_ledger
+SELECT queue, CAST(sum(since <= ?2) AS SIGNED), CAST(sum(since > ?2) AS SIGNED) FROM talo_ledger
+WHERE queue IN ?1 AND owner IS NULL GROUP BY queue;
+
+-- name: ahead_ledger
+SELECT count(*) FROM talo_ledger WHERE queue = ?1 AND since < ?2 AND owner IS NULL;

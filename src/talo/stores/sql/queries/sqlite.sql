@@ -155,6 +155,10 @@ SELECT queue, count(*) FROM talo_ready GROUP BY queue;
 -- name: count_delayed
 SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 
+-- name: count_due
+-- What is due and has not been made ready yet.
+SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1 GROUP BY queue;
+
 -- name: count_leased
 SELECT m.queue, count(*) FROM talo_lease AS l CROSS JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
 
@@ -293,6 +297,9 @@ DELETE FROM talo_lock WHERE name IN (SELECT name FROM talo_lock WHERE expires <=
 
 -- name: expired_marks
 DELETE FROM talo_mark WHERE (kind, member) IN (SELECT kind, member FROM talo_mark WHERE expires <= ?1 LIMIT ?2);
+
+-- name: expired_ledger
+DELETE FROM talo_ledger WHERE (task_id, queue) IN (SELECT task_id, queue FROM talo_ledger WHERE expires <= ?1 LIMIT ?2);
 
 -- name: publish
 INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
@@ -485,3 +492,51 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
 ) AS d CROSS JOIN talo_message AS m ON m.id = d.message
 WHERE instr(m.head, ?4) > 0
 ORDER BY d.due, d.message;
+
+-- name: enter_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (task_id, queue) DO UPDATE
+SET task = excluded.task, root = excluded.root, sent = excluded.sent, since = excluded.since, expires = excluded.expires,
+    owner = NULL, token = NULL, worker = NULL, held = NULL;
+
+-- name: hold_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires, owner, token, worker, held)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT (task_id, queue) DO UPDATE
+SET expires = excluded.expires, owner = excluded.owner, token = excluded.token, worker = excluded.worker, held = excluded.held;
+
+-- name: strike_ledger
+DELETE FROM talo_ledger WHERE owner = ?1 AND token IN (SELECT value FROM json_each(?2));
+
+-- name: free_ledger
+UPDATE talo_ledger SET since = coalesce(?3, since), expires = coalesce(?3, since) + ?4, owner = NULL, token = NULL, worker = NULL, held = NULL
+WHERE owner = ?1 AND token = ?2;
+
+-- name: drop_ledger
+DELETE FROM talo_ledger WHERE task_id = ?1 AND queue = ?2 AND owner IS NULL;
+
+-- name: clear_ledger
+DELETE FROM talo_ledger WHERE queue = ?1 AND since > ?2 AND since <= ?3 AND owner IS NULL;
+
+-- name: find_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY task_id, queue;
+
+-- name: ready_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since <= ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: delayed_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since > ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: held_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE owner IS NOT NULL LIMIT ?1;
+
+-- name: count_ledger
+SELECT queue, sum(since <= ?2), sum(since > ?2) FROM talo_ledger
+WHERE queue IN (SELECT value FROM json_each(?1)) AND owner IS NULL GROUP BY queue;
+
+-- name: ahead_ledger
+SELECT count(*) FROM talo_ledger WHERE queue = ?1 AND since < ?2 AND owner IS NULL;

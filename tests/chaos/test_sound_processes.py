@@ -125,7 +125,7 @@ def test_who_asks_for_forks_is_told_what_they_cannot_do(tmp_path: Path) -> None:
         assert "initialise it in a task or in worker_process_init" in worker.output()
 
 
-@pytest.mark.promise("C09", "D12")
+@pytest.mark.promise("D12")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_process_ends_although_a_thread_of_the_app_does_not(method: str, tmp_path: Path) -> None:
     # Given a project with a thread that Python would wait for

@@ -23,8 +23,7 @@ TASKS, SECONDS = full((1_000_000, (0.0, 0.08)), (400, (0.0, 0.04)))
 IDLE = full(5.0, 25.0)
 
 
-@pytest.mark.promise("D12")
-@pytest.mark.parametrize("place", STORES, indirect=True)
+@pytest.mark.parametrize("place", full(STORES, ("sqlite", "redis_url")), indirect=True)
 @pytest.mark.timeout(full(60_000, HANGS))
 def test_a_slot_is_filled_again_however_its_process_ends(place: Place, tmp_path: Path) -> None:
     # Given work for one slot, in a project whose threads hold locks whenever a child is forked
@@ -53,7 +52,6 @@ def test_a_slot_is_filled_again_however_its_process_ends(place: Place, tmp_path:
         assert len({line[2] for line in starts}) >= TASKS // 10
 
 
-@pytest.mark.promise("D12")
 def test_idle_children_that_somebody_kills_are_replaced_however_often(tmp_path: Path) -> None:
     # Given an idle worker
     broker = f"sqlite:///{tmp_path}/talo.sqlite3"
@@ -88,7 +86,6 @@ def on_gpu(tmp: Path, at: str, *words: str) -> Worker:
     return Worker(f"sqlite:///{tmp}/talo.sqlite3", tmp, "-c", "2", *words, app="tests.apps.on_gpu", env=env)
 
 
-@pytest.mark.promise("D12")
 @pytest.mark.parametrize("pool", ["processes", "threads", "asyncio", "solo"])
 def test_a_task_may_use_what_does_not_survive_a_fork_although_it_was_initialised_at_import(
     pool: str, tmp_path: Path
@@ -109,7 +106,6 @@ def test_a_task_may_use_what_does_not_survive_a_fork_although_it_was_initialised
         assert worker.stop() == 0
 
 
-@pytest.mark.promise("D12")
 def test_a_task_may_initialise_it_in_a_forked_process(tmp_path: Path) -> None:
     with on_gpu(tmp_path, "task") as worker, client(f"sqlite:///{tmp_path}/talo.sqlite3") as app:
         number, command = app.send_task("tests.apps.on_gpu.double", (21,)).get(timeout=LONG)
@@ -125,7 +121,6 @@ def test_who_asks_for_forks_is_told_what_they_cannot_do(tmp_path: Path) -> None:
         assert "initialise it in a task or in worker_process_init" in worker.output()
 
 
-@pytest.mark.promise("D12")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_process_ends_although_a_thread_of_the_app_does_not(method: str, tmp_path: Path) -> None:
     # Given a project with a thread that Python would wait for

@@ -89,7 +89,6 @@ def test_a_script_a_module_and_the_command_run_under_the_alias(run: Run, folder:
     assert sent.returncode == 0 and len(sent.stdout.strip()) == 36, sent.stderr
 
 
-@pytest.mark.promise("C09")
 def test_spawned_processes_import_the_project_under_the_alias_too(folder: Path) -> None:
     with worker(folder, "--start-method", "spawn"), client(f"sqlite:///{folder}/q.sqlite3") as app:
         assert app.send_task("project.double", (21,)).get(timeout=60) == 42

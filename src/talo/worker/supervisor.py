@@ -188,7 +188,9 @@ class Supervisor:
                 "Process 'child-%d' pid:%d exited with '%s'", share.number, member.pid, death.status,
                 extra={"action": "child_died", "pid": member.pid},
             )  # fmt: skip
-            quick = not share.board.ready or (time.monotonic() - member.started < QUICK and not running)
+            # No idle child ends by that signal of its own: somebody has killed it.
+            harmless = running or code == -signal.SIGKILL
+            quick = not share.board.ready or (time.monotonic() - member.started < QUICK and not harmless)
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             if self._quick_deaths >= BUDGET and not self._ladder.stopping:
                 log.critical("Children die as soon as they start (last: %s); giving up", death.status)

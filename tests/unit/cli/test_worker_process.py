@@ -140,7 +140,6 @@ def test_spawned_children_find_the_app_that_was_found(project: Project) -> None:
         ]
 
 
-@pytest.mark.promise("C09")
 def test_spawned_children_know_the_tasks_of_the_module_that_was_named(project: Project) -> None:
     # Given a module with tasks, of which that of the app knows nothing
     (project.directory / "more_tasks.py").write_text(

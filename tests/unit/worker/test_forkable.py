@@ -15,7 +15,6 @@ HSA = "7f1c20000000-7f1c2001d000 r-xp 00000000 08:01 80 /venv/torch/lib/libhsa-r
 NVIDIA = ["/dev/null", "pipe:[4711]", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia0"]
 
 
-@pytest.mark.promise("D12")
 @pytest.mark.parametrize(
     ("maps", "files", "driver"),
     [

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench soak cluster fmt promises env-demo env-test env-bench servers clean
+.PHONY: help demo test check lint bench soak cluster spawn fmt promises env-demo env-test env-bench servers clean
 
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
@@ -54,6 +54,9 @@ soak: env-test servers  ## the long runs: chaos at the promised size
 
 cluster: env-test servers  ## the Redis suite on a cluster of six nodes whose slots move and whose masters step down meanwhile
 	@$(call side_by_side,$(SUITE) --timeout 300 --redis=cluster -q $(addprefix tests/,$(CLUSTER)))
+
+spawn: env-test servers  ## all tests once more, on workers whose processes are spawned, not forked
+	@$(SUITE) --start-method=spawn -n $(JOBS) --dist worksteal $(ARGS)
 
 fmt: env-test  ## format, and mend what the linter can
 	@$(PY) -m ruff format --quiet . && $(PY) -m ruff check --quiet --fix .

@@ -2,8 +2,9 @@
 
 Apart from the other measures, because it needs no workers: ``python -m bench.dashboard [--runs N] [STORE ...]`` fills a
 store of its own (``tests.web.past``), asks what a browser asks, and prints milliseconds. *Cold* is the first question
-to a new dashboard on a new connection; p50 and max are of the next ones, cpu is what this process took for one of them.
-``--filled URL`` asks a store that was filled before.
+to a new dashboard on a new connection; p50 and max are of the next ones. *Own* and *server* are the least time that
+this process and the store's were on a processor for one of them: they say what it takes on a quiet machine.
+``--filled URL`` asks a store that was filled before, whose server is ``--server PID``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
 import psycopg
 from tests.servers.mariadb import MariadbServer
@@ -23,6 +25,7 @@ from tests.servers.redis import RedisServer
 from tests.web import past
 from tests.web.support import Client, dashboard_of, shop
 
+from bench.servers import children, on_cpu
 from talo import Talo
 from talo.stores.history import RunQuery
 
@@ -34,36 +37,43 @@ MOST = 300
 BUSY_MINUTES, PER_MINUTE = 360, 400
 
 
+class Place(NamedTuple):
+    """An empty store, and its server's process if it has one."""
+
+    url: str
+    server: int | None = None
+
+
 @contextmanager
-def sqlite() -> Iterator[str]:
+def sqlite() -> Iterator[Place]:
     """A file."""
     with tempfile.TemporaryDirectory() as folder:
-        yield f"sqlite:///{folder}/talo.sqlite3"
+        yield Place(f"sqlite:///{folder}/talo.sqlite3")
 
 
 @contextmanager
-def redis() -> Iterator[str]:
+def redis() -> Iterator[Place]:
     """A server in memory."""
     with RedisServer() as server:
-        yield server.url
+        yield Place(server.url, server.pid)
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres() -> Iterator[Place]:
     """A server with its default durability."""
     with PostgresServer(fsync="on") as server:
         server.run("CREATE DATABASE past")
-        yield server.url_of("past")
+        yield Place(server.url_of("past"), server.pid)
 
 
 @contextmanager
-def mariadb() -> Iterator[str]:
+def mariadb() -> Iterator[Place]:
     """A server with its default durability."""
     with MariadbServer() as server:
-        yield server.url
+        yield Place(server.url, server.pid)
 
 
-STORES: dict[str, Callable[[], AbstractContextManager[str]]] = {
+STORES: dict[str, Callable[[], AbstractContextManager[Place]]] = {
     "sqlite": sqlite,
     "redis": redis,
     "postgres": postgres,
@@ -112,18 +122,34 @@ def questions(app: Talo, runs: int) -> list[str]:
     return [*pages, "/api/pulse", "/api/overview?window=7d", f"/api/runs?name={task}", "/api/runs?limit=500"]
 
 
-async def measure(app: Talo, url: str) -> tuple[float, list[float], float, int]:
-    """Ask a new dashboard one thing again and again: the first answer, the next ones, the processor, the status."""
+class Took(NamedTuple):
+    """Milliseconds of the first answer, of the next ones, and of the processors for one of them; the status."""
+
+    cold: float
+    warm: list[float]
+    own: float
+    server: float
+    status: int
+
+
+async def measure(app: Talo, url: str, server: int | None) -> Took:
+    """Ask a new dashboard one thing again and again."""
+    took, busy = [], []
     async with Client(dashboard_of(app)) as client:
-        took = []
-        busy = 0.0
-        for number in range(1 + WARM):
-            if number == 1:
-                busy = time.process_time()
+        for _ in range(1 + WARM):
+            before = _busy(server)
             began = time.perf_counter()
             answer = await client.page(url)
             took.append((time.perf_counter() - began) * 1000)
-    return took[0], took[1:], (time.process_time() - busy) * 1000 / WARM, answer.status_code
+            busy.append([(now - then) * 1000 for now, then in zip(_busy(server), before, strict=True)])
+    own, served = min(busy[1:], key=sum)
+    return Took(took[0], took[1:], own, served, answer.status_code)
+
+
+def _busy(server: int | None) -> tuple[float, float]:
+    """Seconds that this process and the store's were on a processor."""
+    pids = [] if server is None else [server, *children(server)]
+    return time.process_time(), sum(on_cpu(pid) for pid in pids)
 
 
 def fill(url: str, runs: int) -> None:
@@ -140,20 +166,21 @@ def fill(url: str, runs: int) -> None:
             connection.execute("VACUUM ANALYZE")
 
 
-def ask(url: str, runs: int) -> None:
+def ask(place: Place, runs: int) -> None:
     """Print what the pages of a filled store take."""
-    app = shop(url)
+    app = shop(place.url)
     asked = questions(app, runs)
     app.close()
-    print(f"{'ms':<52} {'cold':>8} {'p50':>8} {'max':>8} {'cpu':>8}")
+    print(f"{'ms':<52} {'cold':>8} {'p50':>8} {'max':>8} {'own':>8} {'server':>8}")
     for path in asked:
-        fresh = shop(url)
-        cold, warm, busy, status = asyncio.run(measure(fresh, path))
+        fresh = shop(place.url)
+        took = asyncio.run(measure(fresh, path, place.server))
         fresh.close()
-        p50 = statistics.median(warm)
-        note = " <<" if max(cold, p50) > MOST else ""
-        note += "" if status == 200 else f" answered {status}"
-        print(f"{path[:52]:<52} {cold:>8.0f} {p50:>8.0f} {max(warm):>8.0f} {busy:>8.1f}{note}", flush=True)
+        p50 = statistics.median(took.warm)
+        note = " <<" if max(took.cold, p50) > MOST else ""
+        note += "" if took.status == 200 else f" answered {took.status}"
+        numbers = (took.cold, p50, max(took.warm), took.own, took.server)
+        print(f"{path[:52]:<52} {' '.join(f'{each:>8.1f}' for each in numbers)}{note}", flush=True)
 
 
 def main() -> None:
@@ -162,16 +189,17 @@ def main() -> None:
     parser.add_argument("stores", nargs="*", choices=[*STORES, []], help="all, unless named")
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--filled", metavar="URL", help="ask this store, which has so many runs")
+    parser.add_argument("--server", metavar="PID", type=int, help="the process of its server")
     given = parser.parse_args()
     if given.filled:
-        ask(given.filled, given.runs)
+        ask(Place(given.filled, given.server), given.runs)
         return
     for name in given.stores or STORES:
-        with STORES[name]() as url:
+        with STORES[name]() as place:
             began = time.monotonic()
-            fill(url, given.runs)
+            fill(place.url, given.runs)
             print(f"\n{name}: {given.runs:,} runs, filled in {time.monotonic() - began:.0f} s", flush=True)
-            ask(url, given.runs)
+            ask(place, given.runs)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ async def bulk(peer: Peer, n: float) -> Report:
     return await _timed(peer.produce_bulk, int(n))
 
 
+async def group(peer: Peer, n: float) -> Report:
+    """Send one group."""
+    return await _timed(peer.produce_group, int(n))
+
+
 async def _timed(send: Callable[[int], Awaitable[None] | None], n: int) -> Report:
     await _finish(send(WARM_UP))
     began = time.perf_counter()
@@ -124,7 +129,7 @@ async def canvas(peer: Peer, n: float) -> Report:
     return report
 
 
-VERBS = {verb.__name__: verb for verb in (prepare, produce, bulk, fill, naps, due, latency, wake, canvas)}
+VERBS = {verb.__name__: verb for verb in (prepare, produce, bulk, group, fill, naps, due, latency, wake, canvas)}
 
 
 def main(name: str, verb: str, *numbers: str) -> None:

@@ -220,6 +220,7 @@ MEASURES = {
         Measure("drain-results", "The same with results stored", _drain("drain-results"), DRAIN),
         Measure("enqueue", "`delay()` one by one", _produce("enqueue", "produce"), (RATE,)),
         Measure("bulk", "Bulk send", _produce("bulk", "bulk"), (RATE,)),
+        Measure("group", "The same as one group", _produce("group", "group"), (RATE,)),
         Measure(
             "latency",
             "Idle worker",
@@ -268,6 +269,7 @@ MEASURES = {
         Measure("sqlite-wake", "Embedded SQLite, idle worker", _wake("sqlite-wake"), WAKE),
         Measure("postgres", "PostgreSQL, drain of no-op tasks", _drain("postgres"), DRAIN[:3], "postgres"),
         Measure("postgres-bulk", "PostgreSQL, bulk send", _produce("postgres-bulk", "bulk"), (RATE,), "postgres"),
+        Measure("postgres-group", "The same as one group", _produce("postgres-group", "group"), (RATE,), "postgres"),
         Measure("postgres-wake", "PostgreSQL, idle worker", _wake("postgres-wake"), WAKE, "postgres"),
         Measure("history", "Counters and history on Redis, against none", _history("history"), HISTORY),
         Measure("history-sqlite", "The same on SQLite", _history("history-sqlite"), HISTORY),
@@ -279,6 +281,7 @@ MEASURES = {
         Measure(
             "rabbitmq-bulk", "RabbitMQ, bulk send, confirmed", _produce("rabbitmq-bulk", "bulk"), (RATE,), "rabbitmq"
         ),
+        Measure("rabbitmq-group", "The same as one group", _produce("rabbitmq-group", "group"), (RATE,), "rabbitmq"),
         Measure("sqs", "Amazon SQS (stand-in), drain of no-op tasks", _drain("sqs"), SQS, "sqs"),
         Measure("sqs-bulk", "Amazon SQS (stand-in), bulk send", _produce("sqs-bulk", "bulk"), (RATE,), "sqs"),
     )

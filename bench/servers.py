@@ -17,7 +17,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.sqs import SqsServer
 
-__all__ = ["STARTS", "Absent", "Server", "on_cpu"]
+__all__ = ["STARTS", "Absent", "Server", "children", "on_cpu"]
 
 
 class Absent(Exception):
@@ -60,7 +60,7 @@ class _Postgres(Server):
         return self._server.url_of(name)
 
     def pids(self) -> list[int]:
-        return [self._server.pid, *_children(self._server.pid)]
+        return [self._server.pid, *children(self._server.pid)]
 
     def end(self) -> None:
         self._server.remove()
@@ -75,7 +75,7 @@ class _Rabbit(Server):
 
     def pids(self) -> list[int]:
         pid = int((self._server.directory / "pid").read_text())
-        return [pid, *_children(pid)]
+        return [pid, *children(pid)]
 
     def end(self) -> None:
         self._server.remove()
@@ -102,7 +102,8 @@ class _Sqs(Server):
         self._server.remove()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

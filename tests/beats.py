@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 
 from talo.app.app import Talo
 from talo.stores.schedules import Plan, Run, Schedules
+from tests.nursery import PATH, Process, start
 from tests.support import eventually
-from tests.workers import ROOT
 
 __all__ = ["Beat", "judged", "periodic_app", "plans", "schedules"]
 
@@ -49,16 +48,13 @@ class Beat:
             "TALO_BROKER_URL": broker,
             "ENTRIES": json.dumps(entries),
             "CLOCK_OFFSET": str(offset),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "PYTHONPATH": PATH,
             **(env or {}),
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self) -> Beat:
-        with open(self.log, "ab") as out:
-            self.process = subprocess.Popen(
-                self._command, env=self._env, cwd=self._tmp, stdout=out, stderr=out, stdin=subprocess.DEVNULL
-            )
+        self.process = start(self._command, self._env, self._tmp, self.log)
         return self
 
     def output(self) -> str:

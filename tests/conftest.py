@@ -1,10 +1,11 @@
-"""What holds for the whole suite: its servers, ``--no-servers``, and order by cost (the quick suites speak first).
+"""What holds for the whole suite: its servers, its options, and order by cost (the quick suites speak first).
 
 A fixture that is imported twice is two, each with a server of its own: those of servers are imported here only.
 """
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 
 import pytest
@@ -21,13 +22,20 @@ SERVERS = ("tests.servers", "tests.places")
 #: Cheap news first; folders that are not named here come last.
 ORDER = ("architecture", "typing", "unit", "property", "contract", "integration", "acceptance", "chaos")
 
-
 _REDIS = "with 'cluster' there is a Redis Cluster where tests expect one server, and only they are run"
+_METHOD = "how every worker starts its processes that is not told by its test"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-servers", action="store_true", help="leave out the tests that start a server")
     parser.addoption("--redis", choices=("server", "cluster"), default="server", help=_REDIS)
+    parser.addoption("--start-method", choices=("fork", "spawn"), help=_METHOD)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if method := config.getoption("--start-method"):
+        # A setting, so that it reaches workers however a test starts them; their command line wins over it.
+        os.environ["TALO_WORKER_POOL_START_METHOD"] = method
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

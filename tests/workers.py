@@ -1,4 +1,4 @@
-"""Real workers in tests: started as subprocesses of the command, watched through their trace, stopped by pid.
+"""Real workers in tests: processes of the command, watched through their trace, stopped by pid.
 
 ``Worker`` is a context manager. Nothing outlives its test: the whole process group that it started is gone at the end.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from talo.app.app import Talo
+from tests.nursery import PATH, ROOT, Process, start
 from tests.support import eventually
 
-ROOT = Path(__file__).parent.parent
+__all__ = ["ROOT", "Trace", "Worker", "client", "group_alive"]
 
 
 class Trace:
@@ -66,21 +66,17 @@ class Worker:
             **os.environ,
             "TALO_BROKER_URL": broker,
             "TRACE": str(self.trace.path),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "PYTHONPATH": PATH,
             **({"TALO_RESULT_BACKEND": results} if results else {}),
             **(env or {}),
         }
         self._tmp = tmp
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self, ready: bool = True) -> Worker:
         """Start it (again, once it has ended); with ``ready`` wait until it says so."""
         assert self.process is None or self.process.poll() is not None, "the one before still runs and would be left"
-        with open(self.log, "ab") as out:
-            self.process = subprocess.Popen(
-                self._command, env=self._env, cwd=self._tmp, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
+        self.process = start(self._command, self._env, self._tmp, self.log, session=True)
         if ready:
             try:
                 self.wait_ready()
@@ -119,6 +115,11 @@ class Worker:
 
     def children(self) -> list[int]:
         return sorted(self.descendants(), key=_started)[1:]
+
+    def processor_times(self) -> dict[int, float]:
+        """Seconds of a processor that each of its processes has taken, by pid."""
+        second = os.sysconf("SC_CLK_TCK")
+        return {pid: sum(map(int, _stat(pid)[11:13])) / second for pid in (self.pid, *self.descendants())}
 
     @property
     def ended(self) -> bool:
@@ -164,10 +165,14 @@ class Worker:
 
 def _started(pid: int) -> tuple[int, int]:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(_stat(pid)[19]), pid)
     except OSError:
         return (2**63, pid)
-    return (int(fields[19]), pid)
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
 def group_alive(pgid: int) -> bool:

@@ -74,6 +74,10 @@ class Peer(ABC):
     def produce_bulk(self, n: int) -> Awaitable[None] | None:
         """Send ``n`` no-op tasks in the fastest way there is."""
 
+    def produce_group(self, n: int) -> Awaitable[None] | None:
+        """Send ``n`` no-op tasks as one group."""
+        raise LookupError(f"{self.name} has no part in this measure")
+
     def produce_naps(self, n: int) -> Awaitable[None] | None:
         """Send ``n`` tasks that sleep 10 ms."""
         raise LookupError(f"{self.name} has no part in this measure")

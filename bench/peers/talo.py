@@ -32,6 +32,7 @@ class TaloPeer(FacePeer):
         "drain-results": 100_000,
         "enqueue": 10_000,
         "bulk": 100_000,
+        "group": 100_000,
         "latency": 300,
         "sleep": 20_000,
         "footprint": 1,
@@ -41,6 +42,7 @@ class TaloPeer(FacePeer):
         "sqlite-wake": 200,
         "postgres": 60_000,
         "postgres-bulk": 100_000,
+        "postgres-group": 100_000,
         "postgres-wake": 200,
         "history": 100_000,
         "history-sqlite": 60_000,
@@ -48,6 +50,7 @@ class TaloPeer(FacePeer):
         "rabbitmq": 60_000,
         "rabbitmq-results": 40_000,
         "rabbitmq-bulk": 100_000,
+        "rabbitmq-group": 100_000,
         "sqs": 20_000,
         "sqs-bulk": 10_000,
     }
@@ -64,6 +67,9 @@ class TaloPeer(FacePeer):
 
     def produce_bulk(self, n: int) -> None:
         app.send_many((self.noop, (), {}, {}) for _ in range(n))
+
+    def produce_group(self, n: int) -> None:
+        talo.group(self.noop.s() for _ in range(n)).apply_async()
 
     def produce_naps(self, n: int) -> None:
         app.send_many((nap, (), {}, {}) for _ in range(n))

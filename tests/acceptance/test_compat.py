@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import eventually
-from tests.workers import ROOT, Worker
+from tests.workers import ROOT, Worker, client
 
 PROJECT = """
 from celery import Celery, shared_task
@@ -87,6 +87,12 @@ def test_a_script_a_module_and_the_command_run_under_the_alias(run: Run, folder:
     assert installed.stdout.strip() == "talo.compat.app", installed.stderr
     sent = run("-m", "talo.compat", "celery", "-A", "project", "call", "project.add", "-a", "[1, 2]")
     assert sent.returncode == 0 and len(sent.stdout.strip()) == 36, sent.stderr
+
+
+@pytest.mark.promise("C09")
+def test_spawned_processes_import_the_project_under_the_alias_too(folder: Path) -> None:
+    with worker(folder, "--start-method", "spawn"), client(f"sqlite:///{folder}/q.sqlite3") as app:
+        assert app.send_task("project.double", (21,)).get(timeout=60) == 42
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ from tests.servers.redis import empty_database
 from tests.support import eventually
 from tests.workers import Worker
 
-#: On SQS each step is an exchange of its own: that takes long.
-PLACES = ["sqlite", "redis", "apart", "rabbit", pytest.param("sqs", marks=pytest.mark.soak)]
+PLACES = ["sqlite", "redis", "apart", "rabbit", "sqs"]
 
 
 class Place(NamedTuple):
@@ -341,7 +340,7 @@ def test_what_belongs_to_a_cancelled_root_does_not_start_once_the_call_has_retur
     # Then what had passed its check runs (one for each child), nothing else begins,
     with pytest.raises((TaskRevokedError, ChordError)):
         result.get(timeout=TIMEOUT)
-    eventually(_nothing_left)
+    eventually(_nothing_left, 60)
     late = [line for line in worker.trace.lines() if line[0] == "work" and float(line[3]) > returned]
     assert len(late) <= 2, late
     assert sum(worker.trace.count("work").values()) < 400

@@ -139,17 +139,17 @@ def has_helpers() -> dict[str, Any]:
     program = subprocess.Popen(["sleep", "300"])
     program.terminate()
     ended["program"] = program.wait(60)
-    for method in ("fork", "spawn"):
-        helper = multiprocessing.get_context(method).Process(target=time.sleep, args=(300,))
+    for method in ("fork", "spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        helper = context.Process(target=time.sleep, args=(300,))
         helper.start()
         while helper.exitcode is None:  # one that comes before its program has begun may be lost, as anywhere
             helper.terminate()
             helper.join(0.5)
-        ended[method] = helper.exitcode
-    with multiprocessing.Pool(2) as pool:
-        ended["pool"] = pool.map(abs, [-1, -2, -3])
-    with futures.ProcessPoolExecutor(2) as executor:
-        ended["executor"] = list(executor.map(abs, [-4, -5]))
+        with context.Pool(1) as pool:
+            mapped = pool.map(abs, [-1, -2, -3])
+        with futures.ProcessPoolExecutor(1, context) as executor:
+            ended[method] = [helper.exitcode, mapped, list(executor.map(abs, [-4, -5]))]
     return ended
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "for_seconds",
     "full",
     "kill",
+    "part",
     "roles",
     "send_all",
     "stopped",
@@ -41,13 +42,18 @@ T = TypeVar("T")
 
 #: Another one each time: TALO_SEED=$RANDOM.
 SEED = int(os.environ.get("TALO_SEED", "1"))
-#: Whether to run at the promised size (``make soak``).
-SOAK = bool(os.environ.get("TALO_SOAK"))
+#: Whether to run at the promised size: 1 in ``make soak``; a part of it where a test can take a part; else 0.
+SOAK = float(os.environ.get("TALO_SOAK") or 0)
 
 
 def full(soak: T, quick: T) -> T:
     """The size of a test: the promised one in a soak, a smaller one otherwise."""
     return soak if SOAK else quick
+
+
+def part(soak: int, quick: int) -> int:
+    """The same, of which a soak may run a part."""
+    return round(SOAK * soak) if SOAK else quick
 
 
 #: By how much each pause of a storm is longer than the last.

@@ -25,9 +25,8 @@ from tests.servers.sqs import SqsServer
 from tests.support import eventually
 from tests.workers import client
 
-#: How many are sent, and about how often the broker fails meanwhile. SQS takes ten in an exchange, so fewer.
+#: How many are sent, and about how often the broker fails meanwhile.
 COUNT, FAILURES = full(100_000, 600), full(40, 2)
-COUNT_SQS = COUNT // 5
 #: Sent at once by every other producer.
 BATCH = 50
 
@@ -37,7 +36,6 @@ class Broker(NamedTuple):
 
     url: str
     results: str | None
-    count: int
     fail: Callable[[], Callable[[], object]]
     options: Mapping[str, Any] = {}
 
@@ -60,7 +58,7 @@ def sqs(own_sqs: SqsServer, tmp_path: Path) -> Iterator[Broker]:
             return proxy.pass_on
 
         results = f"sqlite:///{tmp_path}/results.sqlite3"
-        yield Broker("sqs://key:secret@", results, COUNT_SQS, fail, {"broker_transport_options": options})
+        yield Broker("sqs://key:secret@", results, fail, {"broker_transport_options": options})
 
 
 @pytest.fixture(params=["redis", "postgres", "mariadb", "rabbit", "sqs"])
@@ -77,7 +75,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
             server.kill()
             return server.start  # type: ignore[no-any-return]
 
-        yield Broker(server.url, place.results, COUNT, fail)
+        yield Broker(server.url, place.results, fail)
 
 
 @pytest.mark.promise("B07")
@@ -96,8 +94,8 @@ def test_every_id_that_a_send_returned_runs_though_the_broker_fails_at_random(br
     with ThreadPoolExecutor(2) as producers:
         coming = [producers.submit(produce, batch) for batch in (1, BATCH)]
         try:
-            while len(sent) < broker.count:
-                goal = len(sent) + rng.randint(1, 2 * broker.count // FAILURES)
+            while len(sent) < COUNT:
+                goal = len(sent) + rng.randint(1, 2 * COUNT // FAILURES)
                 eventually(lambda goal=goal: check(len(sent) >= goal), LONG, 0.001)
                 mend = broker.fail()
                 for_seconds(rng.uniform(0.0, 0.5))

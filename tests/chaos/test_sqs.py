@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from talo.app.app import Talo
+from talo.stores.base import Settlement, Verdict
 from tests.chaos.kit import HANGS, LONG, Fleet, Judge, Storm, any_process, call, check, for_seconds, full, send_all
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.servers.sqs import SqsServer
 from tests.support import eventually
-from tests.workers import Worker, client
+from tests.workers import Trace, Worker, client
 
 QUEUES = {"celery"}
+NAP = "tests.apps.traced.nap"
 
 
 class Cloud:
@@ -219,6 +221,77 @@ def test_cancel_and_status_work_as_elsewhere(cloud: Cloud, app: Talo, tmp_path: 
     assert [each.delayed for each in app.store.broker.stats(["celery"])] == [1]
 
 
+@pytest.mark.parametrize("paused", ["queue", "task type"])
+@pytest.mark.timeout(HANGS)
+def test_a_pause_outlasts_everything_and_each_group_goes_on_in_its_order(
+    cloud: Cloud, app: Talo, tmp_path: Path, paused: str
+) -> None:
+    # Given a FIFO queue with three groups, and a worker in the middle of it
+    groups: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            for group, ids in groups.items():
+                ids.append(app.send_task(NAP, (0.02,), queue="orders.fifo", MessageGroupId=group).id)
+
+    send(25)
+    trace = Trace(tmp_path / "trace")
+    slow = {**cloud.env, "TALO_WORKER_LEASE": "600"}
+    words = ("-c", "2", "-Q", "orders.fifo,open")
+    queues, tasks = (["orders.fifo"], []) if paused == "queue" else ([], [NAP])
+    with Worker(cloud.url, tmp_path, *words, results=cloud.results, env=slow) as worker:
+        eventually(lambda: check(len(trace.count("start")) >= 6), LONG)
+        # When it is paused
+        app.control.pause(*queues, tasks=tasks)
+        eventually(lambda: check(trace.count("start") == trace.count("end")), LONG)
+        before = set(trace.count("start"))
+        # Then what was fetched is given back at once, long before its lease would end,
+        if paused == "queue":
+            eventually(lambda: check(not _held(app)), LONG)
+        worker.stop()
+    cloud.server.restart()
+    send(5)
+    # and is charged nothing.
+    eventually(lambda: check(_charges(app) == {0}), LONG)
+    # Nothing of it starts, though workers and SQS are started anew, and workers die
+    for end in ("killed", "ended"):
+        with Worker(cloud.url, tmp_path, *words, results=cloud.results, env=cloud.env, name=end) as worker:
+            _adds(app)
+            cloud.server.restart()
+            _adds(app)
+            if end == "ended":
+                worker.stop()
+    assert set(trace.count("start")) == before
+    # When it goes on, then all of it runs, each group in its order
+    app.control.resume(*queues, tasks=tasks)
+    with Worker(cloud.url, tmp_path, *words, results=cloud.results, env=cloud.env, name="last"):
+        everything = {task_id for ids in groups.values() for task_id in ids}
+        eventually(lambda: check(set(trace.count("end")) == everything), LONG)
+    began = trace.times("start")
+    assert {group: sorted(ids, key=lambda task_id: began[task_id]) for group, ids in groups.items()} == groups
+    assert app.store.broker.dead() == []
+
+
+def _held(app: Talo) -> int:
+    [numbers] = app.store.broker.stats(["orders.fifo"])
+    return numbers.leased or 0
+
+
+def _adds(app: Talo) -> None:
+    """A worker does what is not paused."""
+    for _ in range(5):
+        assert app.send_task("tests.apps.traced.add", (1, 1), queue="open").get(timeout=LONG) == 2
+
+
+def _charges(app: Talo) -> set[int]:
+    """What those have been charged that come first; they go back."""
+    broker = app.store.broker
+    broker.open("probe", worker="test", slots=1, lease=60)
+    found = broker.turn([], "probe", ["orders.fifo"], 100).deliveries
+    assert broker.settle([Settlement(lease=each.lease, verdict=Verdict.AGAIN) for each in found]) == []
+    return {each.deliveries for each in found}
+
+
 def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_path: Path) -> None:
     worker = Worker(cloud.url, tmp_path, results="disabled://", env=cloud.env)
     try:
@@ -232,6 +305,9 @@ def test_a_worker_without_a_side_store_says_what_it_misses(cloud: Cloud, tmp_pat
         with client(cloud.url, "disabled://", broker_transport_options=cloud.options) as app:
             ids = send_all(app, [call("burn", 0.0) for _ in range(10)])
         eventually(lambda: check(set(worker.trace.count("end")) == set(ids)), LONG)
+        # And says what it cannot do, a line each
+        eventually(lambda: check("carries no remote commands: sqs:// keeps no bus" in worker.output()), LONG)
+        assert "Traceback" not in worker.output()
 
 
 def _have_called_back(fleet: Fleet, linked: set[str]) -> None:

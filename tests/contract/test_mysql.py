@@ -9,6 +9,7 @@ import pytest
 from talo.testing.contract import (
     ForkContract,
     HistoryContract,
+    LedgerContract,
     RawContract,
     ReschedulingContract,
     ScheduleContract,
@@ -17,7 +18,9 @@ from talo.testing.contract import (
 from tests.contract.test_sqlite import SqlitePlace as SqlPlace
 
 
-class TestMysql(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
+class TestMysql(
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
+):
     @pytest.fixture
     def place(self, mariadb_url: str) -> Iterator[SqlPlace]:
         place = SqlPlace(mariadb_url)

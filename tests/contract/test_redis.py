@@ -11,6 +11,7 @@ from talo.stores.redis import RedisStore
 from talo.testing.contract import (
     ForkContract,
     HistoryContract,
+    LedgerContract,
     RawContract,
     ReschedulingContract,
     ScheduleContract,
@@ -47,7 +48,9 @@ class RedisPlace:
             store.close()
 
 
-class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
+class TestRedis(
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
+):
     @pytest.fixture
     def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url)
@@ -56,7 +59,9 @@ class TestRedis(StoreContract, ScheduleContract, HistoryContract, ReschedulingCo
 
 
 @pytest.mark.one_server
-class TestRedisWithKeyPrefix(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract):
+class TestRedisWithKeyPrefix(
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract
+):
     @pytest.fixture
     def place(self, redis_server: RedisServer, redis_url: str) -> Iterator[RedisPlace]:
         place = RedisPlace(redis_server, redis_url, keyprefix="pre:")

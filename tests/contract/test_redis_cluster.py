@@ -16,6 +16,7 @@ from talo.stores.redis import RedisStore
 from talo.testing.contract import (
     ForkContract,
     HistoryContract,
+    LedgerContract,
     RawContract,
     ReschedulingContract,
     ScheduleContract,
@@ -37,7 +38,7 @@ FEWEST = f"{NEEDED} -client -scan"
 
 @pytest.mark.promise("B11")
 class TestRedisCluster(
-    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
 ):
     """While the test's slot moves from master to master, and masters step down."""
 
@@ -62,7 +63,7 @@ class TestRedisCluster(
 
 @pytest.mark.promise("B11")
 class TestManagedRedisCluster(
-    StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
 ):
     """With keys of one slot and the fewest commands: no INFO, no CONFIG, no CLIENT TRACKING."""
 

@@ -13,6 +13,7 @@ from talo.stores.url import open_store
 from talo.testing.contract import (
     ForkContract,
     HistoryContract,
+    LedgerContract,
     RawContract,
     ReschedulingContract,
     ScheduleContract,
@@ -40,7 +41,9 @@ class SqlitePlace:
             store.close()
 
 
-class TestSqlite(StoreContract, ScheduleContract, HistoryContract, ReschedulingContract, RawContract, ForkContract):
+class TestSqlite(
+    StoreContract, ScheduleContract, HistoryContract, LedgerContract, ReschedulingContract, RawContract, ForkContract
+):
     @pytest.fixture
     def place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
         place = SqlitePlace(f"sqlite:///{tmp_path}/talo.sqlite3")

@@ -1,8 +1,8 @@
 """Amazon SQS for tests: the stand-in of ``sqs_server`` in a process of its own, on a private port.
 
 ``sqs_endpoint`` is one server for the whole session; tests tell themselves apart by their queue prefix. ``own_sqs`` is
-a server for a single test to kill, pause and start again; it forgets everything when it ends. What the contract says
-of SQS is checked against ``moto``, too."""
+a server for a single test to pause, kill and start again: it keeps what it has when it is stopped, and forgets it when
+it is killed. What the contract says of SQS is checked against ``moto``, too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SqsServer(ServerProcess):
         self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def words(self, port: int) -> list[str]:
-        return [sys.executable, str(_PROGRAM), str(port), str(self.refuses)]
+        return [sys.executable, str(_PROGRAM), str(port), str(self.refuses), str(self.directory / "kept")]
 
     def answers(self, port: int, pid: int) -> bool:
         urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10).close()

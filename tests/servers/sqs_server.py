@@ -4,10 +4,13 @@ Owns what clients ask of SQS in its JSON protocol, by the API reference. No acti
 there are, and no two are at work at once. Where Amazon leaves open what happens, it does what is less convenient: an
 old receipt deletes nothing, and what was received for a client that is gone stays invisible until its time is over.
 
-    python -m tests.servers.sqs_server PORT [REFUSES]
+    python -m tests.servers.sqs_server PORT REFUSES FILE
 
-Of the requests about messages the part REFUSES (0 to 1) is refused, in turn: throttled, answered 503, and in batches
-one entry fails for no fault of the sender's. A GET is answered with the number of requests so far, by action.
+A server that is asked to end (TERM) writes into FILE what it keeps, and one that starts goes on with that. Of the
+requests about messages the part REFUSES (0 to 1) is refused, in turn: throttled, answered 503, and in batches one entry
+fails for no fault of the sender's. An access key that begins with AKIA is known to nobody, and one like
+``no-CreateQueue`` may do everything but that; credentials are those of one region, ``us-east-1``. Signatures are not
+checked. A GET is answered with the number of requests so far, by action.
 """
 
 from __future__ import annotations
@@ -16,15 +19,17 @@ import asyncio
 import contextlib
 import hashlib
 import heapq
-import itertools
 import json
+import pickle
 import random
+import signal
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: API reference and quotas: entries and bytes of a batch, seconds of a delay and of a visibility, messages in flight.
@@ -65,9 +70,15 @@ class Queue:
         self.attributes = {"VisibilityTimeout": "30", "MaximumMessageSize": str(LARGEST), **attributes}
         self.fifo = name.endswith(".fifo")
         self.woken = asyncio.Event()
-        self._numbers = itertools.count(1)
+        self._number = 0
         self._deduplicated: dict[str, float] = {}
         self.clear()
+
+    def __getstate__(self) -> Answer:
+        return {name: value for name, value in vars(self).items() if name != "woken"}
+
+    def __setstate__(self, state: Answer) -> None:
+        vars(self).update(state, woken=asyncio.Event())
 
     def clear(self) -> Answer:
         """Forget every message."""
@@ -92,7 +103,8 @@ class Queue:
         if not self.fifo or self._deduplicated.get(once, 0.0) <= now:
             if self.fifo:
                 self._deduplicated[once] = now + DEDUPLICATION
-            message = Message(next(self._numbers), body, entry.get("MessageAttributes", {}), group if self.fifo else "")
+            self._number += 1
+            message = Message(self._number, body, entry.get("MessageAttributes", {}), group if self.fifo else "")
             self._messages[message.number] = message
             self._wait(message, now + delay if delay else 0.0)
         return {"MessageId": str(uuid.uuid4()), "MD5OfMessageBody": hashlib.md5(body.encode()).hexdigest()}
@@ -195,9 +207,10 @@ def size(entry: Answer) -> int:
 class Sqs:
     """All queues, and the actions on them."""
 
-    def __init__(self, port: int, refuses: float) -> None:
+    def __init__(self, port: int, refuses: float, file: Path) -> None:
         self._place = f"http://127.0.0.1:{port}/123456789012/"
-        self._queues: dict[str, Queue] = {}
+        self._file = file
+        self._queues: dict[str, Queue] = pickle.loads(file.read_bytes()) if file.exists() else {}
         self._random, self._refuses = random.Random(1), refuses
         self.requests: Counter[str] = Counter()
         self._on_queues: dict[str, Callable[[Answer], Answer]] = {
@@ -216,9 +229,31 @@ class Sqs:
             "ChangeMessageVisibility": Queue.extend,
         }
 
-    async def act(self, action: str, given: Answer) -> Answer:
-        """Do it; ``Refused`` if SQS would not."""
+    def keep(self) -> None:
+        """Write down what there is. Times are monotonic, so it is good for this boot."""
+        self._file.write_bytes(pickle.dumps(self._queues))
+
+    async def act(self, action: str, given: Answer, credential: str) -> Answer:
+        """Do it, for who signs with this (key, day, region ...); ``Refused`` if SQS would not."""
         self.requests[action] += 1
+        key, _, region, *_ = credential.split("/")
+        if region != "us-east-1":
+            raise Refused(
+                "InvalidSignatureException",
+                "Credential should be scoped to a valid region.",
+                older="SignatureDoesNotMatch",
+                status=403,
+            )
+        if key.startswith("AKIA"):
+            raise Refused(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+                older="InvalidClientTokenId",
+                status=403,
+            )
+        if key.lower() == f"no-{action.removesuffix('Batch')}".lower():
+            text = f"User: arn:aws:iam::123456789012:user/{key} is not authorized to perform: sqs:{action.lower()}"
+            raise Refused("AccessDeniedException", text, older="AccessDenied", status=403)
         if action in self._on_queues:
             return self._on_queues[action](given)
         ill = self._random.random() < self._refuses and self._random.choice(["throttled", "away", "entry"])
@@ -313,15 +348,18 @@ class Http:
                 first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                writer.writelines(await self._answer(first, headers.get("x-amz-target", ""), body))
+                writer.writelines(await self._answer(first, headers, body))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, first: str, target: str, body: bytes) -> Iterator[bytes]:
+    async def _answer(self, first: str, headers: dict[str, str], body: bytes) -> Iterator[bytes]:
         status, more, answer = 200, "", dict[str, Any](self._sqs.requests)
         if first.startswith("POST"):
             try:
-                answer = await self._sqs.act(target.partition(".")[2], json.loads(body))
+                action = headers["x-amz-target"].partition(".")[2]
+                # AWS4-HMAC-SHA256 Credential=KEY/DAY/REGION/sqs/aws4_request, SignedHeaders=...
+                credential = headers["authorization"].partition("Credential=")[2].partition(",")[0]
+                answer = await self._sqs.act(action, json.loads(body), credential)
             except Refused as why:
                 status, more = why.status, f"x-amzn-query-error: {why.older};Sender\r\n"
                 answer = {"__type": f"com.amazonaws.sqs#{why.code}", "message": str(why)}
@@ -330,11 +368,14 @@ class Http:
         return iter((head.encode(), b"\r\n\r\n", text))
 
 
-async def main(port: int, refuses: float) -> None:
-    """Serve until the process ends."""
-    server = await asyncio.start_server(Http(Sqs(port, refuses)).serve, "127.0.0.1", port, limit=1 << 24, backlog=512)
-    await server.serve_forever()
+async def main(port: int, refuses: float, file: Path) -> None:
+    """Serve until the process is asked to end."""
+    sqs, ended = Sqs(port, refuses, file), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await asyncio.start_server(Http(sqs).serve, "127.0.0.1", port, limit=1 << 24, backlog=512)
+    await ended.wait()
+    sqs.keep()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])))

@@ -32,6 +32,8 @@ _WORKERS = tuple(f"worker{n}@host{n % 4}" for n in range(12))
 _ERRORS = ("ConnectionError: no answer", "ValueError: no such order", "TimeoutError: too slow", "KeyError: 'sku'")
 _BATCH = 4000
 _ALL = 2**31 - 1
+#: Seconds that one step may take on a busy machine.
+_LONG = 600.0
 #: Seconds to keep what is kept: longer than any past.
 _KEPT = 60 * DAY
 
@@ -93,11 +95,11 @@ def keep(app: App, past: Iterator[RunRecord]) -> None:
             history.record(batch)
         else:
             # What ``record`` does more is to look for each run whether it is there already.
-            database.write(lambda tx: _writing.keep(tx, batch))
+            database.write(lambda tx: _writing.keep(tx, batch), _LONG)
     if database is not None:
         for width, kept in PERIODS:
             # The janitor's work, in one go.
-            database.write(lambda tx: tx.run("old_counts", width, tx.now - kept, _ALL), 600.0)
+            database.write(lambda tx: tx.run("old_counts", width, tx.now - kept, _ALL), _LONG)
 
 
 def backlog(app: App, waiting: int, delayed: int, letters: int) -> None:

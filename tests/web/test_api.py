@@ -157,6 +157,25 @@ def test_runs_are_searched_and_counted(app: App) -> None:
     assert (kind["fingerprint"], kind["count"], kind["example"]["error"]) == ("f1", 2, "ValueError: no way")
 
 
+def test_runs_are_counted_up_to_a_number_and_all_of_them_when_asked(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more runs than are counted
+    ended(app, 30)
+    ended(app, 4, id="bad", state="FAILURE", error="ValueError: no", fingerprint="f1")
+    monkeypatch.setattr("talo.web.operations.runs.MOST", 20)
+    # When they are searched, then it is said that there are more than were counted
+    told = one(app, "/runs")
+    assert told["at_least"] and told["counted"]
+    # And what is fewer, or is asked for exactly, is the very number
+    few, exact = one(app, "/runs", id="bad"), one(app, "/runs", exact=True)
+    assert (few["counts"]["FAILURE"], few["at_least"]) == (4, False)
+    assert (exact["counts"]["SUCCESS"], exact["counts"]["FAILURE"], exact["at_least"]) == (30, 4, False)
+    # What takes reading every record is counted only then
+    for asked in ({"error": "no"}, {"argument": "(1, 2)", "state": "FAILURE"}):
+        assert not one(app, "/runs", **asked)["counted"]
+        told = one(app, "/runs", exact=True, **asked)
+        assert told["counted"] and told["counts"]["FAILURE"] == 4
+
+
 def test_bulk_actions_tell_their_number_before(app: App) -> None:
     ended(app, 7, queue="old")
     ended(app, 2, id="keep", queue="new")
@@ -418,6 +437,8 @@ class TestFaults:
             ("GET", "/api/runs?nope=1", {}, 422, "unknown field `nope`"),
             ("GET", "/api/runs?since=yesterday", {}, 422, "15m"),
             ("GET", "/api/runs?limit=100000", {}, 422, "<= 500"),
+            ("GET", "/api/runs?cursor=rubbish", {}, 422, "no cursor"),
+            ("GET", "/api/runs?cursor=a/b", {}, 422, "no cursor"),
             ("GET", "/api/dead/letter?id=none", {}, 404, "there is no dead letter none"),
             ("GET", "/api/workflow?id=none", {}, 404, "nothing is known"),
             ("POST", "/api/dead/replay", {"json": {}}, 422, "ids, or all"),

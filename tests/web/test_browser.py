@@ -194,6 +194,16 @@ def test_every_section_in_both_colours_and_on_a_small_screen(site: Site, chromiu
     context.close()
 
 
+def test_an_error_without_sections_beside_it_fills_the_window(page: Page) -> None:
+    # When something is asked for that cannot be
+    page.goto("/runs?limit=0")
+    # Then what is said stands in the middle, and not where the sections would be
+    box = page.locator("main").bounding_box()
+    assert box is not None
+    assert box["width"] > 600
+    assert abs(box["x"] + box["width"] / 2 - 1320 / 2) < 40
+
+
 def test_the_theme_is_toggled_and_kept(page: Page) -> None:
     page.goto("/")
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -265,7 +275,7 @@ class TestActions:
         page.get_by_label("Limit shop.nap").click()
         page.locator("details.ask[open] input[name=rate]").fill("10/m")
         page.locator("details.ask[open] button").click()
-        expect(page.locator(".notice")).to_contain_text("10/m at most on 1 workers")
+        expect(page.locator(".notice")).to_contain_text("10/m at most on 1 worker.")
 
     def test_dead_letters_are_chosen_replayed_edited_and_dropped(self, site: Site, page: Page) -> None:
         broker = site.app.store.broker
@@ -331,7 +341,7 @@ class TestActions:
         died(site, STEP + 30, "many")
         page.goto("/runs?queue=many&state=FAILURE")
         page.get_by_role("link", name="Replay dead letters…").click()
-        expect(page.locator("[data-number]")).to_have_text(f"at most {STEP + 30}")
+        expect(page.locator("[data-number]")).to_have_text(f"At most {STEP + 30}")
         check_accessible(page)
         page.screenshot(path=artefact("bulk", site))
         # When they are counted, and replayed

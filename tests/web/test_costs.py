@@ -6,17 +6,25 @@ At full size, with times, on every store: ``TALO_SOAK=1 pytest -m soak tests/web
 
 from __future__ import annotations
 
+import html
+import math
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from talo.app.app import Talo as App
+from talo.control.history import found as find
 from talo.stores.history import RunQuery, RunRecord
-from talo.stores.sql.dialect import asking
+from talo.stores.redis import scripts
+from talo.stores.redis.scripts import Script
+from talo.stores.redis.store import RedisStore
+from talo.stores.sql.dialect import Statement, asking
 from talo.stores.sql.history import values_of
 from talo.stores.sql.sqlite import SqliteSession
 from talo.stores.sql.store import SqlStore
@@ -29,6 +37,8 @@ from tests.web.support import Client, dashboard_of, shop
 RUNS, LONGER = 1500, 4
 #: Steps of SQLite between two counts.
 _EVERY = 50
+#: Runs that a search of this size looks at at once.
+_STEP = 1000
 
 #: Searches as people make them; none of them says until when.
 SEARCHES: dict[str, RunQuery] = {
@@ -169,6 +179,21 @@ async def test_no_page_looks_at_what_is_long_over(lives: tuple[App, App]) -> Non
     assert grown == {}
 
 
+def test_a_look_at_what_waits_costs_no_more_because_more_waits(tmp_path: Path) -> None:
+    # Given queues in which little and much waits, of two priorities
+    taken: list[list[int]] = []
+    for number in (300, 3000):
+        app = shop(f"sqlite:///{tmp_path}/{number}.sqlite3")
+        app.send_many(("shop.add", (at,), {}, {"priority": at % 2}) for at in range(number))
+        broker, steps = app.store.broker, _steps(app)
+        # When some of it is looked at: at the head, where one priority ends, and for a task that is not among it
+        taken.append([steps.of(lambda: broker.peek("celery", 100, offset)) for offset in (0, 100)])
+        taken[-1].append(steps.of(lambda: broker.peek("celery", 200, about="nobody")))
+        app.close()
+    # Then what waits behind is not looked at
+    assert all(much <= 1.2 * little + 200 for little, much in zip(*taken, strict=True)), taken
+
+
 @pytest.fixture(params=["sqlite", "redis", "postgres", "django"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty store of each kind that keeps history. Django's apps are not loaded here."""
@@ -180,6 +205,129 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/talo.sqlite3"
     else:
         yield request.getfixturevalue(f"{request.param}_url")
+
+
+class Looks:
+    """Counts what a history on Redis looks at while it searches: places in its scripts, and records."""
+
+    def __init__(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.taken = 0
+        run, call = store._client.run, store._client.call
+
+        def running(script: Script, *arguments: Any, **more: Any) -> Any:
+            answer = run(script, *arguments, **more)
+            self.taken += int(answer[2]) if script is scripts.RUNS_FIND else 1
+            return answer
+
+        def calling(*command: Any) -> Any:
+            self.taken += len(command)
+            return call(*command)
+
+        monkeypatch.setattr(store._client, "run", running)
+        monkeypatch.setattr(store._client, "call", calling)
+
+    def of(self, work: Callable[[], object]) -> int:
+        """What some work looks at."""
+        before = self.taken
+        work()
+        return self.taken - before
+
+
+class Buffers:
+    """Counts the pages of tables and indexes that PostgreSQL looks at for the statement of a search."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._database = store.database
+        self._database.write(lambda tx: tx.execute(Statement("ANALYZE talo_history", ()), []))
+
+    def of_search(self, query: RunQuery) -> int:
+        """How many."""
+
+        def plan(tx: Any) -> list[str]:
+            text = None if query.argument is None else query.argument.encode()
+            values = [*values_of(query, tx.now), None, None, _STEP, text]
+            [statement] = self._database.dialect.queries[asking("history", values)]
+            rows, _ = tx.execute(statement._replace(text=f"EXPLAIN (ANALYZE, BUFFERS) {statement.text}"), values)
+            return [row[0] for row in rows]
+
+        told = self._database.read(plan)
+        # The line of the whole comes first.
+        whole = next(line for line in told if "Buffers:" in line)
+        return sum(int(number) for number in re.findall(r"(?:hit|read)=(\d+)", whole))
+
+
+def _cost(app: App, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunQuery], int]:
+    """What a search looks at, as its store counts."""
+    store, history = app.store, app.store.history
+    assert history is not None
+    if isinstance(store, RedisStore):
+        looks = Looks(store, monkeypatch)
+        return lambda query: looks.of(lambda: find(history, query, 50))
+    assert isinstance(store, SqlStore)
+    if store.database.dialect.name == "postgres":
+        return Buffers(store).of_search
+    steps = _steps(app)
+    return lambda query: steps.of(lambda: find(history, query, 50))
+
+
+@pytest.mark.promise("R06")
+def test_a_search_by_task_argument_and_time_looks_at_that_time_only(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a past, and what a search for a run of the busiest task in a week of it looks at
+    app = shop(place, history_max_runs=100_000)
+    now = time.time()
+    week = RunQuery(name=TASKS[0], argument="nobody", since=now - 8 * DAY, until=now - DAY)
+    ever = RunQuery(name=TASKS[0], argument="nobody")
+    past.keep(app, past.runs(RUNS, now, 10.0))
+    cost = _cost(app, monkeypatch)
+    short = cost(week), cost(ever)
+    # When the past grows far back
+    past.keep(app, past.runs(LONGER * RUNS, now - 10 * DAY, LONGER * 10.0, seed=3))
+    cost = _cost(app, monkeypatch)
+    long = cost(week), cost(ever)
+    app.close()
+    # Then this search looks at no more, and one through everything, which has to, does
+    assert long[0] <= 1.5 * short[0] + 20, (short, long)
+    assert long[1] > 2.5 * short[1], (short, long)
+
+
+@pytest.mark.anyio
+async def test_a_search_that_reads_stops_after_a_while_and_goes_on_when_asked(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given runs of which a page may look at some only, and has no time for more
+    app = shop(place)
+    now = time.time()
+    kept = list(past.runs(3000, now, 10.0))
+    past.keep(app, iter(kept))
+    failed = next(run for run in kept if run.error is not None)
+    for wanted, asked, looks in (
+        (kept[0], {"argument": "'order': 0,"}, 400),
+        (failed, {"error": failed.error}, 50),
+    ):
+        for name in ("sql.history._LOOKS", "sql.history._STEP", "redis.history._LOOKS"):
+            monkeypatch.setattr(f"talo.stores.{name}", looks)
+        monkeypatch.setattr("talo.stores.redis.history._MOST_LOOKS", (("", 500),))
+        monkeypatch.setattr("talo.web.operations.runs.PATIENCE", 0.0)
+        async with Client(dashboard_of(app)) as client:
+            # When the oldest of them is looked for
+            answer = await client.page(f"/runs?{urlencode(asked)}")
+            pages = 1
+            # Then the page says that nothing is found yet, and how far back it has looked
+            assert "Nothing found yet" in answer.text
+            assert "Looked back to" in answer.text
+            # And looking further finds it
+            while wanted.id not in answer.text:
+                further = re.search(r'href="([^"]+)">Look further', answer.text)
+                assert further is not None, (asked, pages)
+                answer = await client.page(html.unescape(further[1]))
+                pages += 1
+            assert 1 < pages < 20
+            # And so does one page that has the time
+            monkeypatch.setattr("talo.web.operations.runs.PATIENCE", math.inf)
+            assert wanted.id in (await client.page(f"/runs?{urlencode(asked)}")).text
+    app.close()
 
 
 class Found:
@@ -216,7 +364,7 @@ async def _find(app: App, client: Client, run: RunRecord, found: Found) -> None:
     words = {"name": run.name, "argument": run.kwargs.split(",")[0][1:], "since": since, "until": until}
     # When it is looked for
     began = time.perf_counter()
-    page = history.runs(RunQuery(**words), 50)
+    page = find(history, RunQuery(**words), 50)
     found.asked.append(time.perf_counter() - began)
     began = time.perf_counter()
     answer = await client.get("/runs", params=words)
@@ -234,6 +382,7 @@ async def test_a_run_is_found_by_task_argument_and_time(place: str) -> None:
     await _search(place, 2000)
 
 
+@pytest.mark.promise("R06")
 @pytest.mark.soak
 @pytest.mark.anyio
 @pytest.mark.timeout(1800)

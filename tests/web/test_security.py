@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from starlette.routing import Mount, Route
 
@@ -145,6 +146,25 @@ class TestForgery:
                 return [form.status_code, body.status_code, out.status_code]
 
         assert run(ask()) == [403, 403, 403]
+        assert dashboard.app.control.paused() == ([], [])
+
+    def test_the_form_of_a_page_is_refused_by_a_page(self, dashboard: Dashboard) -> None:
+        async def ask() -> tuple[httpx.Response, httpx.Response]:
+            async with Client(dashboard) as client:
+                await self._logged_in(client)
+                headers = {"accept": "text/html", "origin": "http://127.0.0.1:5555"}
+                fields = {"queue": "celery", "csrf": "forged"}
+                old = await client.post("/api/queues/pause", data=fields, headers=headers)
+                client.cookies.clear()
+                return old, await client.post("/api/queues/pause", data=fields, headers=headers)
+
+        # When a form is too old, then a page says so
+        old, out = run(ask())
+        assert (old.status_code, old.headers["content-type"]) == (403, "text/html; charset=utf-8")
+        assert "the form is too old" in old.text
+        # And when the session is over there is the login, which leads to a page
+        assert out.status_code == 401
+        assert 'name="next" value="/"' in out.text
         assert dashboard.app.control.paused() == ([], [])
 
     def test_ours_is_done(self, dashboard: Dashboard) -> None:

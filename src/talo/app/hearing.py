@@ -1,8 +1,8 @@
 """Telling the workers that what they may start has changed, and waiting until they have heard.
 
-Owns the question and its bound. The change itself stands in the store before (``app.revocations``); a worker that hears
-reads it before its next start, and so does one that comes later. Answered by the agents (``worker.agent``); called by
-whoever changes marks.
+Owns the question, who is waited for, and for how long. The change itself stands in the store before
+(``app.revocations``); a worker that hears reads it before its next start, and so does one that comes later. Answered by
+the agents (``worker.agent``); called by whoever changes marks.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from talo.stores.base import Store
+from talo.stores.base import Locks, Store
 
-__all__ = ["HEARD_WITHIN", "QUESTION", "Hearing", "answer"]
+__all__ = ["ATTENDING", "HEARD_WITHIN", "QUESTION", "Hearing", "answer", "attend", "leave"]
 
 log = logging.getLogger("talo.app")
 
@@ -24,6 +25,8 @@ log = logging.getLogger("talo.app")
 QUESTION = "talo.revoked"
 #: What stands in front of the channel on which they say that they have.
 ANSWER = "talo.heard."
+#: The kind of mark by which owners of leases are known where their broker does not tell of them.
+ATTENDING = "attending"
 #: Seconds for which an answer is waited for. An agent answers within milliseconds unless its process stands still.
 HEARD_WITHIN = 2.0
 #: The same for those who did not answer the last time.
@@ -49,7 +52,7 @@ class Hearing:
         tells and does not wait.
         """
         state = self._app.state_store
-        deaf = self._living() if within > 0 else set()
+        deaf = self.living() if within > 0 else set()
         if not deaf:
             state.bus.publish(QUESTION, b"")
             return []
@@ -62,7 +65,7 @@ class Hearing:
                 if (left := began + patience - time.monotonic()) <= 0:
                     break
                 heard = ear.get(min(left, LOOK))
-                deaf &= self._living() if heard is None else deaf - set(msgspec.json.decode(heard[1], type=list[str]))
+                deaf &= self.living() if heard is None else deaf - set(msgspec.json.decode(heard[1], type=list[str]))
         if deaf - self._silent:
             names = sorted(deaf)
             log.warning(
@@ -74,8 +77,10 @@ class Hearing:
         self._silent = deaf
         return sorted(deaf)
 
-    def _living(self) -> set[str]:
+    def living(self) -> set[str]:
         """Those that may start tasks: owners whose lease holds. An agent has no slots."""
+        if not self._app.store.features.tells_owners:
+            return set(self._app.state_store.locks.all_marked(ATTENDING))
         return {each.owner for each in self._app.store.broker.owners() if each.slots > 0 and each.remaining > 0}
 
 
@@ -84,3 +89,15 @@ def answer(state: Store, question: bytes, owners: list[str]) -> None:
     channel = question.decode(errors="replace")
     if channel.startswith(ANSWER):
         state.bus.publish(channel, msgspec.json.encode(owners))
+
+
+def attend(locks: Locks, owners: Iterable[str], lease: float) -> None:
+    """Have these owners waited for, for ``lease`` seconds. An owner attends before it reads the marks, so that a change
+    of which it does not know knows of it."""
+    if marks := dict.fromkeys(owners, lease):
+        locks.mark(ATTENDING, marks)
+
+
+def leave(locks: Locks, owner: str) -> None:
+    """Have an owner that is dead waited for no more."""
+    locks.unmark(ATTENDING, [owner])

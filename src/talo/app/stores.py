@@ -8,14 +8,18 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from talo.app._store_options import RPC, results_url, store_options
 from talo.app.archives import Archive
 from talo.errors import ImproperlyConfigured, NotSupported
 from talo.stores.base import Broker, ResultBackend, Store
 from talo.stores.delays import Delays
+from talo.stores.noted import NotedBroker
 from talo.stores.relay import RelayedSchedules
 from talo.stores.schedules import Schedules
 from talo.stores.url import alternatives, open_store, scheme_of, takes_side
+from talo.wire.queues import Broadcast
 
 __all__ = ["AppStores", "StoreDoors"]
 
@@ -131,8 +135,25 @@ class AppStores:
                     raise ImproperlyConfigured(
                         f"{name} names another place than broker_url: Talo reads and writes at one; set broker_url only"
                     )
-            self._broker = self._open(conf.broker_url, broker=True, results=self._shared())
+            self._broker = self._noted(self._open(conf.broker_url, broker=True, results=self._shared()))
         return self._broker
+
+    def _noted(self, broker: Store) -> Store:
+        """The same store, with a ledger of what waits there if that is asked for and it shows nothing by itself."""
+        if not self._app.conf.broker_ledger or broker.features.peek:
+            return broker
+        beside = broker if broker.ledger is not None else self._side()
+        if beside is None or beside.ledger is None:
+            raise ImproperlyConfigured(
+                "broker_ledger needs a result_backend that keeps tasks, such as redis:// or postgresql://"
+            )
+        broker.broker = NotedBroker(broker, beside.ledger, self._is_broadcast)
+        broker.features = msgspec.structs.replace(broker.features, peek=True, ledger=True)
+        return broker
+
+    def _is_broadcast(self, queue: str) -> bool:
+        queues = self._app.queues
+        return queue in queues and isinstance(queues[queue], Broadcast)
 
     @property
     def results(self) -> Store | None:
@@ -219,7 +240,11 @@ class AppStores:
     def _side(self) -> Store | None:
         """The store beside a broker that keeps messages only: that of the results."""
         url = results_url(self._app.conf)
-        return None if url is None or _disabled(url) or takes_side(url) else self._open(url, broker=False, results=True)
+        return (
+            None
+            if url is None or _disabled(url) or _answers(url) or takes_side(url)
+            else self._open(url, broker=False, results=True)
+        )
 
     def use(self, store: Store) -> None:
         """Take this store in both roles."""

@@ -118,8 +118,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--pool-start-method",
         "--start-method",
         "start_method",
-        type=click.Choice(["fork", "spawn"]),
-        help="How children are started.",
+        type=click.Choice(["auto", "fork", "spawn"]),
+        help="How children are started; auto: by fork, where the app allows it.",
     ),
     click.option(
         "--grace",

@@ -15,7 +15,7 @@ from talo.cli._errors import Failed, Refused
 from talo.cli._output import print_result
 from talo.cli._params import JSON_ARRAY, JSON_OBJECT, MOMENT, MOMENT_OR_SECONDS
 from talo.cli._session import Session
-from talo.errors import TimeoutError
+from talo.errors import NotSupported, TimeoutError
 from talo.util.names import nearest
 from talo.util.optional import load
 
@@ -85,6 +85,8 @@ def _wait(result: Any, timeout: float | None) -> None:
             value = result.get(timeout=timeout)
     except TimeoutError as error:
         raise Failed(f"no result within {timeout:g} s; `talo result {result.id} --wait` goes on waiting") from error
+    except NotSupported as error:
+        raise Failed(f"the task was sent, but cannot be waited for: {error}") from error
     except Exception as error:
         # Whatever the task raised is the task's failure, not the command's.
         raise Failed(f"the task failed: {type(error).__name__}: {error}") from error

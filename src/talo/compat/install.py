@@ -17,6 +17,7 @@ from talo.compat.finder import AliasFinder
 from talo.compat.log import adopt_names
 from talo.compat.tables import ABSENT, TABLE
 from talo.errors import ImproperlyConfigured
+from talo.util.process import note_preparation
 
 __all__ = ["install_as_celery", "is_installed"]
 
@@ -45,6 +46,7 @@ def install_as_celery() -> None:
             "the program with python -m talo.compat"
         )
     tops = ["celery", *(name for name in BESIDE if _absent(name))]
+    note_preparation("talo.compat.install:install_as_celery")
     sys.modules.pop("celery", None)
     sys.meta_path.insert(0, AliasFinder(tops, TABLE, ABSENT))
     adopt_names()

@@ -5,6 +5,7 @@ Called by the command line and the dashboard."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import msgspec
 from talo.errors import NotSupported, TaloError
 from talo.execution.history import LOST
 from talo.states import PENDING, READY_STATES, RETRY, REVOKED, STARTED
-from talo.stores.base import Delivery, OwnerInfo
+from talo.stores.base import Delivery, OwnerInfo, Sighting
 from talo.stores.history import History, Page, RunQuery, RunRecord
 from talo.wire.message import Message
 from talo.wire.sent import ready_since, sent_at
@@ -22,13 +23,17 @@ from talo.wire.sent import ready_since, sent_at
 if TYPE_CHECKING:
     from talo.app.app import Talo
 
-__all__ = ["Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
+__all__ = ["PATIENCE", "Explanation", "Reason", "Story", "explain", "found", "history_of", "story_of"]
 
 #: Seconds in which workers have to say what they consume, and what they have.
 ANSWER = 1.0
 #: Seconds after which one that was asked for a task of its own is taken for dead. Its agent answers within
 #: milliseconds.
 SILENCE = 3.0
+#: Seconds after which what is ready is counted by its broker, or has been fetched where nothing is.
+SETTLED = 60.0
+#: Seconds for which a page of a dashboard searches, see ``found``.
+PATIENCE = 0.2
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
 #: Ends of attempts that were not the last.
@@ -80,10 +85,12 @@ def history_of(app: Talo) -> History:
     return state.history
 
 
-def found(history: History, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
-    """Return what ``History.runs`` finds, however long it takes: a page is short at the end only."""
+def found(history: History, query: RunQuery, limit: int, cursor: str | None = None, patience: float = math.inf) -> Page:
+    """Return what ``History.runs`` finds. A page is short at the end, or where the search stopped after ``patience``
+    seconds: then ``Page.until`` says how far back it has looked, and its cursor looks further."""
+    over = time.monotonic() + patience
     page = history.runs(query, limit, cursor)
-    while page.until is not None and len(page.runs) < limit:
+    while page.until is not None and len(page.runs) < limit and time.monotonic() < over:
         further = history.runs(query, limit - len(page.runs), page.cursor)
         page = Page([*page.runs, *further.runs], further.cursor, further.until)
     return page
@@ -139,9 +146,9 @@ def _holder(app: Talo, task_id: str, owner: OwnerInfo) -> tuple[str, str]:
     if told is None:
         return "leased", f"{worker} has fetched it: it runs, or is the next to run there"
     if worker not in told:
+        soon = "" if owner.remaining == math.inf else f" in {owner.remaining:.0f} s"
         return "lost", (
-            f"worker {worker}, which has it, does not answer: if it is dead, another one takes the task over in "
-            f"{owner.remaining:.0f} s"
+            f"worker {worker}, which has it, does not answer: if it is dead, another one takes the task over{soon}"
         )
     if told[worker] is None:
         return "lost", f"its process on worker {worker} has ended over it: it is about to be handed on"
@@ -181,12 +188,73 @@ def _waiting(app: Talo, found: Explanation) -> bool:
     if not app.store.features.peek:
         return False
     sighting = app.store.broker.find(found.id, FURTHEST)
+    while sighting.holder is not None:
+        code, text = _holder(app, found.id, sighting.holder)
+        # While its worker was asked it may have gone on.
+        again = app.store.broker.find(found.id, FURTHEST) if code == "lost" else sighting
+        if again.lease == sighting.lease:
+            return _has(app, found, sighting, Reason(code=code, text=text))
+        sighting = again
     found.beyond = sighting.beyond
-    if sighting.message is None:
-        return False
-    _place(found, sighting.message)
-    _explain_waiting(app, found, sighting.message, sighting.ahead)
+    message = sighting.message
+    if message is None or (app.store.features.ledger and _gone_on(app, found, message)):
+        return bool(found.reasons)
+    _place(found, message)
+    _explain_waiting(app, found, message, sighting.ahead)
     return True
+
+
+def _has(app: Talo, found: Explanation, sighting: Sighting, reason: Reason) -> bool:
+    """A ledger says who has it; False if it ended there, and whoever should have struck it out died over that."""
+    message, holder = sighting.message, sighting.holder
+    assert message is not None
+    assert holder is not None
+    if reason.code == "lost" and _ended_since(app, found.id, message):
+        return False
+    _place(found, message)
+    reason.facts = {"owner": holder.owner, "worker": holder.worker}
+    found.reasons.append(reason)
+    return True
+
+
+def _gone_on(app: Talo, found: Explanation, message: Message) -> bool:
+    """Whether what waits by a ledger is a trace of what has ended, or is not where it should be."""
+    if _ended_since(app, found.id, message):
+        return True
+    since = ready_since(message)
+    if message.due is not None or since is None or time.time() - since < SETTLED or _shown(app, message.queue):
+        return False
+    # A worker of another system writes in no ledger.
+    if _elsewhere(app, found):
+        return True
+    if _shown(app, message.queue) or app.store.broker.find(found.id, FURTHEST).holder is not None:
+        return False
+    text = (
+        f"by the ledger it waits in queue {message.queue}, where {app.store.features.name} has nothing: its sender "
+        "died before it was sent, or another system has taken it"
+    )
+    _place(found, message)
+    found.reasons.append(Reason(code="unseen", text=text, facts={"since": since}))
+    return True
+
+
+def _shown(app: Talo, queue: str) -> bool:
+    """Whether the broker counts anything that is ready there."""
+    return any(each.ready for each in app.store.broker.stats([queue]))
+
+
+def _ended_since(app: Talo, task_id: str, message: Message) -> bool:
+    """Whether the task has ended since this was sent."""
+    sent = sent_at(message.headers) or 0.0
+    attempts = _attempts(app, task_id)
+    if attempts and attempts[-1].state not in _PASSING and attempts[-1].ended >= sent:
+        return True
+    try:
+        result = app.AsyncResult(task_id)
+        done = result.date_done if result.state in READY_STATES else None
+    except TaloError:
+        return False
+    return done is not None and done.timestamp() >= sent
 
 
 def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int) -> None:
@@ -198,8 +266,8 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
         reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
     _explain_paused(app, found, message)
     _explain_consumers(app, found, message)
-    if message.due is not None:
-        text = f"it is delayed, for another {max(0.0, message.due - now):.0f} s"
+    if message.due is not None and message.due > now:
+        text = f"it is delayed, for another {message.due - now:.0f} s"
         reasons.append(Reason(code="delayed", text=text, facts={"due": message.due}))
     else:
         since = ready_since(message)
@@ -222,19 +290,22 @@ def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
 
 def _explain_consumers(app: Talo, found: Explanation, message: Message) -> None:
     known = sorted({owner.worker for owner in app.store.broker.owners() if owner.slots})
-    if not known:
+    # Where a ledger tells what waits, the broker knows the owners of this process or machine only.
+    if not known and not app.store.features.ledger:
         found.reasons.append(Reason(code="no_worker", text="no worker is up"))
         return
     # Only workers know what they consume; one that does not answer is none of those that are blamed. Those that are
     # known answer at once; that there is no other one takes waiting to learn.
     told: dict[str, Any] = {}
-    for workers in (known, None) if app.store.features.foreign else (known,):
+    for workers in ([known] if known else []) + ([None] if app.store.features.foreign else []):
         told |= app.control.inspect(workers, timeout=ANSWER).active_queues() or {}
         if any(queue.get("name") == message.queue for queues in told.values() for queue in queues):
             return
     if told:
         text = f"no worker consumes queue {message.queue}: start one with -Q {message.queue}"
         found.reasons.append(Reason(code="no_consumer", text=text, facts={"asked": sorted(told)}))
+    elif not known:
+        found.reasons.append(Reason(code="no_worker", text="no worker answers"))
 
 
 def _over(app: Talo, found: Explanation) -> bool:
@@ -299,15 +370,17 @@ def _stored(app: Talo, task_id: str) -> tuple[str, Any]:
 def _unseen(app: Talo, found: Explanation) -> None:
     """What the store knows nothing of: a worker may, where not all that is held is told."""
     features = app.store.features
-    told = _asked(app, found.id, ANSWER) if features.foreign else None
-    for worker, state in (told or {}).items():
-        if state is not None:
-            code, text = _on(worker, state)
-            found.reasons.append(Reason(code=code, text=text, facts={"worker": worker}))
-            return
+    if features.foreign and _elsewhere(app, found):
+        return
     name = features.name
     stored, info = _stored(app, found.id)
-    if found.beyond:
+    if found.beyond and features.ledger:
+        code = "unseen"
+        text = (
+            f"the ledger knows nothing of it: it is one of {found.beyond:,} on {name} that others than Talo's senders "
+            "have sent, or was never sent"
+        )
+    elif found.beyond:
         code = "unseen"
         text = (
             f"it is not among the first {FURTHEST:,} of its queue: it is one of {found.beyond:,} that wait further "
@@ -326,8 +399,21 @@ def _unseen(app: Talo, found: Explanation) -> None:
         text = f"it began on worker {where}, which died with it or gave it back: {name} hands it out again"
     else:
         code = "unseen"
-        text = f"no worker has it, and {name} shows nothing of what waits: it waits, is delayed, or was never sent"
+        text = (
+            f"no worker has it, and {name} shows nothing of what waits: it waits, is delayed, or was never sent (with "
+            "broker_ledger it is known)"
+        )
     found.reasons.append(Reason(code=code, text=text))
+
+
+def _elsewhere(app: Talo, found: Explanation) -> bool:
+    """Whether any worker that answers has it."""
+    for worker, state in (_asked(app, found.id, ANSWER) or {}).items():
+        if state is not None:
+            code, text = _on(worker, state)
+            found.reasons.append(Reason(code=code, text=text, facts={"worker": worker}))
+            return True
+    return False
 
 
 def _place(found: Explanation, message: Message) -> None:

@@ -39,6 +39,10 @@ class AtAlias(Database):
         connection = self._joining()
         return super().read(work, timeout) if connection is None else self._within(connection, work)  # type: ignore[safe-super]
 
+    def read_aside(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
+        # What a transaction has written is seen inside it only.
+        return super().read_aside(work, timeout) if self._joining() is None else self.read(work, timeout)
+
     def write(
         self,
         work: Callable[[Session], T],

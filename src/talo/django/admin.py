@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from talo.app.app import Talo
 from talo.control.dead import DeadLetters
-from talo.control.history import history_of
+from talo.control.history import PATIENCE, found, history_of
 from talo.control.schedules import ScheduleControl
 from talo.django._admin_forms import AddForm, CallForm, EditForm, RateForm, ReplayForm, SizeForm
 from talo.django._admin_page import Action, Form, Page, Row, moment, seconds
@@ -43,8 +43,8 @@ class RunAdmin(Page):
         history = history_of(app)
         wishes = [RunQuery()] if not words else [RunQuery(id=words), RunQuery(name=words), RunQuery(text=words)]
         for wish in wishes:
-            if found := history.runs(wish, _ROWS).runs:
-                for run in found:
+            if runs := found(history, wish, _ROWS, patience=PATIENCE).runs:
+                for run in runs:
                     cells = (run.name, run.id, run.state, run.queue, run.worker, moment(run.ended))
                     yield Row(run.id, (*cells, seconds(run.seconds), run.error or ""))
                 return
@@ -314,8 +314,8 @@ class WorkerAdmin(Page):
     @staticmethod
     def _quiet(app: Talo, names: Sequence[str]) -> str:
         queues = app.control.inspect(destination=list(names)).active_queues() or {}
-        for name, found in queues.items():
-            for each in found:
+        for name, consumed in queues.items():
+            for each in consumed:
                 app.control.cancel_consumer(each["name"], destination=[name])
         return ngettext("%d worker told", "%d workers told", len(queues)) % len(queues)
 

@@ -150,6 +150,15 @@ _BROKER = (
         "send them on; retries wait on RabbitMQ all the same.",
     ),
     Option(
+        "broker_ledger",
+        BOOL,
+        False,
+        (),
+        "On RabbitMQ and SQS: what waits there is also noted in the store of results, so that explain, the dashboard "
+        "and metrics know it. A send and an end are one more exchange each; only Talo's workers may fetch.",
+        own=True,
+    ),
+    Option(
         "broker_transport_options",
         DICT,
         {},

@@ -83,6 +83,7 @@ class Fields:
     broker_login_method: str | None
     broker_native_delayed_delivery_queue_type: str
     broker_delays_in_result_backend: bool
+    broker_ledger: bool
     broker_transport_options: dict[str, Any]
     redis_priority_order: str
     store_timeout: float

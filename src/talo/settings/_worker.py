@@ -175,10 +175,12 @@ _WORKER = (
     ),
     Option(
         "worker_pool_start_method",
-        choice("fork", "spawn", "forkserver"),
-        "fork",
+        choice("auto", "fork", "spawn", "forkserver"),
+        "auto",
         ("CELERYD_POOL_START_METHOD",),
-        "How children are started.",
+        "How children are started; auto: by fork, or by spawn if the app's import has initialised CUDA or ROCm.",
+        celery_default="fork",
+        follows=False,
     ),
     Option(
         "worker_autoscaler",

@@ -21,6 +21,7 @@ import msgspec
 
 from talo.errors import NotSupported
 from talo.stores.history import History
+from talo.stores.ledger import Ledger
 from talo.stores.records import (
     DeadLetter,
     Death,
@@ -74,6 +75,9 @@ __all__ = [
 
 class Broker(ABC):
     """Keeps messages between send and settlement."""
+
+    #: Told of messages that it is about to send by itself: what completes a group, what comes from a store beside it.
+    on_own: Callable[[Sequence[Message]], None] | None = None
 
     @abstractmethod
     def send(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
@@ -157,13 +161,16 @@ class Broker(ABC):
     def stats(self, queues: Sequence[str] | None = None) -> list[QueueStats]:
         """Numbers of the given queues, or of every queue the store knows of. Changes nothing."""
 
+    def delayed_total(self) -> int | None:
+        """How many messages of all its queues wait for their time; None: it does not tell."""
+        return delayed_in(self.stats())
+
     def peek(
         self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
         """What waits in this queue, the next to be fetched (or to fall due) first; of what is delayed also in all
-        queues (``queue`` None). Changes nothing. What makes no message is left out. Of what ``limit`` and ``offset``
-        say, ``about`` may leave out what has not this text somewhere beside its body: a cheap look for those that may
-        concern a task or a workflow. ``NotSupported`` where the features say so."""
+        queues (``queue`` None). Changes nothing. What makes no message is left out; with
+        ``about`` also what has not this text beside its body, if that is cheap. ``NotSupported``: see the features."""
         del queue, limit, offset, delayed, about
         raise NotSupported("this broker cannot list what waits in a queue: look at its own tools")
 
@@ -177,8 +184,7 @@ class Broker(ABC):
     def find(self, task_id: str, furthest: int) -> Sighting:
         """Look for the message of a task among what waits; changes nothing. It looks at the first ``furthest`` ready
         messages of each queue, and among the delayed ones at as many for each queue, those that fall due first; so
-        that no reader keeps a server busy, in bounded steps. What becomes ready meanwhile is not overlooked.
-        ``NotSupported`` where the features say that it cannot list what waits."""
+        that no reader keeps a server busy. What becomes ready meanwhile is not overlooked. Else ``NotSupported``."""
         del task_id, furthest
         raise NotSupported("this broker cannot list what waits: look at its own tools")
 
@@ -298,8 +304,8 @@ class ResultBackend(ABC):
 
     @abstractmethod
     def cleanup(self, limit: int) -> int:
-        """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks); return how many. 0
-        where the store does it by itself."""
+        """Delete up to ``limit`` expired things (results, dead letters, bus messages, locks, entries of the ledger);
+        return how many."""
 
 
 class Subscription(ABC):
@@ -460,9 +466,10 @@ class Store(ABC):
     results: ResultBackend
     bus: Bus
     locks: Locks
-    #: None where the features say so.
+    #: None where the features say so; ``ledger`` where it keeps no messages itself.
     schedules: Schedules | None = None
     history: History | None = None
+    ledger: Ledger | None = None
 
     @property
     @abstractmethod

@@ -3,7 +3,8 @@
 Where one store keeps both, a settlement closes its group or step in its own transaction. Where they live apart there is
 none over both, so the order is: ask what is closed, send what follows, remember it as closed, end the message. Of two
 copies the one that comes later finds it closed. A process that dies between sending and remembering sends again, and
-never not at all. Callers: ``sqs.ending``, and ``worker.split`` for brokers that remember nothing.
+never not at all; so do two that end at the same moment. Therefore what is sent is a copy of what that end frees, and of
+several copies a worker starts one. Callers: ``sqs.ending``, and ``worker.split`` for brokers that remember nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from talo.stores.base import Settlement, Store
+from talo.wire.message import Message
 
 __all__ = ["Closings"]
 
@@ -38,6 +40,11 @@ class Closings:
                     void.add(index)
                 closed.add(each.closes)
         return void
+
+    @staticmethod
+    def freed(settlement: Settlement) -> list[Message]:
+        """What is sent for this settlement, which closes something."""
+        return [message.copied(f"{settlement.closes}:{at}") for at, message in enumerate(settlement.follow)]
 
     def close(self, names: Sequence[str]) -> None:
         """Remember these as closed, and forget their records. What follows them must have been sent."""

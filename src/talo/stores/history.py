@@ -191,8 +191,8 @@ class History(ABC):
     def runs(self, query: RunQuery, limit: int, cursor: str | None = None) -> Page:
         """Return up to ``limit`` kept runs that fit, newest first.
 
-        A page may be short, or empty, while its cursor says that there is more: no search looks at more records than a
-        page may take time for. ``Page.until`` says how far back it has looked."""
+        A page may be short, or empty, while its cursor says that there is more: where each run is read it looks at so
+        many that it takes some hundredths of a second. ``Page.until`` says how far back it has looked."""
 
     @abstractmethod
     def count(self, query: RunQuery, most: int | None = None) -> dict[str, int]:

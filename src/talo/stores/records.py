@@ -203,6 +203,7 @@ class QueueStats(msgspec.Struct, kw_only=True):
     """One queue's numbers at the moment of asking."""
 
     name: str
+    #: What is due is ready, also before a turn has made it so.
     ready: int = 0
     #: None: the store does not tell by queue what waits for its time.
     delayed: int | None = 0
@@ -221,6 +222,9 @@ class Sighting(msgspec.Struct, kw_only=True):
     ahead: int = 0
     #: Messages that wait further back than the look went.
     beyond: int = 0
+    #: Who has fetched it, and under which lease, where a ledger tells; ``remaining`` is endless where nobody knows.
+    holder: OwnerInfo | None = None
+    lease: Lease | None = None
 
 
 def delayed_in(queues: Iterable[QueueStats]) -> int | None:
@@ -282,6 +286,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     history: bool = False
     #: It can list what waits (``Broker.peek``).
     peek: bool = False
+    #: It lists and finds by a ledger beside it: without bodies, and not what others than Talo's senders sent.
+    ledger: bool = False
+    #: Seconds ahead from which ``Broker.purge`` reaches what is delayed.
+    purges_from: float = 0.0
     #: What waits can be given another time (``Broker.reschedule``).
     reschedules: bool = False
     #: Workers of other systems (Celery's) may fetch from it, and hold what it does not know of.
@@ -295,6 +303,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     #: Leases can be listed and taken over by others, and are numbered for it. Where not, a lease ends with its
     #: connection, and the store hands out again by itself, with its own count.
     hands_over: bool = True
+    #: ``Broker.owners`` tells of all that fetch, wherever they are. Where not, workers say so in the store of locks.
+    tells_owners: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
     #: It routes through exchanges by itself, so that a message reaches queues of which its sender does not know.

@@ -1,4 +1,5 @@
-"""Small facts about this process: its memory, how many tasks it has run, what its exit status means."""
+"""Small facts about this process: its memory, how many tasks it has run, what its exit status means, what was done to
+it before a project was imported."""
 
 from __future__ import annotations
 
@@ -6,8 +7,17 @@ import os
 import resource
 import signal
 
-__all__ = ["Stopwatch", "describe_status", "peak_kib", "resident_kib", "root_warning"]
+__all__ = [
+    "Stopwatch",
+    "describe_status",
+    "note_preparation",
+    "peak_kib",
+    "preparations",
+    "resident_kib",
+    "root_warning",
+]
 
+_preparations: list[str] = []
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -23,6 +33,18 @@ def resident_kib(pid: int | None = None) -> int:
 def peak_kib(usage: resource.struct_rusage) -> int:
     """Return the peak resident memory of a process that has ended, in KiB."""
     return int(usage.ru_maxrss)
+
+
+def note_preparation(path: str) -> None:
+    """The function of this dotted path was called so that projects can be imported in this process; another one that
+    imports the same project calls it first."""
+    if path not in _preparations:
+        _preparations.append(path)
+
+
+def preparations() -> list[str]:
+    """Return what was noted, in order."""
+    return list(_preparations)
 
 
 def root_warning(role: str) -> str | None:

@@ -36,8 +36,9 @@ _version = fingerprint()
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person with a browser asks."""
-    return "/api/" not in request.url.path and "text/html" in request.headers.get("accept", "")
+    """Whether a person with a browser asks: for a page, or with the form of one."""
+    form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return "text/html" in request.headers.get("accept", "") and (form or "/api/" not in request.url.path)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
@@ -64,7 +65,9 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> R
 
 
 def _here(request: Request) -> str:
-    """The address of this page, to come back to."""
+    """The address of this page, to come back to; the start where a form was sent."""
+    if request.method != "GET":
+        return f"{request.scope.get('root_path', '')}/"
     query = request.url.query
     return request.url.path + (f"?{query}" if query else "")
 

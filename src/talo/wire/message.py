@@ -14,8 +14,8 @@ from talo.wire._times import iso
 
 __all__ = ["COPY", "Message"]
 
-#: Header of a message that its sender may have published twice: which of the copies this one is. Of several a worker
-#: starts the one that comes first.
+#: Header of a message that its sender may have published twice: which of the copies this one is, and behind a blank of
+#: what, unless that is its task. Of several a worker starts the one that comes first.
 COPY = "talo-copy"
 
 
@@ -71,6 +71,6 @@ class Message(msgspec.Struct, kw_only=True):
         """Return the same message for another time (epoch seconds), of which Celery's header tells too."""
         return msgspec.structs.replace(self, headers={**self.headers, "eta": iso(due)}, due=due)
 
-    def copied(self) -> Message:
-        """Return the same message as a copy of its own."""
-        return msgspec.structs.replace(self, headers={**self.headers, COPY: uuid.uuid4().hex})
+    def copied(self, of: str = "") -> Message:
+        """Return the same message as a copy of its own, of its task or of what ``of`` names."""
+        return msgspec.structs.replace(self, headers={**self.headers, COPY: f"{uuid.uuid4().hex} {of}".rstrip()})

@@ -6,6 +6,7 @@ no task. See ``docs/internals/boot.md``."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import random
@@ -16,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from talo.app.hearing import QUESTION, answer
+from talo.app.hearing import QUESTION, answer, attend, leave
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
@@ -82,6 +83,9 @@ class Agent:
         self._next_end = 0.0
         self._next_reap = 0.0
         self._next_watch = 0.0
+        #: By share, the last owner that has been buried.
+        self._buried: dict[int, str] = {}
+        self._attending = threading.Lock()
         #: Nobody is judged dead before (monotonic).
         self._unsure_until = 0.0
         self._last_look = time.time()
@@ -92,8 +96,12 @@ class Agent:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         faulthandler.register(signal.SIGUSR1, all_threads=True)
         orders = self._line.keep_as_agent()
+        self._line.report("begins", 0)
         store = self._app.store
         self._broker = store.broker
+        state = self._app.state_store
+        #: Where it is said who fetches, if the broker does not tell.
+        self._attended = state.locks if state is not None and not store.features.tells_owners else None
         self._owner = new_owner(self._options.hostname, "agent")
         meter = self._common.meter(None, self._options.metrics_max_tasks, times=bool(self._options.http))
         self._undertaker = Undertaker(self._app, self._options, self._owner, meter)
@@ -228,6 +236,7 @@ class Agent:
         while self._deaths:
             death = self._deaths[0]
             self._undertaker.bury(death, self._shares[death.share].ring)
+            self._leave(death)
             self._relieved.pop(death.share, None)
             self._deaths.pop(0)
             self._line.report("buried", death.share)
@@ -322,7 +331,7 @@ class Agent:
                 owners = [self._owner]
                 if self._app.store.features.hands_over:
                     # Elsewhere a lease lives as long as its connection.
-                    owners += [owner for share in self._shares if (owner := share.board.owner)]
+                    owners += self._owners()
                 gone, first_end = self._broker.renew(owners, lease)
                 opened = self._owner not in gone
                 self._note_end(first_end)
@@ -339,17 +348,37 @@ class Agent:
         state = self._app.state_store
         if state is None:
             return
+        pause = min(5.0, self._options.lease / 3)
         while not self._ended.is_set():
             try:
                 with state.bus.subscribe([QUESTION]) as ear:
                     # What was revoked or paused while nobody listened counts too.
                     self._look_again()
                     while not self._ended.is_set():
-                        if (heard := ear.get(5.0)) is not None:
+                        self._attend()
+                        if (heard := ear.get(pause)) is not None:
                             self._look_again()
-                            answer(state, heard[1], [share.board.owner for share in self._shares if share.board.owner])
+                            answer(state, heard[1], self._owners())
             except OperationalError:
                 self._ended.wait(random.uniform(0.2, 1.0))
+
+    def _attend(self) -> None:
+        if self._attended is not None:
+            with self._attending:
+                attend(self._attended, self._owners(), self._options.lease)
+
+    def _leave(self, death: Death) -> None:
+        # Its board shows it until it has a successor.
+        self._buried[death.share] = death.owner
+        if death.owner and self._attended is not None:
+            with self._attending, contextlib.suppress(OperationalError):
+                leave(self._attended, death.owner)
+
+    def _owners(self) -> list[str]:
+        """What our living children are as owners of leases."""
+        return [
+            owner for share in self._shares if (owner := share.board.owner) and owner != self._buried.get(share.number)
+        ]
 
     def _look_again(self) -> None:
         self._remote.node.look_again()

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talo import signals
+from talo.app.hearing import attend
 from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack, Killed
@@ -82,7 +83,8 @@ class Child:
         """Live: returns the exit code."""
         self._install_signals()
         app, options = self._app, self._options
-        store = app.store
+        store, state = app.store, app.state_store
+        self._locks = None if state is None else state.locks
         self.settler = Settler(
             store,
             split_of(store, app.result_store, app.state_store, history=options.history),
@@ -91,12 +93,10 @@ class Child:
             role=f"child-{self._share.number}",
             slots=options.slots,
             lease=options.lease,
-            opened=lambda owner: self._board.introduce(os.getpid(), owner),
+            opened=self._opened,
             meter=self._share.common.meter(self._share.number, options.metrics_max_tasks, times=bool(options.http)),
         )
         self._broker = store.broker
-        state = app.state_store
-        self._locks = None if state is None else state.locks
         self.intake = Intake(
             app.env,
             self._is_revoked,
@@ -118,6 +118,12 @@ class Child:
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=self._exit_code)
             app.close_stores()
         return self._exit_code
+
+    def _opened(self, owner: str) -> None:
+        """This process is about to fetch as ``owner``."""
+        self._board.introduce(os.getpid(), owner)
+        if self._locks is not None and not self._app.store.features.tells_owners:
+            attend(self._locks, [owner], self._options.lease)
 
     def _loop(self) -> None:
         pool, settler = self._pool, self.settler
@@ -176,6 +182,9 @@ class Child:
         owner = self.settler.owner
         try:
             deliveries = self.settler.turn(self._queues, limit)
+            if self._trouble and limit and not deliveries:
+                # That one may have done no more than clear up what the failed one left; who is back gives out work.
+                deliveries = self.settler.turn(self._queues, limit)
         except OperationalError as exc:
             self._store_away(exc)
             return None
@@ -273,8 +282,7 @@ class Child:
 
     def _give_back(self) -> None:
         """Return what was fetched and has not started."""
-        for token in self._share.take_tokens():
-            self.settler.add(Settlement(lease=self._pool.forget(token), verdict=Verdict.AGAIN))
+        self._pool.return_unclaimed()
         self._board.note_unstarted(0)
 
     def _forget_fetched(self) -> None:
@@ -375,10 +383,10 @@ class Child:
                 return task_id in self._revoked
         return task_id in self._revoked
 
-    def _is_first(self, task_id: str, copy: str) -> bool:
-        """Whether this copy of a task is the first to come to a worker, or has come before. Where no store keeps locks
-        every copy is."""
-        return self._locks is None or self._locks.acquire(f"copy:{task_id}", copy, COPY_TTL)
+    def _is_first(self, of: str, copy: str) -> bool:
+        """Whether this copy of something (a task's id) is the first to come to a worker, or has come before. Where no
+        store keeps locks every copy is."""
+        return self._locks is None or self._locks.acquire(f"copy:{of}", copy, COPY_TTL)
 
     # -- signals -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from talo import signals
-from talo.errors import OperationalError, StoreError
+from talo.errors import NotSupported, OperationalError, StoreError
 from talo.events.event import post_of, stamp
 from talo.worker.node import WorkerNode
 
@@ -53,13 +53,15 @@ class Heart:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    @property
-    def _beats(self) -> bool:
-        return self._node.app.store.bus.unheard_is_free or self._node.standing.events
-
     def _run(self) -> None:
+        try:
+            always = self._node.app.store.bus.unheard_is_free
+        except NotSupported as exc:
+            log.debug("No heartbeats: %s", exc)
+            return
         while not self._ended.is_set():
-            heard = not self._beats or self._send("worker-heartbeat" if self._online else "worker-online")
+            beats = always or self._node.standing.events
+            heard = not beats or self._send("worker-heartbeat" if self._online else "worker-online")
             self._wanted.wait(self._freq if heard else self._freq * UNHEARD)
             self._wanted.clear()
         if self._online:

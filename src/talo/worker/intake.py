@@ -44,7 +44,7 @@ UNSURE_PAUSE = 1.0
 
 class Intake:
     """Admits deliveries to runs. ``revoked`` tells whether a task id is revoked; ``first`` whether this copy of a task
-    (task id, copy) is the one that runs, or raises ``OperationalError``.
+    (of what, which one) is the one that runs, or raises ``OperationalError``.
 
     ``max_charges``: where the store charges by itself what comes back from a dead process, so that nobody has judged
     it yet, how often it may; 0: without end. None: the store does not."""
@@ -55,7 +55,7 @@ class Intake:
         revoked: Callable[[str], bool],
         unknown_patience: float,
         *,
-        first: Callable[[str, str], bool] = lambda _task_id, _copy: True,
+        first: Callable[[str, str], bool] = lambda _of, _copy: True,
         max_charges: int | None = None,
     ) -> None:
         self._max_charges = max_charges
@@ -215,8 +215,9 @@ class Intake:
 
     def _surplus(self, delivery: Delivery, call: Call, copy: str) -> Settlement | None:
         """The end of a message of which another copy has come before; None for the first one."""
+        which, _, of = copy.partition(" ")
         try:
-            if self._first(call.id, copy):
+            if self._first(of or call.id, which):
                 return None
         except OperationalError:
             return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=UNSURE_PAUSE)

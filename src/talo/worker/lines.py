@@ -132,8 +132,8 @@ class AgentLine:
 
     def report(self, word: str, number: int, token: int = 0) -> None:
         """Say ``buried`` or ``stuck`` about a share, or ``cancel`` about a task that runs on it; or pass on a command:
-        ``resize`` (to so many processes), ``look`` (ring all bells), ``restart``, ``shutdown``. ``listens``: commands
-        are heard."""
+        ``resize`` (to so many processes), ``look`` (ring all bells), ``restart``, ``shutdown``. ``begins``: the agent
+        has been imported; ``listens``: commands are heard."""
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._to_supervisor[1], f"{word} {number} {token}\n".encode())
 

@@ -34,8 +34,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "processes"
     #: Tasks at a time.
     concurrency: int = 1
-    #: ``fork`` or ``spawn``.
-    start_method: str = "fork"
+    #: ``fork``, ``spawn``, or ``auto``: fork, unless the app has done what no forked process survives.
+    start_method: str = "auto"
     #: Pools of threads or coroutines spread their slots over so many processes.
     children: int = 1
     lease: float = 30.0

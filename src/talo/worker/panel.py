@@ -54,9 +54,9 @@ class PanelService:
 
     def _run(self) -> None:
         name = f"{self._node.hostname}.{self._exchanges.requests}"
-        bus = self._node.app.store.bus
         while not self._ended.is_set():
             try:
+                bus = self._node.app.store.bus
                 with bus.hear(self._exchanges.requests, "fanout", [], queue=name, expires=self._expires) as ear:
                     self._node.listens()
                     while not self._ended.is_set():

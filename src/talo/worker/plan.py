@@ -82,8 +82,8 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
     if hard and soft and soft > hard:
         raise ImproperlyConfigured(f"the soft time limit ({soft}s) is longer than the hard one ({hard}s)")
     method = chosen("start_method", "worker_pool_start_method")
-    if method not in ("fork", "spawn"):
-        raise ImproperlyConfigured(f"start method {method!r}: choose fork or spawn")
+    if method not in ("auto", "fork", "spawn"):
+        raise ImproperlyConfigured(f"start method {method!r}: choose auto, fork or spawn")
     _check_formats(app)
     app.secrets.ready()
     _select_queues(app, arguments.get("queues"), arguments.get("exclude_queues"))

@@ -66,7 +66,7 @@ def _apart(
     parts = [s.part for s in live.values() if s.part is not None]
     freed = results.add_parts(parts) if parts else []
     closing = {i: s for i, s in live.items() if s.closes is not None} if closings is not None else {}
-    freed += [message for s in closing.values() for message in s.follow]
+    freed += [message for s in closing.values() for message in Closings.freed(s)]
     if freed:
         store.broker.send(freed)
     if closings is not None:

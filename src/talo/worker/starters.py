@@ -1,8 +1,8 @@
 """How a process of the worker begins: forked from the supervisor, or spawned anew.
 
 A forked one shares the imported app's memory. A spawned one imports the app itself and opens the shared memory and
-pipes by their descriptors (``worker.spawned``); for systems and libraries that do not survive a fork. Called by the
-supervisor."""
+pipes by their descriptors (``worker.birth``); for systems and libraries that do not survive a fork. See
+``docs/internals/boot.md``. Called by the supervisor."""
 
 from __future__ import annotations
 
@@ -12,44 +12,31 @@ import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from talo.errors import ImproperlyConfigured
+from talo.util.process import preparations
 from talo.worker.agent import agent_main
+from talo.worker.birth import Birth, live
 from talo.worker.child import child_main
+from talo.worker.forkable import unforkable
 from talo.worker.lines import AgentLine
 from talo.worker.logs import name_process
-from talo.worker.options import WorkerOptions
-from talo.worker.share import Common, CommonHandles, Handles, Share
+from talo.worker.share import Common, Handles, Share
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
+    from talo.worker.options import WorkerOptions
 
-__all__ = ["Birth", "Starter", "starter_of"]
+__all__ = ["Starter", "starter_of"]
 
 log = logging.getLogger("talo.worker")
 
 #: The supervisor's signals: none may reach a new process before it has its own handlers.
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
-
-
-class Birth(msgspec.Struct, kw_only=True):
-    """Everything a spawned process needs to know."""
-
-    options: WorkerOptions
-    #: ``module:attribute``.
-    app: str
-    path: list[str]
-    settings: dict[str, Any]
-    level: int
-    common: CommonHandles
-    #: By share number.
-    shares: list[Handles]
-    #: The share that it serves; None for the agent.
-    serves: int | None
-    line: tuple[int, int] | None
 
 
 class Starter(ABC):
@@ -69,8 +56,27 @@ class Starter(ABC):
 
 
 def starter_of(app: Talo, options: WorkerOptions) -> Starter:
-    """Return the starter that the options name."""
-    return Spawning(app, options) if options.start_method == "spawn" else Forking(app, options)
+    """Return the starter that the options name; for ``auto`` the one that fits what this process has done so far.
+
+    Raises ``ImproperlyConfigured`` if it has to spawn, and the app cannot be imported.
+    """
+    if options.start_method == "spawn":
+        return Spawning(app, options)
+    driver = unforkable()
+    if driver is None:
+        return Forking(app, options)
+    fields = {"action": "unforkable", "driver": driver}
+    if options.start_method == "fork":
+        log.warning(
+            "%s is initialised where the app is imported, and no forked process can use it: initialise it in a task "
+            "or in worker_process_init, or leave out --start-method fork", driver, extra=fields,
+        )  # fmt: skip
+        return Forking(app, options)
+    log.warning(
+        "%s is initialised where the app is imported, and no forked process could use it: every child is spawned and "
+        "imports the app anew", driver, extra=fields,
+    )  # fmt: skip
+    return SpawningChildren(app, options)
 
 
 class Forking(Starter):
@@ -99,25 +105,19 @@ class Forking(Starter):
         # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            return pid
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            code = main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            log.critical("Unrecoverable error in process %d", os.getpid(), exc_info=True)
-        finally:
-            logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        if not pid:
+            live(lambda: _begin(main))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return pid
+
+
+def _begin(main: Callable[[], int]) -> int:
+    """The first steps of a forked process."""
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    return main()
 
 
 class Spawning(Starter):
@@ -126,6 +126,7 @@ class Spawning(Starter):
     def __init__(self, app: Talo, options: WorkerOptions) -> None:
         super().__init__(app, options)
         self._where = _where(app)
+        self._modules = _modules(app)
 
     def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
         handles = [share.handles(serves=False) for share in shares]
@@ -137,7 +138,9 @@ class Spawning(Starter):
     def _spawn(self, common: Common, shares: list[Handles], serves: int | None, line: tuple[int, int] | None) -> int:
         birth = Birth(
             options=self._options,
+            prepare=preparations(),
             app=self._where,
+            modules=self._modules,
             path=sys.path,
             settings={name: value for name, value in self._app.conf.changes.items() if _is_data(value)},
             level=logging.getLogger("talo").level,
@@ -155,23 +158,52 @@ class Spawning(Starter):
             for fd in fds:
                 os.set_inheritable(fd, True)
             try:
-                command = [sys.executable, "-m", "talo.worker.spawned", str(letter.fileno())]
+                entrance = "talo.worker.spawned_agent" if serves is None else "talo.worker.spawned_child"
+                command = [sys.executable, "-m", entrance, str(letter.fileno())]
                 return os.posix_spawn(sys.executable, command, os.environ, setsigdef=SIGNALS - {signal.SIGCHLD})
             finally:
                 for fd in fds:
                     os.set_inheritable(fd, False)
 
 
+class SpawningChildren(Spawning):
+    """Forks the agent, which runs no task, and spawns the children, which do."""
+
+    def agent(self, shares: Sequence[Share], common: Common, line: AgentLine) -> int:
+        return Forking(self._app, self._options).agent(shares, common, line)
+
+
 def _where(app: Talo) -> str:
     """Return ``module:attribute`` of the app, by which a spawned process finds it again."""
-    for name, module in list(sys.modules.items()):
-        if name != "__main__" and module is not None:
-            for attribute, value in list(vars(module).items()):
-                if value is app:
-                    return f"{name}:{attribute}"
+    for name, module in _importable():
+        for attribute, value in list(vars(module).items()):
+            if value is app:
+                return f"{name}:{attribute}"
     raise ImproperlyConfigured(
         "start method spawn needs an app that can be imported: let it stand in a module, under a name of its own"
     )
+
+
+def _modules(app: Talo) -> list[str]:
+    """Return the modules that know the app by a name, and those of its tasks, in the order in which they were imported.
+
+    The one that ``-A`` names is among them, of which that of the app itself may know nothing.
+    """
+    of_tasks = {task.__module__ for task in app.tasks.values()}
+    return [
+        name
+        for name, module in _importable()
+        if name in of_tasks or any(value is app for value in list(vars(module).values()))
+    ]
+
+
+def _importable() -> list[tuple[str, ModuleType]]:
+    """The modules of this process that another one can import by their names."""
+    return [
+        (name, module)
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and getattr(module, "__spec__", None) is not None
+    ]
 
 
 def _is_data(value: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import logging
+import math
 import os
 import select
 import signal
@@ -36,7 +37,7 @@ log = logging.getLogger("talo.worker")
 TICK = 0.1
 #: The same while no task runs.
 IDLE_TICK = 0.4
-#: Seconds that a worker waits at its start for its agent to listen, before it calls itself ready.
+#: Seconds that a worker waits at its start for its agent, once that has begun, to listen, before it calls itself ready.
 AGENT_PATIENCE = 10.0
 #: A pool that can interrupt its tasks gets so long for it before its process is killed.
 INTERRUPT_GRACE = 1.0
@@ -51,7 +52,6 @@ class Supervisor:
     def __init__(self, app: Talo, options: WorkerOptions) -> None:
         self._app = app
         self._options = options
-        self._starter = starter_of(app, options)
         self._common = Common(meters=options.shares + 1)
         self._shares: list[Share] = []
         self._family = Family()
@@ -63,6 +63,8 @@ class Supervisor:
         self._quick_agents = 0
         self._agent_told_to_stop = False
         self._restart = False
+        #: When the agent began (monotonic): a spawned one imports the app before, which takes as long as it takes.
+        self._agent_began = math.inf
         self._listened = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -70,6 +72,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Start everything, watch until told to stop, and return the exit code."""
+        # Only now: receivers of ``worker_init`` may have done what no forked process survives.
+        self._starter = starter_of(self._app, self._options)
         count = self._options.processes
         self._common.note_processes(count)
         self._shares = [Share(number, self._options.slots, self._common) for number in range(self._options.shares)]
@@ -83,12 +87,8 @@ class Supervisor:
         signals.worker_ready.send(sender=self)
         log.info("%s ready.", self._options.hostname, extra={"action": "ready"})
         while self._family or self._agent is not None:
-            self._sleep()
-            self._bury_children()
-            self._hear_agent()
-            now = time.monotonic()
-            self._enforce_limits(now)
-            self._climb(now)
+            self._look()
+            self._climb(time.monotonic())
         signals.worker_shutdown.send(sender=self)
         if self._restart:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -96,11 +96,17 @@ class Supervisor:
 
     def _await_agent(self) -> None:
         """Who is told that the worker is ready may command it at once: wait until the agent listens."""
-        deadline = time.monotonic() + AGENT_PATIENCE
-        while not self._listened and not self._ladder.stopping and time.monotonic() < deadline:
-            self._sleep()
-            self._bury_children()
-            self._hear_agent()
+        while not self._listened and not self._ladder.stopping:
+            self._look()
+            if time.monotonic() > self._agent_began + AGENT_PATIENCE:
+                return
+
+    def _look(self) -> None:
+        """Wait for what comes next, and do what follows from it."""
+        self._sleep()
+        self._bury_children()
+        self._hear_agent()
+        self._enforce_limits(time.monotonic())
 
     def _sleep(self) -> None:
         try:
@@ -233,7 +239,9 @@ class Supervisor:
 
     def _carry_out(self, word: str, number: int) -> None:
         """Do what a remote command asks for."""
-        if word == "listens":
+        if word == "begins":
+            self._agent_began = time.monotonic()
+        elif word == "listens":
             self._listened = True
         elif word == "look":
             for member in self._family:

@@ -55,8 +55,8 @@ class Running:
 
 
 @contextmanager
-def running(project: Project, *words: str, **streams: Any) -> Iterator[Running]:
-    worker = Running(project, "-A", project.name, "worker", "-c", "1", *words, **streams)
+def running(project: Project, *words: str, app: str = "", **streams: Any) -> Iterator[Running]:
+    worker = Running(project, "-A", app or project.name, "worker", "-c", "1", *words, **streams)
     try:
         yield worker
     finally:
@@ -138,6 +138,19 @@ def test_spawned_children_find_the_app_that_was_found(project: Project) -> None:
         assert project.with_app("call", f"{project.name}.add", "-a", "[1, 2]", "--wait=20").out.splitlines()[1:] == [
             "3"
         ]
+
+
+@pytest.mark.promise("C09")
+def test_spawned_children_know_the_tasks_of_the_module_that_was_named(project: Project) -> None:
+    # Given a module with tasks, of which that of the app knows nothing
+    (project.directory / "more_tasks.py").write_text(
+        f"from {project.name} import app\n\n@app.task\ndef double(number):\n    return 2 * number\n"
+    )
+    with running(project, "-l", "info", "--start-method", "spawn", app="more_tasks") as worker:
+        worker.says(" ready.")
+        # Then
+        told = project.process("-A", "more_tasks", "call", "more_tasks.double", "-a", "[21]", "--wait=20")
+        assert told.out.splitlines()[1:] == ["42"]
 
 
 def test_an_interrupted_worker_exits_with_1(project: Project) -> None:

@@ -171,6 +171,7 @@ def test_talo_s_own_settings_are_effective():
         "task_soft_size_limit": 1_048_576,
         "redis_priority_order": "high-first",
         "db_auto_migrate": True,
+        "broker_ledger": False,
         "history": "sampled",
         "history_success_rate": 20.0,
         "history_expires": 2 * 86_400.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from talo.stores.base import Store
 from talo.stores.sql.database import Session
 from talo.stores.sql.dialect import Migration
 from talo.stores.sql.sqlite import SqliteDatabase, SqliteSession
+from talo.stores.sql.store import SqlStore
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 
@@ -179,3 +181,29 @@ def test_what_an_older_release_delayed_is_rescheduled(path: Path, store: Store) 
     # When it is given another time, then it is found by its message
     assert store.broker.reschedule(["a", "unknown"], time.time()) == {"a"}
     assert [(each.ready, each.delayed) for each in store.broker.stats(["q"])] == [(1, 1)]
+
+
+def test_a_long_look_keeps_nobody_waiting(store: Store) -> None:
+    # Given somebody who counts all that there is, and is in the middle of it
+    assert isinstance(store, SqlStore)
+    database = store.database
+    begun, go_on = threading.Event(), threading.Event()
+    answers: list[object] = []
+
+    def look(tx: Session) -> object:
+        begun.set()
+        assert go_on.wait(60)
+        return tx.rows("drawn")
+
+    counting = threading.Thread(target=lambda: answers.append(database.read_aside(look)))
+    counting.start()
+    try:
+        assert begun.wait(60)
+        # Then others read and write meanwhile
+        store.broker.send([message()])
+        assert [each.ready for each in store.broker.stats(["q"])] == [1]
+    finally:
+        go_on.set()
+        counting.join(60)
+    # And the answer comes
+    assert len(answers) == 1

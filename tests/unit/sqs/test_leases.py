@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from talo.stores.base import Delivery, Settlement, Store, Verdict
 from talo.stores.sqs import SqsStore, broker
 from talo.testing.contract._support import bodies, document, end, message
+from tests.chaos.kit import check
 from tests.support import eventually
 from tests.unit.sqs.conftest import OpenStore
 
@@ -94,13 +99,92 @@ def test_what_ran_out_of_time_is_not_taken_over(open_store: OpenStore, side: Sto
     assert [each.owner for each in store.broker.owners()] == ["me"]
 
 
-def test_every_reception_counts_in_a_fifo_queue(open_store: OpenStore, side: Store) -> None:
-    store = open_store(side)
+def test_a_fifo_queue_charges_only_what_is_a_charge(open_store: OpenStore, side: Store) -> None:
+    # Given a message that keeps its place when it goes back, so that SQS counts each reception
+    store, other = open_store(side), open_store(side, "other")
     store.broker.send([message("q.fifo", body="1"), message("q.fifo", body="2")])
-    first = _fetch(store, "me", "q.fifo", lease=30)
-    store.broker.settle([end(first, Verdict.AGAIN)])
+    # When it goes back at once, again and again, on several machines
+    for machine, owner in ((store, "me"), (other, "other")) * 2:
+        delivery = _fetch(machine, owner, "q.fifo", lease=30)
+        # Then it is the first to come, and charged nothing
+        assert (bodies([delivery]), delivery.deliveries, delivery.suspect) == (["1"], 0, False)
+        assert machine.broker.settle([end(delivery, Verdict.AGAIN)]) == []
+    # And what is charged stays charged
+    store.broker.settle([end(_fetch(store, "me", "q.fifo", lease=30), Verdict.AGAIN, charge=True, suspect=True)])
+    other.broker.settle([end(_fetch(other, "other", "q.fifo", lease=30), Verdict.AGAIN)])
+    last = _fetch(store, "me", "q.fifo", lease=30)
+    assert (bodies([last]), last.deliveries, last.suspect) == (["1"], 1, True)
+    # Nothing is left of it when it has ended
+    name = f"talo.sqs.receptions/{store._ledger.held('me')[0].message}"
+    assert set(side.results.get([name])) == {name}
+    store.broker.settle([end(last)])
+    assert side.results.get([name]) == {}
+
+
+def test_what_a_machine_held_of_a_fifo_queue_is_charged_besides(open_store: OpenStore, side: Store) -> None:
+    lost, other = open_store(side, "lost"), open_store(side, "other")
+    lost.broker.send([message("q.fifo", body="1")])
+    lost.broker.settle([end(_fetch(lost, "dead", "q.fifo"), Verdict.AGAIN)])
+    _fetch(lost, "dead", "q.fifo")
+    # When the visibility of what it received last has ended, then that alone is a charge
+    again = _fetch(other, "me", "q.fifo", lease=30)
+    assert (again.deliveries, again.suspect) == (1, True)
+
+
+def test_a_message_of_a_fifo_queue_is_charged_nothing_when_its_holder_is_taken_over(
+    open_store: OpenStore, side: Store
+) -> None:
+    # Given what somebody fetched who died before it began, more than once
+    store = open_store(side)
+    store.broker.send([message("q.fifo", body="1")])
+    for n in range(2):
+        _fetch(store, f"dead{n}", "q.fifo", lease=30)
+        store.broker.open("agent", worker="w", slots=1, lease=30)
+        [taken] = store.broker.take_over(f"dead{n}", "agent", 10, expired=False)
+        store.broker.settle([end(taken, Verdict.AGAIN)])
+    again = _fetch(store, "me", "q.fifo", lease=30)
+    assert (again.deliveries, again.suspect) == (0, False)
+
+
+def test_what_goes_back_for_longer_than_sqs_delays_is_charged_nothing(open_store: OpenStore, side: Store) -> None:
+    # Given a message that is made to wait longer than a delay may be, by its visibility
+    store = open_store(side)
+    store.broker.send([message(body="1")])
+    delivery = _fetch(store, "me", lease=30)
+    [held] = store._ledger.held("me")
+    store.broker.settle([end(delivery, Verdict.AGAIN, delay=2000)])
+    # When that is over
+    store.broker._hide([(held, 0)])
+    again = _fetch(store, "me", lease=30)
+    assert (again.deliveries, again.suspect) == (0, False)
+
+
+def test_without_a_side_store_every_reception_counts_in_a_fifo_queue(open_store: OpenStore) -> None:
+    store = open_store(None)
+    store.broker.send([message("q.fifo", body="1"), message("q.fifo", body="2")])
+    store.broker.settle([end(_fetch(store, "me", "q.fifo", lease=30), Verdict.AGAIN)])
     again = _fetch(store, "me", "q.fifo", lease=30)
     assert (bodies([again]), again.deliveries) == (["1"], 1)
+
+
+def test_a_ledger_of_an_earlier_release_is_used(open_store: OpenStore, side: Store, tmp_path: Path) -> None:
+    # Given the ledger that an earlier release has made, with something that is held
+    with contextlib.closing(sqlite3.connect(tmp_path / "here.sqlite3", isolation_level=None)) as ledger:
+        ledger.execute(
+            "CREATE TABLE leases (token INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, queue TEXT NOT NULL, "
+            "receipt TEXT NOT NULL, raw BLOB NOT NULL, deliveries INTEGER, suspect INTEGER, until REAL)"
+        )
+        row = ("old", "q", "1-receipt", b"{}", time.monotonic() + 60)
+        statement = (
+            "INSERT INTO leases (owner, queue, receipt, raw, deliveries, suspect, until) VALUES (?, ?, ?, ?, 0, 0, ?)"
+        )
+        ledger.execute(statement, row)
+        store = open_store(side)
+        # Then it is there
+        assert [held.receipt for held in store._ledger.held("old")] == ["1-receipt"]
+        # And the earlier release goes on with it
+        ledger.execute(statement, row)
+        assert len(store._ledger.held("old")) == 2
 
 
 def test_what_a_poll_brought_and_nobody_fetched_is_given_back(open_store: OpenStore, side: Store) -> None:
@@ -115,6 +199,39 @@ def test_what_a_poll_brought_and_nobody_fetched_is_given_back(open_store: OpenSt
     delivery = _fetch(other, "other", lease=30)
     assert bodies([delivery]) == ["1"]
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("came", ["while others are waited for", "before it was paused"])
+def test_what_a_poll_brings_of_a_queue_that_is_paused_is_given_back_at_once(
+    open_store: OpenStore, side: Store, came: str
+) -> None:
+    # Given a worker whose poll of a queue is under way, or has brought something, when the queue is paused
+    store, other = open_store(side), open_store(side, "other")
+    store.broker.open("me", worker="w", slots=1, lease=600)
+
+    def polls() -> None:
+        assert store.broker.wait(["q", "paused.fifo"], 0.2) is False
+        assert "paused.fifo" in store.broker._poller._polling
+
+    eventually(polls, 20)
+    paused = message("paused.fifo", body="1")
+    if came == "before it was paused":
+        other.broker.send([paused])
+        assert store.broker.wait(["q", "paused.fifo"], 20) is True
+    # When it waits for its other queues
+    assert store.broker.turn([], "me", ["q"], 10).deliveries == []
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(store.broker.wait, ["q"], 60)
+        eventually(lambda: check(store.broker._poller._bells))
+        if came != "before it was paused":
+            other.broker.send([paused])
+        # Then another gets it at once, and charged nothing
+        delivery = _fetch(other, "other", "paused.fifo", lease=30)
+        assert (bodies([delivery]), delivery.deliveries, delivery.suspect) == (["1"], 0, False)
+        # And the one that waits was not woken by it
+        assert not waiting.done()
+        other.broker.send([message("q")])
+        assert waiting.result(20) is True
 
 
 def test_a_settlement_that_breaks_off_can_be_repeated(

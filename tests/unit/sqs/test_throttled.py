@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import CredentialRetrievalError
 
-from talo.errors import AccessRefused, LeaseLost, StoreUnavailable
+from talo.errors import AccessRefused, ImproperlyConfigured, LeaseLost, StoreUnavailable
 from talo.stores.base import Settlement, Store
 from talo.stores.sqs import SqsStore
 from talo.testing.contract._support import bodies, document, end, message, race
@@ -162,13 +162,21 @@ def test_a_queue_of_which_too_much_is_held_is_as_good_as_empty(open_store: OpenS
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [("ExpiredToken", "renew it"), ("SignatureDoesNotMatch", "clock"), ("AccessDenied", "policy of the role")],
+    [("ExpiredToken", "renew it"), ("SignatureDoesNotMatch", "clock"), ("AccessDenied", "policy of these credentials")],
 )
 def test_who_is_refused_is_told_the_mend(open_store: OpenStore, code: str, said: str) -> None:
     store = open_store(None)
     store.broker.send([message()])
     answering(store, "SendMessageBatch", code, status=403)
     with pytest.raises(AccessRefused, match=said):
+        store.broker.send([message()])
+
+
+def test_a_queue_of_another_region_is_said(open_store: OpenStore) -> None:
+    store = open_store(None)
+    store.broker.send([message()])
+    answering(store, "SendMessageBatch", "InvalidAddress", status=404)
+    with pytest.raises(ImproperlyConfigured, match="name the region of this queue in predefined_queues"):
         store.broker.send([message()])
 
 

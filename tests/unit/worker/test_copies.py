@@ -11,8 +11,9 @@ from talo.app.app import Talo
 from talo.errors import StoreUnavailable
 from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
-from talo.stores.base import Delivery, Settlement, Verdict
-from talo.wire.message import COPY
+from talo.stores.base import Delivery, Lease, Settlement, Verdict
+from talo.stores.closings import Closings
+from talo.wire.message import COPY, Message
 from talo.worker.intake import COPY_TTL, Intake
 
 
@@ -84,3 +85,20 @@ def test_while_nobody_can_be_asked_a_copy_waits(app: Talo) -> None:
     settlement = Intake(app.env, lambda _task_id: False, 1.0, first=away).admit(delivery)
     assert isinstance(settlement, Settlement)
     assert (settlement.verdict, settlement.result) == (Verdict.AGAIN, None) and settlement.delay > 0
+
+
+def test_what_an_end_frees_is_known_by_that_end_whatever_its_task_id(app: Talo) -> None:
+    # Given a step sent twice by one end, and once more, under the same id, by another
+    first, second = (freed_by(app, "once:a") for _ in range(2))
+    other = freed_by(app, "once:b")
+    app.store.broker.send([first, second, other])
+    deliveries = app.store.broker.turn([], "me", ["celery"], 10).deliveries
+    # Then of the one end's a single copy runs, and so does that of the other
+    admits = intake(app)
+    assert [isinstance(admits.admit(each), Run) for each in deliveries] == [True, False, True]
+
+
+def freed_by(app: Talo, closes: str) -> Message:
+    step = app.prepare("add", (1,), {}, {"task_id": "a"})
+    [message] = Closings.freed(Settlement(lease=Lease("me", 1), closes=closes, follow=[step]))
+    return message

@@ -37,7 +37,7 @@ def test_a_store_that_is_away_is_told_before_anything_starts(capsys: pytest.Capt
         ({"pool": "gevent"}, "processes, solo, threads"),
         ({"concurrency": -1}, "at least 1"),
         ({"time_limit": 1.0, "soft_time_limit": 2.0}, "longer than the hard one"),
-        ({"start_method": "forkserver"}, "fork or spawn"),
+        ({"start_method": "forkserver"}, "auto, fork or spawn"),
         ({"exclude_queues": "celery"}, "no queue is left"),
         ({"max_memory_per_child": 10}, "replaced for ever"),
         ({"children": 2, "concurrency": 2}, "say --concurrency"),

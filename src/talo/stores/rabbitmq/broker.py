@@ -306,7 +306,6 @@ class RabbitBroker(Broker):
             if self._owners.get(owner) is own:
                 own.release(connection, deadline)
                 del self._owners[owner]
-                own.channel.close(deadline)
 
     def _look_after(self) -> bool:
         """The keeper's part: while tasks run, answer what others ask, and give back what waits here."""
@@ -345,6 +344,11 @@ class RabbitBroker(Broker):
                 for held in owner.held.values():
                     leased[held.message.queue] = leased.get(held.message.queue, 0) + 1
         return [QueueStats(name=name, ready=ready[name], delayed=None, leased=leased[name]) for name in names]
+
+    def delayed_total(self) -> int | None:
+        deadline = self._client.deadline()
+        with self._client.using(deadline) as connection:
+            return self._topology.delayed(connection, deadline)
 
     def reschedule(self, task_ids: Sequence[str], due: float, *, prefix: str = "") -> set[str]:
         del task_ids, due, prefix

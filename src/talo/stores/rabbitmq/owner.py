@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
@@ -36,13 +36,17 @@ _PATIENCE = 0.3
 #: RabbitMQ's own bound of a prefetch is 65535; ours is two turns.
 _MOST = 512
 
-#: An acknowledgement has no answer, and of many to a quorum queue RabbitMQ sends on some dozens at a time: those that
-#: still wait when their channel ends are lost, and what they ended comes again. A fetch is answered after what was sent
-#: on before it; by the second one the rest has been, in one piece, and one more is for safety.
+#: An acknowledgement has no answer, and of many to a quorum queue RabbitMQ sends on 32 at a time: those that still wait
+#: when their channel ends are lost, and what they ended comes again. So few are always sent on.
+_FEW = 16
+#: Of more: a fetch is answered after what was sent on before it; by the second one the rest has been, in one piece, and
+#: one more is for safety.
 _ROUNDS = 3
 
 #: Seconds between two looks for suspects that others left.
 _LOOK_EVERY = 1.0
+
+_SUSPECTS = "talo.suspect."
 
 #: The number of ready messages of a queue; None if there is no such queue.
 Count = Callable[[Connection, str, float], int | None]
@@ -52,12 +56,26 @@ GiveBack = Callable[[Connection, Sequence[tuple[Message, Facts]], float], None]
 
 def suspects_of(queue: str) -> str:
     """The queue in which the suspects of a queue wait."""
-    return f"talo.suspect.{queue}"
+    return _SUSPECTS + queue
 
 
 class Held(NamedTuple):
     """What stands behind a token."""
 
+    tag: int
+    message: Message
+    facts: Facts
+
+    @property
+    def source(self) -> str:
+        """The queue that it was fetched from."""
+        return suspects_of(self.message.queue) if self.facts.suspect else self.message.queue
+
+
+class _Back(NamedTuple):
+    """A message that goes back: the queue that it was fetched from, and what it is sent once more as."""
+
+    source: str
     tag: int
     message: Message
     facts: Facts
@@ -83,7 +101,8 @@ class Owner:
         self._consumers: dict[str, str] = {}
         self._prefetch = 0
         self._since = 0
-        self._acknowledged = False
+        #: How many of each queue.
+        self._acknowledged: Counter[str] = Counter()
         self._last_limit = 1
         #: Suspects may wait: look at once. Otherwise when it is time (monotonic).
         self._doubt = False
@@ -204,22 +223,20 @@ class Owner:
                     if not letter.redelivered:
                         self._doubt = True
                         return self._hand_out(queue, letter, message, facts, tokens)
-                    again = (letter.tag, message, Facts(facts.deliveries + 1, True))
-                    self._send_again(connection, [again], deadline)
+                    self._send_again(connection, [_suspected(name, letter)], deadline)
         return None
 
     def _without_the_doubtful(
         self, connection: Connection, found: Sequence[tuple[str, Letter]], deadline: float
     ) -> list[tuple[str, Letter, Message, Facts]]:
         """Send what came back from a dead connection, or from a consumer that ended, to the suspects."""
-        again: list[tuple[int, Message, Facts]] = []
+        again: list[_Back] = []
         good: list[tuple[str, Letter, Message, Facts]] = []
         for queue, letter in found:
-            message, facts = unpacked(letter, queue)
             if letter.redelivered:
-                again.append((letter.tag, message, Facts(facts.deliveries + 1, True)))
+                again.append(_suspected(queue, letter))
             else:
-                good.append((queue, letter, message, facts))
+                good.append((queue, letter, *unpacked(letter, queue)))
         if again:
             self._doubt = True
             self._send_again(connection, again, deadline)
@@ -230,26 +247,22 @@ class Owner:
         again = []
         for queue, waiting in self._waiting.items():
             if any(letter.redelivered for letter in waiting):
-                for letter in waiting:
-                    if letter.redelivered:
-                        message, facts = unpacked(letter, queue)
-                        again.append((letter.tag, message, Facts(facts.deliveries + 1, True)))
+                again += [_suspected(queue, letter) for letter in waiting if letter.redelivered]
                 self._waiting[queue] = deque(letter for letter in waiting if not letter.redelivered)
         if again:
             self._doubt = True
             self._send_again(connection, again, deadline)
 
-    def _send_again(
-        self, connection: Connection, again: Sequence[tuple[int, Message, Facts]], deadline: float
-    ) -> None:  # fmt: skip
-        self._acknowledged = True
-        self._give_back(connection, [(message, facts) for _, message, facts in again], deadline)
-        self.channel.ack([tag for tag, _, _ in again], deadline)
+    def _send_again(self, connection: Connection, again: Sequence[_Back], deadline: float) -> None:
+        self._acknowledged.update(back.source for back in again)
+        self._give_back(connection, [(back.message, back.facts) for back in again], deadline)
+        self.channel.ack([back.tag for back in again], deadline)
 
     def done(self, tokens: Sequence[int], deadline: float) -> None:
         """Acknowledge what is settled; in one piece where nothing older is left."""
-        self._acknowledged = True
-        tags = [self.held.pop(token).tag for token in tokens]
+        ended = [self.held.pop(token) for token in tokens]
+        self._acknowledged.update(held.source for held in ended)
+        tags = [held.tag for held in ended]
         left = [held.tag for held in self.held.values()]
         left += [letter.tag for waiting in self._waiting.values() for letter in waiting]
         if left and min(left) < max(tags):
@@ -316,28 +329,49 @@ class Owner:
             return
         self._sift(connection, deadline)
         again = [
-            (letter.tag, *unpacked(letter, queue)) for queue, waiting in self._waiting.items() for letter in waiting
+            _Back(queue, letter.tag, *unpacked(letter, queue))
+            for queue, waiting in self._waiting.items()
+            for letter in waiting
         ]
         self._waiting.clear()
         if again:
             self._send_again(connection, again, deadline)
 
     def release(self, connection: Connection, deadline: float) -> None:
-        """Give back what was never handed out, be sent no more, and see that all that was acknowledged has ended."""
+        """Give back what was never handed out, be sent no more, and end when all that was acknowledged has ended."""
         self.stop_consuming(deadline)
         self._return_rest(connection, deadline)
-        if self._acknowledged:
-            with contextlib.suppress(ChannelRefused):  # the queue is gone, and all that was in it
-                for _ in range(_ROUNDS):
-                    for queue in self._order:
-                        self._waiting.setdefault(queue, deque()).extend(self.channel.get(queue, 1, deadline))
-                self._return_rest(connection, deadline)
+        with contextlib.suppress(ChannelRefused):  # the queue is gone, and all that was in it
+            self._ask_for_more(connection, deadline)
+        # What the server has not read when the connection ends it never reads.
+        self.channel.close(deadline)
+        connection.settle_closing(deadline)
+
+    def _ask_for_more(self, connection: Connection, deadline: float) -> None:
+        """Ask the queues of which much was acknowledged, until that is sure to have ended. What they bring goes ahead
+        of them, to the suspects, though with no charge: a worker that is replaced often must not mix up its queues."""
+        many = [source for source, count in self._acknowledged.items() if count > _FEW]
+        found = [
+            (source, letter)
+            for _ in range(_ROUNDS)
+            for source in many
+            for letter in self.channel.get(source, 1, deadline)
+        ]
+        again = [_suspected(source, letter, charge=letter.redelivered) for source, letter in found]
+        if again:
+            self._send_again(connection, again, deadline)
 
     def deliveries(self) -> list[Delivery]:
         """What it holds, in the order of tokens."""
         return [
             delivery_of(Lease(self.name, token), held.message.queue, held) for token, held in sorted(self.held.items())
         ]
+
+
+def _suspected(source: str, letter: Letter, *, charge: bool = True) -> _Back:
+    """What goes to the suspects, charged if it came back from a dead connection."""
+    message, facts = unpacked(letter, source.removeprefix(_SUSPECTS))
+    return _Back(source, letter.tag, message, Facts(facts.deliveries + charge, True))
 
 
 def delivery_of(lease: Lease, queue: str, held: Held) -> Delivery:

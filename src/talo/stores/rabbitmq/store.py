@@ -73,9 +73,11 @@ class RabbitStore(Store):
             locks=False,
             results=rpc is not None,
             hands_over=False,
+            tells_owners=False,
             wakes_one=True,
             exchanges=True,
             max_hold=ACKNOWLEDGEMENT_TIMEOUT,
+            purges_from=float("inf"),
         )
         self.broker = RabbitBroker(self._client, Topology(queues, queue_type, delayed_type))
         self.bus = RabbitBus(self._client)

@@ -235,6 +235,12 @@ class Topology:
 
     # -- delays -------------------------------------------------------------------------------------------------------
 
+    def delayed(self, connection: Connection, deadline: float) -> int:
+        """How many messages wait in the queues of delays, whoever sent them and wherever they go."""
+        if self.ready(connection, _level(_TOP), deadline) is None:
+            return 0
+        return sum(self.ready(connection, _level(each), deadline) or 0 for each in range(_LEVELS))
+
     def _ensure_delays(self, connection: Connection, deadline: float) -> None:
         """Let the levels be there, made in one exchange: one by one they are more than a hundred, which take a server
         under load longer than a send may."""

@@ -53,6 +53,8 @@ MAX_MESSAGE = 512 * 1024 * 1024
 _STEP, _STEP_BYTES = 1000, 16 * 1024 * 1024
 #: Delayed messages that one turn makes ready at most, and those that one step of a purge looks at.
 _PROMOTE = 1000
+#: Messages that are due and not made ready yet, of which the numbers tell at most.
+_DUE = 5000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -324,13 +326,19 @@ class RedisBroker(Broker):
             known = self._client.call("SMEMBERS", self._keys.own("queues"))
             queues = sorted(name.decode() for name in known)
         lists = [each for queue in queues for each in self._keys.lists(queue)]
-        numbers = self._client.run(scripts.STATS, self._keys.prefix, *lists)
+        *numbers, holding, due = self._client.run(scripts.STATS, self._keys.prefix, _DUE, *lists)
         ready, delayed = [dict.fromkeys(queues, 0) for _ in range(2)]
         for at, name in enumerate(lists):
             ready[queue_of(name)] += numbers[2 * at]
             delayed[queue_of(name)] += numbers[2 * at + 1]
-        leased = self._leases.held_by_queue() if numbers[-1] else {}
-        oldest = self._waiting.oldest(lists)
+        since: dict[str, float] = {}
+        for name, moment in zip(due[::2], due[1::2], strict=True):
+            if (queue := queue_of(name)) in ready:
+                ready[queue] += 1
+                delayed[queue] -= 1
+                since.setdefault(queue, float(moment))
+        leased = self._leases.held_by_queue() if holding else {}
+        oldest = self._waiting.oldest(lists, since)
         return [
             QueueStats(
                 name=queue,

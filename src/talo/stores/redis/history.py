@@ -26,9 +26,9 @@ __all__ = ["RedisHistory"]
 
 #: Runs that one script looks at while it searches, and those that one finds where nothing is read of them.
 _LOOKS, _PAGE = 4000, 200
-#: Runs that are looked at for one page in each log, by what is looked for in the bytes of each: a text in any case, a
+#: Runs that are looked through at a time in each log, by what is looked for in the bytes of each: a text in any case, a
 #: part, or nothing. A script costs as much as looking at some.
-_MOST_LOOKS = (("text", 20_000), ("argument", 36_000), ("", 400_000))
+_MOST_LOOKS = (("text", 4_000), ("argument", 8_000), ("", 100_000))
 _SCRIPT = 400
 #: Records and commands of one step.
 _STEP = 500

@@ -139,7 +139,7 @@ class RedisResults(ResultBackend):
         self._groups.forget(group_ids)
 
     def cleanup(self, limit: int) -> int:
-        # Results, marks and locks expire by themselves; dead letters do not.
+        # Results, marks and locks expire by themselves; dead letters and entries of the ledger do not.
         return self._cleanup(limit)
 
     def close(self) -> None:

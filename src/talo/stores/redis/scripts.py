@@ -20,6 +20,14 @@ __all__ = [
     "GROUP_OPEN",
     "GROUP_PARTS",
     "LEASED",
+    "LEDGER_CLEANUP",
+    "LEDGER_CLEAR",
+    "LEDGER_COUNT",
+    "LEDGER_DROP",
+    "LEDGER_ENTER",
+    "LEDGER_FIND",
+    "LEDGER_FREE",
+    "LEDGER_MARK",
     "MARK",
     "MARKED",
     "OPEN",
@@ -91,6 +99,14 @@ FRONTS = Script("fronts", "_messages")
 FIND_WAITING = Script("find_waiting", "_messages")
 RESCHEDULE = Script("reschedule", "_messages")
 UNDELAY = Script("undelay", "_messages")
+LEDGER_CLEANUP = Script("ledger_cleanup", "_messages", "_ledger")
+LEDGER_CLEAR = Script("ledger_clear", "_messages", "_ledger")
+LEDGER_COUNT = Script("ledger_count", "_messages", "_ledger")
+LEDGER_DROP = Script("ledger_drop", "_messages", "_ledger")
+LEDGER_ENTER = Script("ledger_enter", "_messages", "_ledger")
+LEDGER_FIND = Script("ledger_find", "_messages", "_ledger")
+LEDGER_FREE = Script("ledger_free", "_messages", "_ledger")
+LEDGER_MARK = Script("ledger_mark", "_messages", "_ledger")
 ACQUIRE = Script("acquire")
 RELEASE = Script("release")
 MARK = Script("mark")

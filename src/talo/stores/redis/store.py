@@ -19,6 +19,7 @@ from talo.stores.redis.connection import Connecting, pack
 from talo.stores.redis.groups import Groups
 from talo.stores.redis.history import RedisHistory
 from talo.stores.redis.keys import Keys
+from talo.stores.redis.ledger import RedisLedger
 from talo.stores.redis.locks import RedisLocks
 from talo.stores.redis.place import Fixed, Place, Several, checked_order
 from talo.stores.redis.pool import Limits
@@ -62,6 +63,7 @@ class RedisStore(Store):
 
     broker: RedisBroker
     results: RedisResults
+    ledger: RedisLedger
 
     def __init__(
         self,
@@ -114,11 +116,17 @@ class RedisStore(Store):
             foreign=True,
         )
         self.broker = RedisBroker(self._client)
-        self.results = RedisResults(self._client, self.broker.cleanup, Groups(self._client, self.broker.sendable))
+        self.ledger = RedisLedger(self._client)
+        self.results = RedisResults(self._client, self._cleanup, Groups(self._client, self.broker.sendable))
         self.bus = RedisBus(self._client, Fanout(fanout_prefix, fanout_patterns))
         self.locks = RedisLocks(self._client)
         self.history = RedisHistory(self._client)
         self.schedules = RedisSchedules(self._client, self.broker.sendable)
+
+    def _cleanup(self, limit: int) -> int:
+        """Delete what does not expire by itself."""
+        deleted = self.broker.cleanup(limit)
+        return deleted + self.ledger.cleanup(limit - deleted) if deleted < limit else deleted
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.url}>"

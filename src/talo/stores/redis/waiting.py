@@ -6,7 +6,7 @@ Owns reading without taking, and the one change that begins with such a look: ``
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from talo.stores.base import Lease, Sighting
@@ -56,8 +56,8 @@ class Waiting:
         """See ``Broker.find``."""
         queues = sorted(name.decode() for name in self._client.call("SMEMBERS", self._keys.own("queues")))
         lists = [name for queue in queues for name in self._keys.lists(queue)]
-        numbers = self._client.run(scripts.STATS, self._keys.prefix, *lists)
-        ready = dict(zip(lists, numbers[:-1:2], strict=True))
+        *numbers, _, _ = self._client.run(scripts.STATS, self._keys.prefix, 0, *lists)
+        ready = dict(zip(lists, numbers[::2], strict=True))
         delayed, most = sum(numbers[1::2]), furthest * len(queues)
         # What moves while it is looked for moves to the front: from delayed to ready, and within each of the two. So
         # the looks go the same way, each from the back to the front, and nothing slips past them.
@@ -82,8 +82,8 @@ class Waiting:
 
     def _ready(self, lists: Sequence[bytes], first: int, end: int, text: bytes) -> Iterator[_Found]:
         """Those of the ready messages from ``first`` to ``end`` that have the text, the next to be fetched first."""
-        lengths = self._client.run(scripts.STATS, self._keys.prefix, *lists)[:-1:2]
-        for name, length in zip(lists, lengths, strict=True):
+        *numbers, _, _ = self._client.run(scripts.STATS, self._keys.prefix, 0, *lists)
+        for name, length in zip(lists, numbers[::2], strict=True):
             for at in range(max(0, first), min(length, end), _LOOKS):
                 yield from self._ready_step(name, at, min(_LOOKS, end - at), text)
             first, end = first - length, end - length
@@ -135,11 +135,12 @@ class Waiting:
             if moved := int(client.run(scripts.UNDELAY, self._keys.prefix, *parts)):
                 return moved
 
-    def oldest(self, lists: Sequence[bytes]) -> dict[str, float]:
-        """The age in seconds of the oldest of those that stand first in these lists, by queue, as far as they say."""
+    def oldest(self, lists: Sequence[bytes], since: Mapping[str, float]) -> dict[str, float]:
+        """The age in seconds of the oldest of those that stand first in these lists, by queue, as far as they say, and
+        of what waits ``since`` then."""
         now = float(self._client.call("TIME")[0])
         told = self._client.run(scripts.FRONTS, self._keys.prefix, *lists)
-        ages: dict[str, float] = {}
+        ages = {queue: now - moment for queue, moment in since.items()}
         for name, sent, due in zip(lists, told[::2], told[1::2], strict=True):
             moments = [float(sent)] if sent else []
             if due:

@@ -11,8 +11,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from talo.errors import LeaseLost, PublishTimeout
 from talo.stores.base import Delivery, Lease, OwnerInfo, QueueStats, Renewal, Settlement, Sighting, Turn
@@ -269,55 +270,75 @@ class SqlBroker(DeadLetters):
         def work(tx: Session) -> list[QueueStats]:
             steps = ("count_ready", "count_delayed", "count_leased")
             ready, delayed, leased = ({row[0]: row[1] for row in tx.rows(step)} for step in steps)
-            return [
-                QueueStats(
-                    name=name,
-                    ready=ready.get(name, 0),
-                    delayed=delayed.get(name, 0),
-                    leased=leased.get(name, 0),
-                    oldest=self._oldest(tx, name) if ready.get(name) else None,
-                )
-                for name in (sorted({*ready, *delayed, *leased}) if queues is None else queues)
-            ]
+            due = {row[0]: (row[1], [row[2]]) for row in tx.rows("count_due", tx.now)}
+            found = []
+            for name in sorted({*ready, *delayed, *leased}) if queues is None else queues:
+                more, since = due.get(name, (0, []))
+                stats = QueueStats(name=name, ready=ready.get(name, 0) + more, leased=leased.get(name, 0))
+                stats.delayed = max(0, delayed.get(name, 0) - more)
+                stats.oldest = self._oldest(tx, name, since) if stats.ready else None
+                found.append(stats)
+            return found
 
         return self._database.read(work)
 
-    @staticmethod
-    def _oldest(tx: Session, queue: str) -> float | None:
-        """The age of the oldest of those that stand first, one per priority."""
-        since = []
-        [(level,)] = tx.rows("most_urgent_high_first", queue)
-        while level is not None:
+    def _oldest(self, tx: Session, queue: str, since: list[float]) -> float | None:
+        """The age of the oldest of those that stand first, one per priority, and of what waits ``since`` then."""
+        for level in self._levels(tx, queue):
             for (head,) in tx.rows("front", queue, level):
                 first, _ = message(queue, level, head, b"")
                 at = None if first is None else ready_since(first)
                 if at is not None:
                     since.append(at)
-            [(level,)] = tx.rows("less_urgent_high_first", queue, level)
         return max(0.0, tx.now - min(since)) if since else None
+
+    def _levels(self, tx: Session, queue: str) -> Iterator[int]:
+        """The priorities that a queue has something ready of, the most urgent first."""
+        [(level,)] = tx.rows(f"most_urgent_{self._order}", queue)
+        while level is not None:
+            yield level
+            [(level,)] = tx.rows(f"less_urgent_{self._order}", queue, level)
 
     def peek(
         self, queue: str | None, limit: int, offset: int = 0, *, delayed: bool = False, about: str | None = None
     ) -> list[Message]:
-        values = [queue, limit, offset, None if about is None else about.encode()]
-        step = "peek_delayed" if delayed else f"peek_ready_{self._order}"
-        rows = self._database.read(lambda tx: tx.rows(asking(step, values), *values))
+        text = None if about is None else about.encode()
+        rows = self._database.read(lambda tx: list(self._look(tx, queue, limit, offset, text, delayed=delayed)))
         return [found for row in rows if (found := _waits(row)) is not None]
+
+    def _look(
+        self, tx: Session, queue: str | None, limit: int, offset: int, text: bytes | None, *, delayed: bool
+    ) -> Iterator[Row]:
+        """What waits, in its order; of a ready message its number there is the last column."""
+        if delayed or queue is None:
+            values: list[Any] = [queue, limit, offset, text]
+            yield from tx.rows(asking("peek_delayed", values), *values)
+            return
+        # A priority after the other: to put them into one order a database would read all that is ready.
+        before = 0
+        for level in self._levels(tx, queue):
+            skip = max(0, offset - before)
+            values = [queue, level, offset + limit - before - skip, skip, text]
+            for row in tx.rows(asking("peek_ready", values), *values):
+                yield *row[:5], before + row[5]
+            [(size,)] = tx.rows("ready_up_to", queue, level, offset + limit - before)
+            before += size
+            if before >= offset + limit:
+                return
 
     def find(self, task_id: str, furthest: int) -> Sighting:
         def work(tx: Session) -> Sighting:
             ready: dict[str, int] = dict(tx.rows("count_ready"))
             delayed: dict[str, int] = dict(tx.rows("count_delayed"))
             # In the direction in which it goes.
-            looks: list[tuple[str, str | None, int]] = [("peek_delayed", None, furthest * len({*ready, *delayed}))]
-            looks += ((f"peek_ready_{self._order}", queue, furthest) for queue in sorted(ready))
-            for step, queue, most in looks:
-                values = [queue, most, 0, task_id.encode()]
-                for row in tx.rows(asking(step, values), *values):
+            looks: list[tuple[str | None, int]] = [(None, furthest * len({*ready, *delayed}))]
+            looks += ((queue, furthest) for queue in sorted(ready))
+            for queue, most in looks:
+                for row in self._look(tx, queue, most, 0, task_id.encode(), delayed=queue is None):
                     found = _waits(row)
                     if found is not None and found.id == task_id:
                         return Sighting(message=found, ahead=0 if queue is None else int(row[5]))
-            further = [sum(delayed.values()) - looks[0][2], *(number - furthest for number in ready.values())]
+            further = [sum(delayed.values()) - looks[0][1], *(number - furthest for number in ready.values())]
             return Sighting(beyond=sum(max(0, each) for each in further))
 
         return self._database.read(work)

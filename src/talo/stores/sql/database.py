@@ -105,6 +105,10 @@ class Database(ABC):
     def read(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
         """Return what ``work`` returns; it only reads. Within ``timeout`` seconds, else ``StoreUnavailable``."""
 
+    def read_aside(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
+        """``read`` for what takes long: meanwhile no other work of this process waits for it."""
+        return self.read(work, timeout)
+
     @abstractmethod
     def write(
         self,

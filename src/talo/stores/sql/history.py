@@ -33,8 +33,8 @@ __all__ = ["SqlHistory", "values_of"]
 
 #: Runs deleted in one transaction, so that nobody waits long for the lock.
 _STEP = 1000
-#: Records that are looked through for an argument on one page; each is a row of another table.
-_LOOKS = 40_000
+#: Runs that are looked through at a time where each is read, for an argument (a row of another table) or an error.
+_LOOKS = 8_000
 
 #: Where a search stopped: when the last run that it looked at had ended, and its number.
 Last = tuple[float, int] | None
@@ -85,7 +85,9 @@ class SqlHistory(History):
             values = [*values_of(query, tx.now), most]
             return tx.rows(asking("count_history", values), *values)
 
-        return {state: int(number) for state, number in self._database.read(work)}
+        # Unbounded it may take a second.
+        read = self._database.read_aside if most is None else self._database.read
+        return {state: int(number) for state, number in read(work)}
 
     def _count_records(self, query: RunQuery, most: int | None) -> dict[str, int]:
         sums: Counter[str] = Counter()
@@ -137,7 +139,7 @@ def _search(tx: Session, query: RunQuery, limit: int, cursor: str | None) -> tup
     last: Last = None if ended is None or seq is None else (float(ended), int(seq))
     text = None if query.argument is None else query.argument.encode()
     found: list[tuple[int, RunRecord]] = []
-    looked, size = 0, limit if text is None else max(limit, _STEP)
+    looked, size = 0, limit if text is None and query.text is None else max(limit, _STEP)
     while len(found) < limit and looked < _LOOKS:
         values = [*values_of(query, tx.now), *(last or (None, None)), size, text]
         rows = tx.rows(asking("history", values), *values)

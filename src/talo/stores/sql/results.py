@@ -20,7 +20,7 @@ __all__ = ["SqlResults"]
 _log = logging.getLogger(__name__)
 
 #: What expires, in the order in which it is deleted.
-_EXPIRING = ("results", "groups", "dead", "bus", "locks", "marks")
+_EXPIRING = ("results", "groups", "dead", "bus", "locks", "marks", "ledger")
 
 
 class SqlResults(ResultBackend):

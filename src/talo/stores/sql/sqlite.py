@@ -87,7 +87,8 @@ class SqliteSession(Session):
 class SqliteDatabase(Database):
     """One SQLite database, a file or (``path`` None) memory of this process.
 
-    Reads and writes are functions of a connection; any thread may call them, one runs at a time. A connection never
+    Reads and writes are functions of a connection; any thread may call them, one runs at a time, but for what is read
+    aside: that has a connection of its own. A connection never
     outlives a fork: a file is opened anew, memory is refused.
     """
 
@@ -122,12 +123,23 @@ class SqliteDatabase(Database):
     def read(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
         deadline = self._deadline(timeout)
         with self._exclusive(deadline) as connection:
-            while True:
-                try:
-                    return work(SqliteSession(connection, self.dialect, self._clock()))
-                except sqlite3.Error as error:
-                    if not self._again(error, deadline):
-                        raise self._translated(error) from error
+            return self._reading(connection, work, deadline)
+
+    def read_aside(self, work: Callable[[Session], T], timeout: float | None = None) -> T:
+        if self.path is None:
+            return self.read(work, timeout)
+        deadline = self._deadline(timeout)
+        connection, _ = self._open(deadline, StoreUnavailable, self._check)
+        with contextlib.closing(connection):
+            return self._reading(connection, work, deadline)
+
+    def _reading(self, connection: sqlite3.Connection, work: Callable[[Session], T], deadline: float) -> T:
+        while True:
+            try:
+                return work(SqliteSession(connection, self.dialect, self._clock()))
+            except sqlite3.Error as error:
+                if not self._again(error, deadline):
+                    raise self._translated(error) from error
 
     def write(
         self,

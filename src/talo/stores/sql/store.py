@@ -14,6 +14,7 @@ from talo.stores.sql.broker import SqlBroker
 from talo.stores.sql.bus import SqlBus
 from talo.stores.sql.database import Database
 from talo.stores.sql.history import SqlHistory
+from talo.stores.sql.ledger import SqlLedger
 from talo.stores.sql.locks import SqlLocks
 from talo.stores.sql.results import SqlResults
 from talo.stores.sql.schedules import SqlSchedules
@@ -49,6 +50,7 @@ class SqlStore(Store):
         self.locks = SqlLocks(database)
         self.history = SqlHistory(database)
         self.schedules = SqlSchedules(database)
+        self.ledger = SqlLedger(database)
 
     @property
     def url(self) -> str:

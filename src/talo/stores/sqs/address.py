@@ -65,7 +65,9 @@ def parse_url(url: str, options: Mapping[str, Any]) -> Address:
         port = parts.port or options.get("port")
     except ValueError:
         # The reason would quote the URL, secret key and all.
-        raise ImproperlyConfigured("the SQS URL cannot be read; it looks like sqs:// or sqs://KEY:SECRET@") from None
+        raise ImproperlyConfigured(
+            "the SQS URL cannot be read; it is sqs://, or has key and secret, with %2F for each / in it"
+        ) from None
     host = parts.hostname
     endpoint = options.get("endpoint_url")
     if host and not endpoint:
@@ -76,7 +78,9 @@ def parse_url(url: str, options: Mapping[str, Any]) -> Address:
         raise ImproperlyConfigured(f"wait_time_seconds is a whole number from 0 to {_LONGEST_POLL}, not {poll!r}")
     key, secret = parts.username, parts.password
     if bool(key) != bool(secret):
-        raise ImproperlyConfigured("sqs://KEY:SECRET@ names both or neither; without, the usual chain is asked")
+        raise ImproperlyConfigured(
+            "the SQS URL names an access key and its secret, both or neither; without, the usual chain is asked"
+        )
     return Address(
         region=options.get("region"),
         endpoint=endpoint,

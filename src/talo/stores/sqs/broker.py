@@ -37,9 +37,11 @@ from talo.stores.sqs.messages import (
     delivery_of,
     entry_of,
     received,
+    receptions_of,
 )
 from talo.stores.sqs.poller import Poller
 from talo.stores.sqs.queues import Queue, Queues
+from talo.stores.sqs.receptions import Receptions
 from talo.stores.sqs.shelf import Shelf
 from talo.wire.message import Message
 
@@ -69,8 +71,9 @@ class SqsBroker(Broker):
         self._timeout = timeout
         self._calls = Calls(connection, timeout)
         prefix = connection.address.prefix
-        self.shelf = Shelf(side, prefix, self._send) if side is not None else None
-        self._endings = Endings(side, self.shelf, self._send)
+        self.shelf = Shelf(side, prefix, self._send_own) if side is not None else None
+        self._receptions = Receptions(side)
+        self._endings = Endings(side, self.shelf, self._send, self._tell)
         self._poller = Poller(self._poll, self._release)
         self._visibility = 30
         #: Per set of queues: the one that brought something last stands last.
@@ -84,6 +87,14 @@ class SqsBroker(Broker):
         seconds = self._timeout if timeout is None else timeout
         late = PublishTimeout(f"not sent: {self._connection.address.shown} did not answer in time")
         within(seconds, lambda: self._send(messages), late)
+
+    def _send_own(self, messages: Sequence[Message]) -> None:
+        self._tell(messages)
+        self._send(messages)
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        if self.on_own is not None:
+            self.on_own(messages)
 
     def _send(self, messages: Sequence[Message]) -> None:
         """Everything is measured before anything is sent."""
@@ -201,7 +212,9 @@ class SqsBroker(Broker):
         except Overfull:
             log.warning("SQS gives out no more of %s until some of it ends", queue.name, extra={"action": "overfull"})
             return []
-        return [received(queue, each, until) for each in answer.get("Messages", [])]
+        found = answer.get("Messages", [])
+        notes = self._receptions.notes([each["MessageId"] for each in found if receptions_of(each) > 1])
+        return [received(queue, each, until, notes.get(each["MessageId"])) for each in found]
 
     def _poll(self, queue: Queue, seconds: int) -> list[Held]:
         # For its visibility counts from when it came, not from when we began to wait.
@@ -249,20 +262,21 @@ class SqsBroker(Broker):
     def _back(self, pairs: Sequence[tuple[Settlement, Held]]) -> list[Held]:
         """Give back; return those that were sent anew and are still to be deleted."""
         gone: list[Held] = []
-        stay: list[tuple[Held, int]] = []
+        stay: list[tuple[Settlement, Held]] = []
         anew: dict[str, list[dict[str, Any]]] = {}
         for settlement, held in pairs:
             queue = self._queues.get(held.queue)
             if queue.fifo or settlement.delay > LONGEST_DELAY:
                 # It keeps its place, and SQS's count of its receptions.
-                stay.append((held, min(_LONGEST_VISIBILITY, math.ceil(settlement.delay))))
+                stay.append((settlement, held))
                 continue
             due = time.time() + settlement.delay if settlement.delay else None
             deliveries, suspect = held.deliveries + settlement.charge, held.suspect or settlement.suspect
             entry = entry_of(queue, held.raw.decode(), due=due, deliveries=deliveries, suspect=suspect)
             anew.setdefault(held.queue, []).append(entry)
             gone.append(held)
-        self._hide(stay)
+        self._receptions.note(stay)
+        self._hide([(held, min(_LONGEST_VISIBILITY, math.ceil(settlement.delay))) for settlement, held in stay])
         for name, entries in anew.items():
             self._send_entries(self._queues.get(name), entries)
         return gone
@@ -270,6 +284,7 @@ class SqsBroker(Broker):
     def _delete(self, held: Sequence[Held]) -> None:
         """End them. One that SQS does not know any more has been ended by somebody else, or is theirs to end."""
         self._on_receipts("delete_message_batch", [(each, {}) for each in held])
+        self._receptions.forget(held)
 
     def _hide(self, held: Sequence[tuple[Held, int]]) -> set[int]:
         """Let each be invisible for so many seconds from now; the tokens of those that still can."""
@@ -296,10 +311,10 @@ class SqsBroker(Broker):
         longest = self._connection.address.poll or 1
         shelf = self.shelf
         if shelf is None:
-            with self._poller.attending():
+            with self._poller.attending(queues):
                 return self._poller.wait(known, timeout, longest, also)
         shelf.watch(queues)
-        with self._poller.attending():
+        with self._poller.attending(queues):
             while True:
                 left = deadline - time.monotonic()
                 until_look = max(_GLANCE, shelf.next_look - time.monotonic())

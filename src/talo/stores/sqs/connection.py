@@ -34,11 +34,13 @@ __all__ = ["Connection", "Overfull", "QueueMissing", "Throttled", "within"]
 
 T = TypeVar("T")
 
-_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
-_POLICY = "see the policy of the role"
+#: What older codes begin with.
+_PREFIX = "AWS.SimpleQueueService."
+_MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
+_POLICY = "allow it in the policy of these credentials, or of the queue"
 _KEYS = "the access key, its secret or the session token are not these"
 _OVER = "the session token is over: renew it, or let the usual chain do so (a role, aws sso login)"
-_CLOCK = "the secret key is another, or the clock of this machine is wrong"
+_CLOCK = "the secret key is another, the region is not that of the endpoint, or the clock of this machine is wrong"
 #: Who is denied, and the mend.
 _DENIED = {
     "AccessDenied": _POLICY,
@@ -55,14 +57,10 @@ _DENIED = {
     "RequestExpired": _CLOCK,
 }
 _THROTTLED = frozenset({"RequestThrottled", "Throttling", "ThrottlingException", "KmsThrottled", "ServiceUnavailable"})
-_OVERFULL = frozenset({"OverLimit", "AWS.SimpleQueueService.OverLimit"})
-_LATER = frozenset(
-    {
-        "AWS.SimpleQueueService.QueueDeletedRecently",
-        "InternalError",
-        "InternalFailure",
-    }
-)
+_OVERFULL = "OverLimit"
+_LATER = frozenset({"QueueDeletedRecently", "InternalError", "InternalFailure"})
+#: The URL of a queue is another region's.
+_ELSEWHERE = "InvalidAddress"
 
 
 class QueueMissing(StoreError):
@@ -136,7 +134,7 @@ class Connection:
         except (botocore.NoCredentialsError, botocore.PartialCredentialsError) as error:
             raise AccessRefused(
                 "sqs:// found no credentials: give the machine a role, set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or write sqs://KEY:SECRET@"
+                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or name key and secret in the URL"
             ) from error
         except (botocore.CredentialRetrievalError, botocore.MetadataRetrievalError) as error:
             # Who hands out the keys of a role may be away as SQS may.
@@ -148,20 +146,24 @@ class Connection:
 
     def _error(self, error: Any) -> Exception:
         answer = error.response.get("Error", {})
-        code, text = str(answer.get("Code", "")), str(answer.get("Message", ""))
+        code, text = str(answer.get("Code", "")).removeprefix(_PREFIX), str(answer.get("Message", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         shown = self.address.shown
         if code in _MISSING:
             return QueueMissing(f"{shown} has no such queue: {text}")
         if code in _DENIED:
-            return AccessRefused(f"{shown} refuses these credentials or this action ({code}): {_DENIED[code]}")
+            # What SQS says of a policy names who, what and which queue; of a signature it would quote a token.
+            more = f"; it says: {text}" if text and _DENIED[code] is _POLICY else ""
+            return AccessRefused(f"{shown} refuses {error.operation_name} ({code}): {_DENIED[code]}{more}")
         if code in _THROTTLED or status == 503:
             return Throttled(f"{shown} cannot do it now: {code}")
-        if code in _OVERFULL:
+        if code == _OVERFULL:
             return Overfull(f"{shown} gives out no more: {code}")
         if code in _LATER or status >= 500:
             return StoreUnavailable(f"{shown} cannot do it now: {code}")
-        return StoreError(f"{shown} refused: {code} {text}")
+        if code == _ELSEWHERE:
+            return ImproperlyConfigured(f"{shown}: name the region of this queue in predefined_queues: {text}")
+        return StoreError(f"{shown} refused {error.operation_name}: {code} {text}")
 
     def close(self) -> None:
         """Close every client. Idempotent; the next use makes new ones."""

@@ -34,13 +34,21 @@ class Ending:
 
 
 class Endings:
-    """Ends batches for one store. Without a side store nothing can be kept but messages."""
+    """Ends batches for one store. Without a side store nothing can be kept but messages. ``tell`` is called with what
+    no settlement names, before ``send`` is."""
 
-    def __init__(self, side: Store | None, shelf: Shelf | None, send: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(
+        self,
+        side: Store | None,
+        shelf: Shelf | None,
+        send: Callable[[Sequence[Message]], None],
+        tell: Callable[[Sequence[Message]], None],
+    ) -> None:
         self._side = side
         self._closings = None if side is None else Closings(side)
         self._shelf = shelf
         self._send = send
+        self._tell = tell
 
     def keep(self, pairs: Sequence[Pair]) -> Ending:
         """Keep everything that these ends mean beside SQS and send what follows; return what is left to do."""
@@ -48,7 +56,9 @@ class Endings:
         effective = self._open(pairs, ending)
         self._results(effective)
         follow = [message for settlement, _ in effective for message in settlement.follow]
-        follow += self._parts(effective)
+        if freed := self._parts(effective):
+            self._tell(freed)
+            follow += freed
         if follow:
             self._send(follow)
         dead = []

@@ -30,15 +30,21 @@ log = logging.getLogger(__name__)
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, worker TEXT, slots INTEGER, ends REAL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS leases (token INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL,
-    queue TEXT NOT NULL, receipt TEXT NOT NULL, raw BLOB NOT NULL, deliveries INTEGER, suspect INTEGER, until REAL)""",
+    queue TEXT NOT NULL, receipt TEXT NOT NULL, raw BLOB NOT NULL, deliveries INTEGER, suspect INTEGER, until REAL,
+    message TEXT NOT NULL DEFAULT '', receptions INTEGER NOT NULL DEFAULT 1)""",
     "CREATE TABLE IF NOT EXISTS queues (name TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS leases_owner ON leases (owner, token)",
 )
-_FIELDS = "token, owner, queue, receipt, raw, deliveries, suspect, until"
+#: Columns that a file of an earlier release has not: releases share it while a machine is upgraded.
+_ADDED = {"message": "TEXT NOT NULL DEFAULT ''", "receptions": "INTEGER NOT NULL DEFAULT 1"}
+_FIELDS = "token, owner, queue, receipt, raw, deliveries, suspect, until, message, receptions"
+_WITHOUT_RAW = _FIELDS.replace("raw", "x''")
+_ENTER = f"INSERT INTO leases ({_FIELDS.partition(', ')[2]}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Held(NamedTuple):
-    """A delivery that somebody holds; ``until``: when its visibility ends."""
+    """A delivery that somebody holds; ``until``: when its visibility ends. ``message``: SQS's id, which it keeps when
+    it goes back as it is; ``receptions``: how often SQS has given it out, this time included."""
 
     token: int
     owner: str
@@ -48,6 +54,8 @@ class Held(NamedTuple):
     deliveries: int
     suspect: bool
     until: float
+    message: str
+    receptions: int
 
 
 class OwnerRow(NamedTuple):
@@ -145,11 +153,7 @@ class Ledger:
             if db.execute("SELECT 1 FROM owners WHERE owner = ?", (owner,)).fetchone() is None:
                 raise LeaseLost(f"owner {owner} is not open")
             for held in received:
-                cursor = db.execute(
-                    "INSERT INTO leases (owner, queue, receipt, raw, deliveries, suspect, until) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (owner, *held[2:]),
-                )
+                cursor = db.execute(_ENTER, (owner, *held[2:]))
                 assert cursor.lastrowid is not None
                 entered.append(held._replace(token=cursor.lastrowid, owner=owner))
         return entered
@@ -179,8 +183,7 @@ class Ledger:
         with self._transaction() as db:
             for owner in owners:
                 rows = db.execute(
-                    "SELECT token, owner, queue, receipt, x'', deliveries, suspect, until FROM leases "
-                    "WHERE owner = ? AND until < ?",
+                    f"SELECT {_WITHOUT_RAW} FROM leases WHERE owner = ? AND until < ?",
                     (owner, before),
                 ).fetchall()
                 found += [_held(row) for row in rows]
@@ -212,11 +215,7 @@ class Ledger:
             for row in db.execute(query, (owner, limit)).fetchall():
                 held = _held(row)
                 db.execute("DELETE FROM leases WHERE token = ?", (held.token,))
-                cursor = db.execute(
-                    "INSERT INTO leases (owner, queue, receipt, raw, deliveries, suspect, until) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (by, *held[2:]),
-                )
+                cursor = db.execute(_ENTER, (by, *held[2:]))
                 assert cursor.lastrowid is not None
                 moved.append((held.token, held._replace(token=cursor.lastrowid, owner=by)))
             db.execute(
@@ -256,6 +255,7 @@ class Ledger:
         db.execute("PRAGMA synchronous = OFF")
         for statement in _SCHEMA:
             db.execute(statement)
+        _add_columns(db)
         self._connection, self._pid = db, os.getpid()
         return db
 
@@ -267,6 +267,16 @@ class Ledger:
                 db.close()
 
 
-def _held(row: tuple[int, str, str, str, bytes, int, int, float]) -> Held:
-    token, owner, queue, receipt, raw, deliveries, suspect, until = row
-    return Held(token, owner, queue, receipt, raw, deliveries, bool(suspect), until)
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Make a file of an earlier release one of this."""
+    db.execute("BEGIN IMMEDIATE")
+    there = {name for _, name, *_ in db.execute("PRAGMA table_info (leases)").fetchall()}
+    for name, kind in _ADDED.items():
+        if name not in there:
+            db.execute(f"ALTER TABLE leases ADD COLUMN {name} {kind}")
+    db.execute("COMMIT")
+
+
+def _held(row: tuple[int, str, str, str, bytes, int, int, float, str, int]) -> Held:
+    token, owner, queue, receipt, raw, deliveries, suspect, until, message, receptions = row
+    return Held(token, owner, queue, receipt, raw, deliveries, bool(suspect), until, message, receptions)

@@ -16,10 +16,21 @@ from talo.errors import MalformedMessage, MessageTooLarge
 from talo.stores.base import Delivery, Lease
 from talo.stores.sqs.ledger import Held
 from talo.stores.sqs.queues import Queue
+from talo.stores.sqs.receptions import Note
 from talo.wire.envelope import pack, unpack
 from talo.wire.message import Message
 
-__all__ = ["BATCH", "LONGEST_DELAY", "RECEIVED", "body_of", "delivery_of", "entry_of", "received", "size_of"]
+__all__ = [
+    "BATCH",
+    "LONGEST_DELAY",
+    "RECEIVED",
+    "body_of",
+    "delivery_of",
+    "entry_of",
+    "received",
+    "receptions_of",
+    "size_of",
+]
 
 #: API reference, SendMessageBatch and its like: entries of one call; SendMessage: seconds of DelaySeconds.
 BATCH, LONGEST_DELAY = 10, 900
@@ -72,14 +83,30 @@ def size_of(entry: Mapping[str, Any]) -> int:
     return len(entry.get("MessageBody", "").encode()) + _ATTRIBUTES
 
 
-def received(queue: Queue, found: Mapping[str, Any], until: float) -> Held:
-    """A reception, not entered anywhere yet. Who received it before and was never heard of again is counted: SQS's
-    count is above one only then, but in a FIFO queue, where what is given back keeps its count."""
-    attributes = found.get("MessageAttributes", {})
-    before = int(found.get("Attributes", {}).get("ApproximateReceiveCount", "1")) - 1
-    deliveries = _number(attributes, _DELIVERIES) + before
-    suspect = bool(_number(attributes, _SUSPECT)) or before > 0
-    return Held(0, "", queue.name, found["ReceiptHandle"], found["Body"].encode(), deliveries, suspect, until)
+def receptions_of(found: Mapping[str, Any]) -> int:
+    """How often SQS has given it out, this time included."""
+    return int(found.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
+
+
+def received(queue: Queue, found: Mapping[str, Any], until: float, note: Note | None) -> Held:
+    """A reception, not entered anywhere yet. Who received it since the note, or ever, and was never heard of again is
+    counted."""
+    attributes, receptions = found.get("MessageAttributes", {}), receptions_of(found)
+    if note is None:
+        note = Note(0, _number(attributes, _DELIVERIES), bool(_number(attributes, _SUSPECT)))
+    unheard = max(0, receptions - 1 - note.receptions)
+    return Held(
+        token=0,
+        owner="",
+        queue=queue.name,
+        receipt=found["ReceiptHandle"],
+        raw=found["Body"].encode(),
+        deliveries=note.deliveries + unheard,
+        suspect=note.suspect or unheard > 0,
+        until=until,
+        message=found["MessageId"],
+        receptions=receptions,
+    )
 
 
 def _number(attributes: Mapping[str, Any], name: str) -> int:

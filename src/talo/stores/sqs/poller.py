@@ -10,7 +10,8 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from talo.errors import OperationalError, StoreError
@@ -36,43 +37,48 @@ class Poller:
         self._polling: set[str] = set()
         self._stash: list[tuple[float, Held]] = []
         self._trouble: OperationalError | StoreError | None = None
-        #: How many are waiting. What comes when nobody does is given back at once.
-        self._attending = 0
+        #: How many wait for each queue. What comes of one for which nobody does is given back at once.
+        self._attending: Counter[str] = Counter()
         #: Write ends of the pipes on which waiters sleep.
         self._bells: set[int] = set()
         self._interrupted = False
         self._closings = 0
 
     def take(self, queues: Sequence[str], limit: int) -> list[Held]:
-        """What was put aside of these queues and is still ours for a while."""
-        now, taken = time.monotonic(), list[Held]()
+        """What was put aside of these queues and is still ours for a while. What was put aside of others, as of a queue
+        that has been paused since, is given back."""
+        now, taken, others = time.monotonic(), list[Held](), list[Held]()
         with self._lock:
             rest = []
             for came, held in self._stash:
                 if now - came > (held.until - came) * _FRESH:
                     continue
-                if len(taken) < limit and held.queue in queues:
+                if held.queue not in queues and not self._attending[held.queue]:
+                    others.append(held)
+                elif len(taken) < limit and held.queue in queues:
                     taken.append(held)
                 else:
                     rest.append((came, held))
             self._stash = rest
+        if others:
+            self.give_back(others)
         return taken
 
     @contextmanager
-    def attending(self) -> Iterator[None]:
-        """Somebody waits meanwhile, perhaps in several ``wait``."""
+    def attending(self, queues: Sequence[str]) -> Iterator[None]:
+        """Somebody waits for these meanwhile, perhaps in several ``wait``."""
         with self._lock:
-            self._attending += 1
+            self._attending.update(queues)
         try:
             yield
         finally:
             with self._lock:
-                self._attending -= 1
+                self._attending.subtract(queues)
 
     def wait(self, queues: Sequence[Queue], timeout: float, longest: int, also: Sequence[int]) -> bool:
-        """Until something is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds are over, which
-        alone is False. ``OperationalError`` when SQS is away."""
-        deadline = time.monotonic() + timeout
+        """Until something of these queues is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds
+        are over, which alone is False. ``OperationalError`` when SQS is away."""
+        deadline, names = time.monotonic() + timeout, {queue.name for queue in queues}
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
@@ -80,7 +86,7 @@ class Poller:
             self._bells.add(writer)
         try:
             while True:
-                if self._something():
+                if self._something(names):
                     return True
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -98,7 +104,7 @@ class Poller:
             os.close(reader)
             os.close(writer)
 
-    def _something(self) -> bool:
+    def _something(self, queues: Set[str]) -> bool:
         with self._lock:
             trouble, self._trouble = self._trouble, None
             if isinstance(trouble, OperationalError):
@@ -106,7 +112,7 @@ class Poller:
             if trouble is not None:
                 return True  # what SQS refused it will refuse the next turn, too, which says so
             interrupted, self._interrupted = self._interrupted, False
-            return interrupted or bool(self._stash)
+            return interrupted or any(held.queue in queues for _, held in self._stash)
 
     def _poll(self, queue: Queue, seconds: int) -> None:
         with self._lock:
@@ -125,7 +131,7 @@ class Poller:
             trouble = error
         with self._lock:
             self._polling.discard(queue.name)
-            wanted = self._attending and closings == self._closings
+            wanted = self._attending[queue.name] and closings == self._closings
             if wanted:
                 self._stash += [(time.monotonic(), held) for held in found]
                 self._trouble = trouble

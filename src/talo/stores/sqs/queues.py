@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from talo.errors import ImproperlyConfigured, StoreUnavailable
+from talo.errors import AccessRefused, ImproperlyConfigured, StoreUnavailable
 from talo.stores.sqs.address import Address
 from talo.stores.sqs.connection import Connection, QueueMissing
 
@@ -91,15 +91,22 @@ class Queues:
     def _look_up(self, name: str) -> Queue:
         try:
             return self._described(name, self._url(name))
-        except QueueMissing:
+        except QueueMissing as error:
             if self._address.predefined:
-                raise
-        actual = name_of(name, self._address.prefix)
+                raise QueueMissing(
+                    f"there is no queue {self._url(name)}, which predefined_queues calls {name}: create it, or correct "
+                    "its URL, region or credentials"
+                ) from error
+        return self._described(name, self._created(name_of(name, self._address.prefix)))
+
+    def _created(self, actual: str) -> str:
         client = self._connection.client()
         attributes = {"FifoQueue": "true"} if actual.endswith(_FIFO) else {}
-        with self._connection.translated():
-            url = client.create_queue(QueueName=actual, Attributes=attributes)["QueueUrl"]
-        return self._described(name, url)
+        try:
+            with self._connection.translated():
+                return str(client.create_queue(QueueName=actual, Attributes=attributes)["QueueUrl"])
+        except AccessRefused as error:
+            raise AccessRefused(f"there is no queue {actual}, and it may not be created. {error}") from error
 
     def _url(self, name: str) -> str:
         predefined = self._address.predefined

@@ -44,7 +44,8 @@ class SqsStore(Store):
         path = Path(address.ledger) if address.ledger else place_of(address.identity)
         self._ledger = Ledger(path, timeout)
         self._queues = Queues(address, self._connection, self._ledger.note_queue)
-        self.broker = SqsBroker(self._connection, self._queues, self._ledger, side, timeout)
+        self._broker = SqsBroker(self._connection, self._queues, self._ledger, side, timeout)
+        self.broker = self._broker
         beside = side.features if side is not None else None
         self.features = Features(
             name="sqs",
@@ -53,6 +54,7 @@ class SqsStore(Store):
             durable=True,
             priorities=False,
             foreign=True,
+            tells_owners=False,
             max_delay=LONGEST_DELAY if side is None else float("inf"),
             max_message=_LARGEST,
             schedules=beside is not None and beside.schedules,
@@ -61,9 +63,11 @@ class SqsStore(Store):
             dead_letters=beside is not None,
             history=beside is not None and beside.history,
             reschedules=beside is not None and beside.reschedules,
+            purges_from=LONGEST_DELAY,
         )
         self.history = side.history if side is not None else None
-        shelf = self.broker.shelf
+        self.ledger = side.ledger if side is not None else None
+        shelf = self._broker.shelf
         if side is not None and side.schedules is not None and shelf is not None:
             self.schedules = SqsSchedules(side.schedules, shelf)
 
@@ -104,6 +108,6 @@ class SqsStore(Store):
         return self._side is not None and self._side.same_as(other)
 
     def close(self) -> None:
-        self.broker.close()
+        self._broker.close()
         self._connection.close()
         self._ledger.close()

@@ -19,6 +19,7 @@ from talo.testing.contract.dead import DeadContract
 from talo.testing.contract.groups import GroupContract
 from talo.testing.contract.history import HistoryContract
 from talo.testing.contract.leases import LeaseContract
+from talo.testing.contract.ledger import LedgerContract
 from talo.testing.contract.locks import LockContract
 from talo.testing.contract.process import ForkContract, ProcessContract
 from talo.testing.contract.raw import RawContract
@@ -36,6 +37,7 @@ __all__ = [
     "GroupContract",
     "HistoryContract",
     "LeaseContract",
+    "LedgerContract",
     "LockContract",
     "Place",
     "ProcessContract",
@@ -62,4 +64,5 @@ class StoreContract(
     ProcessContract,
 ):
     """Every rule that holds for every store. One that keeps schedules takes ``ScheduleContract`` besides,
-    one that keeps history ``HistoryContract``, one that reschedules ``ReschedulingContract``."""
+    one that keeps history ``HistoryContract``, one that reschedules ``ReschedulingContract``, one that keeps a ledger
+    for a broker beside it ``LedgerContract``."""

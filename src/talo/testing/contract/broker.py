@@ -226,6 +226,17 @@ class BrokerContract(ContractCase):
         assert numbers == {"a": (3, 1, 2), "b": (1, 0, 0)}
         assert [(each.name, each.ready) for each in other.broker.stats(["b", "unknown"])] == [("b", 1), ("unknown", 0)]
 
+    def test_what_is_due_counts_as_ready_without_a_turn(self, store: Store, other: Store) -> None:
+        due = time.time() + 0.5
+        store.broker.send([message(due=due), message(due=due + 900)])
+
+        def is_ready() -> None:
+            [numbers] = other.broker.stats(["q"])
+            assert (numbers.ready, numbers.delayed) in ((1, 1), (1, None))
+            assert numbers.oldest is None or 0 <= numbers.oldest <= time.time() - due + 1
+
+        eventually(is_ready, 30)
+
     def test_stats_change_nothing(self, store: Store) -> None:
         store.broker.open("me", worker="w", slots=1, lease=30)
         store.broker.send([message(body=str(n)) for n in range(3)])

@@ -265,7 +265,10 @@ class HistoryContract(ContractCase):
         first.headers["talo-sent"], second.headers["talo-sent"] = now - 50, now - 40
         store.broker.send([first, second, urgent, late, message(body="later", due=now + 900)])
         assert [each.body for each in store.broker.peek("q", 10)] == [b"9", b"1", b"2"]
+        assert [each.body for each in store.broker.peek("q", 2)] == [b"9", b"1"]
         assert [each.body for each in store.broker.peek("q", 1, 1)] == [b"1"]
+        assert [each.body for each in store.broker.peek("q", 5, 2)] == [b"2"]
+        assert store.broker.peek("q", 5, 3) == []
         delayed = store.broker.peek("q", 10, delayed=True)
         assert [each.body for each in delayed] == [b"late", b"later"]
         assert delayed[0].due is not None and abs(delayed[0].due - now - 600) < 1

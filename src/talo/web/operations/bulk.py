@@ -12,17 +12,27 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from talo.stores.base import QueueStats
 from talo.stores.history import RunQuery
 from talo.util.text import count
 from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
-from talo.web.operations.runs import ENDED, FURTHEST, LIVE, Search, query_of, unfinished, waiting
+from talo.web.operations.runs import (
+    ENDED,
+    FURTHEST,
+    LIVE,
+    MOST,
+    Search,
+    needs_reading,
+    query_of,
+    some,
+    unfinished,
+    waiting,
+)
 from talo.web.user import Role
 
 __all__ = ["STEP", "bulk", "bulk_apply"]
 
-#: Numbers are counted up to this; so many waiting or running tasks are cancelled at most.
-MOST = 10_000
 #: Runs that one step of an action goes through, and whose dead letters are looked up to be counted; records that a step
 #: deletes.
 STEP, _FORGET = 500, 5000
@@ -40,8 +50,6 @@ class Asked(Search, kw_only=True, forbid_unknown_fields=True):
     """A search and what to do with what it finds; ``cursor``: from there on, ``done`` were done before."""
 
     action: Action
-    #: Count however long it takes.
-    exact: bool = False
     done: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
@@ -82,9 +90,9 @@ def bulk_apply(desk: Desk, asked: Confirmed) -> dict[str, Any]:
     While the answer has a ``rest``, the request is to be repeated with what is in it."""
     _fits(asked)
     if not asked.cursor:
-        found, _ = _number(desk, asked)
-        if found > asked.expected * 1.1 + 10:
-            raise Unacceptable(f"it was {asked.expected} and is {found} now: look again")
+        number, _ = _number(desk, asked)
+        if number > asked.expected * 1.1 + 10:
+            raise Unacceptable(f"it was {asked.expected} and is {number} now: look again")
     now, cursor = _STEPS[asked.action](desk, asked)
     done = asked.done + now
     rest = None if cursor is None else {"cursor": cursor, "done": done, "expected": asked.expected}
@@ -111,15 +119,20 @@ def _number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
 
 
 def _unfinished_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
-    deep = asked.state != "running" and any(beyond for *_, beyond in waiting(desk, asked))
-    return len(unfinished(desk, asked, MOST)), "at least" if deep else ""
+    stats = _stats(desk, asked)
+    deep = asked.state != "running" and any(beyond for *_, beyond in waiting(asked, stats))
+    return len(unfinished(desk, asked, MOST, stats)), "at least" if deep else ""
+
+
+def _stats(desk: Desk, asked: Asked) -> list[QueueStats]:
+    return desk.broker.stats([asked.queue] if asked.queue else None)
 
 
 def _records_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
     query = query_of(asked, time.time())
-    if asked.argument and not asked.exact:
-        # Only reading tells: as far as one look goes.
-        page = desk.history.runs(query, STEP)
+    if needs_reading(asked) and not asked.exact:
+        # As far as one look goes.
+        page = some(desk, query, STEP)
         return len(page.runs), "" if page.cursor is None else "at least"
     return _counted(sum(desk.history.count(query, None if asked.exact else MOST + 1).values()), asked)
 
@@ -130,15 +143,15 @@ def _letters_number(desk: Desk, asked: Asked) -> tuple[int, Bound]:
     if asked.exact:
         return sum(len(_letters(desk, ids)) for ids in _dead_runs(desk, asked)), ""
     queries = _deadly(asked)
-    if not asked.argument:
+    if not needs_reading(asked):
         runs = sum(sum(desk.history.count(query, MOST + 1).values()) for query in queries)
         if runs > STEP:
             letters = desk.letters.number(MOST + 1, task=asked.name or None, queue=asked.queue or None)
             number, bound = _counted(min(runs, letters), asked)
             return number, bound or "at most"
-    pages = [desk.history.runs(query, STEP) for query in queries]
-    found = _letters(desk, [run.id for page in pages for run in page.runs if run.dead is not None])
-    return len(found), "at least" if any(page.cursor is not None for page in pages) else ""
+    pages = [some(desk, query, STEP, share=1 / len(queries)) for query in queries]
+    there = _letters(desk, [run.id for page in pages for run in page.runs if run.dead is not None])
+    return len(there), "at least" if any(page.cursor is not None for page in pages) else ""
 
 
 def _counted(number: int, asked: Asked) -> tuple[int, Bound]:
@@ -155,7 +168,7 @@ def _replay(desk: Desk, asked: Asked) -> tuple[int, str | None]:
     if not at.isdigit() or int(at) >= len(queries):
         raise Unacceptable(f"{asked.cursor!r} is no cursor of this action")
     number = int(at)
-    page = desk.history.runs(queries[number], STEP, cursor or None)
+    page = some(desk, queries[number], STEP, cursor)
     letters = _letters(desk, [run.id for run in page.runs if run.dead is not None])
     done = sum(each.fault is None for each in desk.letters.replay(letters))
     if page.cursor is not None:
@@ -169,7 +182,7 @@ def _forget(desk: Desk, asked: Asked) -> tuple[int, str | None]:
 
 
 def _revoke(desk: Desk, asked: Asked) -> tuple[int, str | None]:
-    ids = [each["id"] for each in unfinished(desk, asked, MOST) if each["id"]]
+    ids = [each["id"] for each in unfinished(desk, asked, MOST, _stats(desk, asked)) if each["id"]]
     if ids:
         desk.app.control.revoke(ids, terminate=asked.action == "terminate")
     return len(ids), None

@@ -5,14 +5,15 @@ Owns the search over the three places: history for what has ended, leases for wh
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from talo.control.history import PATIENCE, found, story_of
 from talo.control.history import explain as explained
-from talo.control.history import story_of
 from talo.errors import NotSupported, TaloError
-from talo.stores.base import delayed_in
+from talo.stores.base import QueueStats, delayed_in
 from talo.stores.history import Page, RunQuery, RunRecord
 from talo.util.text import count, shorten
 from talo.web.desk import Desk
@@ -22,14 +23,17 @@ from talo.web.operations.queues import facts_of
 __all__ = [
     "ENDED",
     "LIVE",
+    "MOST",
     "Search",
     "explain",
+    "needs_reading",
     "query_of",
     "reschedule",
     "revoke",
     "run",
     "run_facts",
     "runs",
+    "some",
     "unfinished",
     "waiting",
 ]
@@ -38,6 +42,8 @@ __all__ = [
 ENDED = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED", "LOST")
 #: What has not ended: these are found in leases and queues.
 LIVE = ("running", "waiting", "delayed")
+#: Numbers are counted up to this, unless they are asked for exactly.
+MOST = 10_000
 #: Of what has not ended so many are looked through in each queue or owner.
 FURTHEST = 1000
 _PAGE = 100
@@ -68,6 +74,8 @@ class Search(msgspec.Struct, forbid_unknown_fields=True):
     cursor: str | None = None
     #: Do not wait for counts that take long: tell those of a moment ago, or none.
     quick: bool = False
+    #: Count however long it takes.
+    exact: bool = False
 
 
 class Ids(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,49 +141,66 @@ def runs(desk: Desk, asked: Search) -> dict[str, Any]:
     now = time.time()
     live = asked.state in LIVE
     # What is listed first, what is counted then: counting may take long, and a store may do one thing at a time.
-    found = unfinished(desk, asked, asked.limit) if live else []
+    stats = desk.broker.stats([asked.queue] if asked.queue else None)
+    open_runs = unfinished(desk, asked, asked.limit, stats) if live else []
     page = Page([])
     if desk.has_history and not live:
-        page = desk.history.runs(query_of(asked, now), asked.limit, asked.cursor or None)
-    open_counts = _live_counts(desk, asked)
+        page = some(desk, query_of(asked, now), asked.limit, asked.cursor)
+    open_counts = _live_counts(stats)
     ended = _ended_counts(desk, asked, now)
     return {
-        "search": {name: value for name, value in msgspec.to_builtins(asked).items() if name != "quick"},
+        "search": {name: value for name, value in msgspec.to_builtins(asked).items() if name not in ("quick", "exact")},
         "counts": {**(ended or {}), **open_counts},
         "counted": ended is not None,
+        "at_least": not (asked.quick or asked.exact) and sum((ended or {}).values()) >= MOST,
         "until": page.until,
         "history": desk.has_history,
         "runs": [_row(each) for each in page.runs],
-        "unfinished": found,
+        "unfinished": open_runs,
         "cursor": page.cursor,
     }
 
 
+def some(desk: Desk, query: RunQuery, limit: int, cursor: str | None = None, share: float = 1.0) -> Page:
+    """What the history finds in a page's time, or a share of it."""
+    try:
+        return found(desk.history, query, limit, cursor or None, PATIENCE * share)
+    except ValueError:
+        raise Unacceptable(f"{cursor!r} is no cursor of this search") from None
+
+
+def needs_reading(asked: Search) -> bool:
+    """Whether nothing but reading what has ended tells what fits: so not all of it is counted unasked."""
+    return bool(asked.argument or asked.error)
+
+
 def _ended_counts(desk: Desk, asked: Search, now: float) -> dict[str, int] | None:
-    """What has ended, by state, whatever state is asked for; None: it is being counted, or takes too long to count."""
+    """What has ended, by state, whatever state is asked for, up to about ``MOST``; None: it is being counted, or takes
+    too long to count."""
     if not desk.has_history:
         return {}
-    if asked.quick and asked.argument:
-        # Nothing but reading every record tells.
-        return None
     query = msgspec.structs.replace(query_of(asked, now), states=())
-    if not asked.quick:
+    if asked.exact:
         return desk.history.count(query)
+    if asked.argument or (needs_reading(asked) and not asked.quick):
+        return None
+    if not asked.quick:
+        return desk.history.count(query, MOST)
     fields = ("name", "queue", "worker", "error", "fingerprint", "id", "root", "since", "until")
     return desk.state_counts.latest(desk.history, tuple(getattr(asked, field) for field in fields), query)
 
 
-def _live_counts(desk: Desk, asked: Search) -> dict[str, int | None]:
+def _live_counts(stats: Sequence[QueueStats]) -> dict[str, int | None]:
     """Of what has not ended: by queue only, as the broker counts; None: it does not tell."""
-    stats = desk.broker.stats([asked.queue] if asked.queue else None)
     running, waiting = sum(each.leased for each in stats), sum(each.ready for each in stats)
     return {"running": running, "waiting": waiting, "delayed": delayed_in(stats)}
 
 
-def unfinished(desk: Desk, asked: Search, limit: int) -> list[dict[str, Any]]:
-    """What runs or waits and fits; at most ``limit``, and looking through ``FURTHEST`` of each owner or queue."""
+def unfinished(desk: Desk, asked: Search, limit: int, stats: Sequence[QueueStats]) -> list[dict[str, Any]]:
+    """What runs or waits in these queues and fits; at most ``limit``, and looking through ``FURTHEST`` of each owner or
+    queue."""
     found: list[dict[str, Any]] = []
-    for facts in _all_unfinished(desk, asked):
+    for facts in _all_unfinished(desk, asked, stats):
         if (
             (not asked.name or facts["task"] == asked.name)
             and (not asked.queue or facts["queue"] == asked.queue)
@@ -189,7 +214,7 @@ def unfinished(desk: Desk, asked: Search, limit: int) -> list[dict[str, Any]]:
     return found
 
 
-def _all_unfinished(desk: Desk, asked: Search) -> Any:
+def _all_unfinished(desk: Desk, asked: Search, stats: Sequence[QueueStats]) -> Any:
     broker = desk.broker
     if asked.state == "running":
         for owner in broker.owners():
@@ -200,7 +225,7 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
     delayed = asked.state == "delayed"
     about = asked.id or asked.root or asked.name or None
     step = FURTHEST if about else _PAGE
-    for queue, number, beyond in waiting(desk, asked):
+    for queue, number, beyond in waiting(asked, stats):
         try:
             for offset in range(0, number - beyond, step):
                 for message in broker.peek(queue, step, offset, delayed=delayed, about=about):
@@ -209,10 +234,9 @@ def _all_unfinished(desk: Desk, asked: Search) -> Any:
             return
 
 
-def waiting(desk: Desk, asked: Search) -> list[tuple[str | None, int, int]]:
+def waiting(asked: Search, stats: Sequence[QueueStats]) -> list[tuple[str | None, int, int]]:
     """Where what waits is looked for: queue (None: all of them), how much waits there, how much of it stands further
     back than is looked."""
-    stats = desk.broker.stats([asked.queue] if asked.queue else None)
     places: list[tuple[str | None, int, int]] = [(each.name, each.ready, FURTHEST) for each in stats]
     if asked.state == "delayed":
         places = [(asked.queue or None, delayed_in(stats) or 0, FURTHEST * len(stats))]

@@ -11,6 +11,7 @@ import msgspec
 
 from talo.errors import NotSupported
 from talo.util.rates import rate_of
+from talo.util.text import count
 from talo.web.desk import Desk
 from talo.web.operation import Unacceptable, acts, reads
 from talo.web.operations._counting import Total, series, window
@@ -49,11 +50,11 @@ def tasks(desk: Desk, asked: Asked) -> dict[str, Any]:
     totals: dict[str, Total] = {
         name: Total() for name in desk.app.tasks if not name.startswith(("celery.", "talo."))
     } | {name: Total() for name in paused}
-    for count in counts:
-        totals.setdefault(count.name, Total()).add(count)
+    for each in counts:
+        totals.setdefault(each.name, Total()).add(each)
     by_name: dict[str, list[Any]] = {}
-    for count in counts:
-        by_name.setdefault(count.name, []).append(count)
+    for each in counts:
+        by_name.setdefault(each.name, []).append(each)
     rows = [
         {
             "name": name,
@@ -98,4 +99,7 @@ def task_rate_limit(desk: Desk, asked: Limit) -> dict[str, Any]:
     faults = [answer["error"] for reply in replies for answer in reply.values() if answer.get("error")]
     if len(faults) == len(replies):
         raise Unacceptable(faults[0])
-    return {"text": f"{asked.task} starts {asked.rate} at most on {len(replies) - len(faults)} workers."}
+    where = count(len(replies) - len(faults), "worker")
+    if asked.rate == "0":
+        return {"text": f"{asked.task} starts without a limit on {where}."}
+    return {"text": f"{asked.task} starts {asked.rate} at most on {where}."}

@@ -71,8 +71,9 @@ def workflow(desk: Desk, asked: One) -> dict[str, Any]:
                 "sent": run.sent,
                 "ended": run.ended,
             }
+    stats = desk.broker.stats()
     for state in ("waiting", "delayed", "running"):
-        for each in unfinished(desk, Search(state=state, root=asked.id), _MOST):
+        for each in unfinished(desk, Search(state=state, root=asked.id), _MOST, stats):
             if each["id"]:
                 nodes[each["id"]] = _node(each["id"], each["task"], state, each["parent"], None, None)
     if not nodes:

@@ -95,8 +95,8 @@ class Pool(ABC):
         return Lease(owner=self.settler.owner, token=token)
 
     def return_unclaimed(self) -> None:
-        """The agent took the rest out of the pipe, to give it back. It may have died over that; a second time is
-        refused."""
+        """Give back what was fetched and has not started, also what the agent took out of the pipe for that: it may
+        have died over it, or come too late for an owner that ends. A second time is refused."""
         for token in [*self.share.take_tokens(), *self.waiting]:
             self.settler.add(Settlement(lease=self.forget(token), verdict=Verdict.AGAIN))
 
@@ -166,6 +166,10 @@ class CrowdPool(Pool):
         batch = max(self.slots, self.host.batch.limit())
         with self._lock:
             return max(0, batch - self.running - len(self.waiting))
+
+    def return_unclaimed(self) -> None:
+        with self._lock:
+            super().return_unclaimed()
 
     def offer(self, deliveries: list[Delivery]) -> None:
         """Let these be claimed, and tell the batch size how long the last ones took."""

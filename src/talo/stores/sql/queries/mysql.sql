@@ -149,6 +149,10 @@ SELECT queue, count(*) FROM talo_ready GROUP BY queue;
 -- name: count_delayed
 SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 
+-- name: count_due
+-- What is due and has not been made ready yet.
+SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1 GROUP BY queue;
+
 -- name: count_leased
 SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
 
@@ -283,6 +287,9 @@ DELETE FROM talo_lock WHERE expires <= ?1 LIMIT ?2;
 -- name: expired_marks
 DELETE FROM talo_mark WHERE expires <= ?1 LIMIT ?2;
 
+-- name: expired_ledger
+DELETE FROM talo_ledger WHERE expires <= ?1 LIMIT ?2;
+
 -- name: publish
 INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
 
@@ -376,12 +383,13 @@ WHERE h.expires > ?12
     AND h.fingerprint = ?8
     AND h.ended >= ?9
     AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error COLLATE utf8mb4_general_ci LIKE ?11
+    AND h.error IS NOT NULL AND ?11 IS NOT NULL
 
 -- name: count_history
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
     -- use: history_wanted
+        AND h.error COLLATE utf8mb4_general_ci LIKE ?11
     LIMIT ?13
 ) AS found GROUP BY state;
 
@@ -413,6 +421,7 @@ GROUP BY fingerprint ORDER BY max(ended) DESC LIMIT ?3;
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
 -- use: history_wanted
+    AND h.error COLLATE utf8mb4_general_ci LIKE ?11
 LIMIT ?13;
 
 -- name: front
@@ -424,6 +433,7 @@ WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 -- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time. To begin in
 -- the middle of an index takes a comparison of one column.
 SELECT h.seq, h.ended, CASE WHEN
+    h.error COLLATE utf8mb4_general_ci LIKE ?11 AND
     LOCATE(?16, d.run) > 0 AND
     1 THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
@@ -458,20 +468,63 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
 WHERE LOCATE(?4, m.head) > 0
 ORDER BY d.due, d.message;
 
--- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
-    ) AS found
-) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE LOCATE(?4, m.head) > 0
-ORDER BY r.ahead;
+-- name: ready_up_to
+-- How many messages a queue and priority have ready, up to ?3.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_ready WHERE queue = ?1 AND priority = ?2 LIMIT ?3
+) AS found;
 
--- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+-- name: peek_ready
+-- Of what a queue and priority have ready up to ?3 after the first ?4, in their order, and how many stand before each.
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, ?4 + r.number - 1 FROM (
+    SELECT message, row_number() OVER (ORDER BY place, message) AS number FROM (
+        SELECT message, place FROM talo_ready WHERE queue = ?1 AND priority = ?2
+        ORDER BY place, message LIMIT ?3 OFFSET ?4
     ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE LOCATE(?4, m.head) > 0
-ORDER BY r.ahead;
+WHERE LOCATE(?5, m.head) > 0
+ORDER BY r.number;
+
+-- name: enter_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON DUPLICATE KEY UPDATE task = VALUES(task), root = VALUES(root), sent = VALUES(sent), since = VALUES(since),
+    expires = VALUES(expires), owner = NULL, token = NULL, worker = NULL, held = NULL;
+
+-- name: hold_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires, owner, token, worker, held) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON DUPLICATE KEY UPDATE expires = VALUES(expires), owner = VALUES(owner), token = VALUES(token), worker = VALUES(worker),
+    held = VALUES(held);
+
+-- name: strike_ledger
+DELETE FROM talo_ledger WHERE owner = ?1 AND token IN ?2;
+
+-- name: free_ledger
+UPDATE talo_ledger SET since = coalesce(?3, since), expires = since + ?4, owner = NULL, token = NULL, worker = NULL, held = NULL
+WHERE owner = ?1 AND token = ?2;
+
+-- name: drop_ledger
+DELETE FROM talo_ledger WHERE task_id = ?1 AND queue = ?2 AND owner IS NULL;
+
+-- name: clear_ledger
+DELETE FROM talo_ledger WHERE queue = ?1 AND since > ?2 AND since <= ?3 AND owner IS NULL;
+
+-- name: find_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger WHERE task_id IN ?1 ORDER BY task_id, queue;
+
+-- name: ready_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since <= ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: delayed_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since > ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: held_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger WHERE owner IS NOT NULL LIMIT ?1;
+
+-- name: count_ledger
+SELECT queue, CAST(sum(since <= ?2) AS SIGNED), CAST(sum(since > ?2) AS SIGNED) FROM talo_ledger
+WHERE queue IN ?1 AND owner IS NULL GROUP BY queue;
+
+-- name: ahead_ledger
+SELECT count(*) FROM talo_ledger WHERE queue = ?1 AND since < ?2 AND owner IS NULL;

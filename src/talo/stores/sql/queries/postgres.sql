@@ -181,6 +181,10 @@ SELECT queue, count(*) FROM talo_ready GROUP BY queue;
 -- name: count_delayed
 SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 
+-- name: count_due
+-- What is due and has not been made ready yet.
+SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1::float8 GROUP BY queue;
+
 -- name: count_leased
 SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
 
@@ -335,6 +339,11 @@ DELETE FROM talo_mark WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM talo_mark WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
 ));
 
+-- name: expired_ledger
+DELETE FROM talo_ledger WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM talo_ledger WHERE expires <= ?1::float8 LIMIT ?2::int FOR UPDATE SKIP LOCKED
+));
+
 -- name: publish
 INSERT INTO talo_bus (id, channel, payload, expires)
 SELECT * FROM unnest(?1::bigint[], ?2::text[], ?3::bytea[], ?4::float8[]);
@@ -440,11 +449,12 @@ WHERE h.expires > ?12::float8
     AND h.fingerprint = ?8::text
     AND h.ended >= ?9::float8
     AND h.ended < ?10::float8
-    AND h.error IS NOT NULL AND h.error ILIKE ?11::text
+    AND h.error IS NOT NULL AND ?11::text IS NOT NULL
 
 -- name: history
 -- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
+    h.error ILIKE ?11::text AND
     position(?16::bytea IN d.run) > 0 AND
     true THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
@@ -459,12 +469,14 @@ ORDER BY
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
     -- use: history_wanted
+        AND h.error ILIKE ?11::text
     LIMIT ?13::int
 ) AS found GROUP BY state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
 -- use: history_wanted
+    AND h.error ILIKE ?11::text
 LIMIT ?13::int;
 
 -- name: failures
@@ -496,23 +508,22 @@ DELETE FROM talo_history_detail WHERE seq = ANY(?1::bigint[]);
 SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
--- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority DESC, place, message LIMIT ?2::int OFFSET ?3::int
-    ) AS found
-) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.ahead;
+-- name: ready_up_to
+-- How many messages a queue and priority have ready, up to ?3.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int LIMIT ?3::bigint
+) AS found;
 
--- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1::text ORDER BY priority, place, message LIMIT ?2::int OFFSET ?3::int
+-- name: peek_ready
+-- Of what a queue and priority have ready up to ?3 after the first ?4, in their order, and how many stand before each.
+SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, ?4::bigint + r.number - 1 FROM (
+    SELECT message, row_number() OVER (ORDER BY place, message) AS number FROM (
+        SELECT message, place FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int
+        ORDER BY place, message LIMIT ?3::bigint OFFSET ?4::bigint
     ) AS found
 ) AS r JOIN talo_message AS m ON m.id = r.message
-WHERE position(?4::bytea IN m.head) > 0
-ORDER BY r.ahead;
+WHERE position(?5::bytea IN m.head) > 0
+ORDER BY r.number;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
@@ -522,3 +533,58 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
 ) AS d JOIN talo_message AS m ON m.id = d.message
 WHERE position(?4::bytea IN m.head) > 0
 ORDER BY d.due, d.message;
+
+-- name: enter_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires)
+SELECT * FROM unnest(?1::text[], ?2::text[], ?3::text[], ?4::text[], ?5::float8[], ?6::float8[], ?7::float8[])
+ON CONFLICT (task_id, queue) DO UPDATE
+SET task = excluded.task, root = excluded.root, sent = excluded.sent, since = excluded.since, expires = excluded.expires,
+    owner = NULL, token = NULL, worker = NULL, held = NULL;
+
+-- name: hold_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires, owner, token, worker, held)
+SELECT * FROM unnest(
+    ?1::text[], ?2::text[], ?3::text[], ?4::text[], ?5::float8[], ?6::float8[], ?7::float8[],
+    ?8::text[], ?9::bigint[], ?10::text[], ?11::float8[]
+)
+ON CONFLICT (task_id, queue) DO UPDATE
+SET expires = excluded.expires, owner = excluded.owner, token = excluded.token, worker = excluded.worker, held = excluded.held;
+
+-- name: strike_ledger
+DELETE FROM talo_ledger WHERE owner = ?1::text AND token = ANY(?2::bigint[]);
+
+-- name: free_ledger
+UPDATE talo_ledger AS l
+SET since = coalesce(b.since, l.since), expires = coalesce(b.since, l.since) + b.kept, owner = NULL, token = NULL, worker = NULL, held = NULL
+FROM unnest(?1::text[], ?2::bigint[], ?3::float8[], ?4::float8[]) AS b (owner, token, since, kept)
+WHERE l.owner = b.owner AND l.token = b.token;
+
+-- name: drop_ledger
+DELETE FROM talo_ledger AS l USING unnest(?1::text[], ?2::text[]) AS d (task_id, queue)
+WHERE l.task_id = d.task_id AND l.queue = d.queue AND l.owner IS NULL;
+
+-- name: clear_ledger
+DELETE FROM talo_ledger WHERE queue = ?1::text AND since > ?2::float8 AND since <= ?3::float8 AND owner IS NULL;
+
+-- name: find_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE task_id = ANY(?1::text[]) ORDER BY task_id, queue;
+
+-- name: ready_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1::text AND since <= ?2::float8 AND owner IS NULL ORDER BY since LIMIT ?3::bigint OFFSET ?4::bigint;
+
+-- name: delayed_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1::text AND since > ?2::float8 AND owner IS NULL ORDER BY since LIMIT ?3::bigint OFFSET ?4::bigint;
+
+-- name: held_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE owner IS NOT NULL LIMIT ?1::bigint;
+
+-- name: count_ledger
+SELECT queue, count(*) FILTER (WHERE since <= ?2::float8), count(*) FILTER (WHERE since > ?2::float8) FROM talo_ledger
+WHERE queue = ANY(?1::text[]) AND owner IS NULL GROUP BY queue;
+
+-- name: ahead_ledger
+SELECT count(*) FROM talo_ledger WHERE queue = ?1::text AND since < ?2::float8 AND owner IS NULL;

@@ -155,6 +155,10 @@ SELECT queue, count(*) FROM talo_ready GROUP BY queue;
 -- name: count_delayed
 SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 
+-- name: count_due
+-- What is due and has not been made ready yet.
+SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1 GROUP BY queue;
+
 -- name: count_leased
 SELECT m.queue, count(*) FROM talo_lease AS l CROSS JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
 
@@ -294,6 +298,9 @@ DELETE FROM talo_lock WHERE name IN (SELECT name FROM talo_lock WHERE expires <=
 -- name: expired_marks
 DELETE FROM talo_mark WHERE (kind, member) IN (SELECT kind, member FROM talo_mark WHERE expires <= ?1 LIMIT ?2);
 
+-- name: expired_ledger
+DELETE FROM talo_ledger WHERE (task_id, queue) IN (SELECT task_id, queue FROM talo_ledger WHERE expires <= ?1 LIMIT ?2);
+
 -- name: publish
 INSERT INTO talo_bus (id, channel, payload, expires) VALUES (?1, ?2, ?3, ?4);
 
@@ -401,11 +408,12 @@ WHERE +h.expires > ?12
     AND h.fingerprint = ?8
     AND h.ended >= ?9
     AND h.ended < ?10
-    AND h.error IS NOT NULL AND h.error LIKE ?11 ESCAPE '\'
+    AND h.error IS NOT NULL AND ?11 IS NOT NULL
 
 -- name: history
 -- A task or a workflow has few runs: they are found and put into order, not looked for in the order of time.
 SELECT h.seq, h.ended, CASE WHEN
+    h.error LIKE ?11 ESCAPE '\' AND
     instr(d.run, ?16) > 0 AND
     1 THEN d.run END
 FROM talo_history AS h LEFT JOIN talo_history_detail AS d ON d.seq = h.seq
@@ -420,12 +428,14 @@ ORDER BY
 SELECT state, count(*) FROM (
     SELECT h.state FROM talo_history AS h
     -- use: history_wanted
+        AND h.error LIKE ?11 ESCAPE '\'
     LIMIT ?13
 ) AS found GROUP BY +state;
 
 -- name: find_history
 SELECT h.seq FROM talo_history AS h
 -- use: history_wanted
+    AND h.error LIKE ?11 ESCAPE '\'
 LIMIT ?13;
 
 -- name: failures
@@ -457,23 +467,22 @@ DELETE FROM talo_history_detail WHERE seq IN (SELECT value FROM json_each(?1));
 SELECT m.head FROM talo_ready AS r CROSS JOIN talo_message AS m ON m.id = r.message
 WHERE r.queue = ?1 AND r.priority = ?2 ORDER BY r.place, r.message LIMIT 1;
 
--- name: peek_ready_high_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority DESC, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority DESC, place, message LIMIT ?2 OFFSET ?3
-    ) AS found
-) AS r CROSS JOIN talo_message AS m ON m.id = r.message
-WHERE instr(m.head, ?4) > 0
-ORDER BY r.ahead;
+-- name: ready_up_to
+-- How many messages a queue and priority have ready, up to ?3.
+SELECT count(*) FROM (
+    SELECT 1 FROM talo_ready WHERE queue = ?1 AND priority = ?2 LIMIT ?3
+) AS found;
 
--- name: peek_ready_low_first
-SELECT m.queue, m.priority, m.head, m.body, NULL AS due, r.ahead FROM (
-    SELECT message, row_number() OVER (ORDER BY priority, place, message) - 1 AS ahead FROM (
-        SELECT message, priority, place FROM talo_ready WHERE queue = ?1 ORDER BY priority, place, message LIMIT ?2 OFFSET ?3
+-- name: peek_ready
+-- Of what a queue and priority have ready up to ?3 after the first ?4, in their order, and how many stand before each.
+SELECT m.queue, m.priority, m.head, m.body, NULL AS due, ?4 + r.number - 1 FROM (
+    SELECT message, row_number() OVER (ORDER BY place, message) AS number FROM (
+        SELECT message, place FROM talo_ready WHERE queue = ?1 AND priority = ?2
+        ORDER BY place, message LIMIT ?3 OFFSET ?4
     ) AS found
 ) AS r CROSS JOIN talo_message AS m ON m.id = r.message
-WHERE instr(m.head, ?4) > 0
-ORDER BY r.ahead;
+WHERE instr(m.head, ?5) > 0
+ORDER BY r.number;
 
 -- name: peek_delayed
 SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
@@ -483,3 +492,51 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
 ) AS d CROSS JOIN talo_message AS m ON m.id = d.message
 WHERE instr(m.head, ?4) > 0
 ORDER BY d.due, d.message;
+
+-- name: enter_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (task_id, queue) DO UPDATE
+SET task = excluded.task, root = excluded.root, sent = excluded.sent, since = excluded.since, expires = excluded.expires,
+    owner = NULL, token = NULL, worker = NULL, held = NULL;
+
+-- name: hold_ledger
+INSERT INTO talo_ledger (task_id, queue, task, root, sent, since, expires, owner, token, worker, held)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT (task_id, queue) DO UPDATE
+SET expires = excluded.expires, owner = excluded.owner, token = excluded.token, worker = excluded.worker, held = excluded.held;
+
+-- name: strike_ledger
+DELETE FROM talo_ledger WHERE owner = ?1 AND token IN (SELECT value FROM json_each(?2));
+
+-- name: free_ledger
+UPDATE talo_ledger SET since = coalesce(?3, since), expires = coalesce(?3, since) + ?4, owner = NULL, token = NULL, worker = NULL, held = NULL
+WHERE owner = ?1 AND token = ?2;
+
+-- name: drop_ledger
+DELETE FROM talo_ledger WHERE task_id = ?1 AND queue = ?2 AND owner IS NULL;
+
+-- name: clear_ledger
+DELETE FROM talo_ledger WHERE queue = ?1 AND since > ?2 AND since <= ?3 AND owner IS NULL;
+
+-- name: find_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE task_id IN (SELECT value FROM json_each(?1)) ORDER BY task_id, queue;
+
+-- name: ready_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since <= ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: delayed_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE queue = ?1 AND since > ?2 AND owner IS NULL ORDER BY since LIMIT ?3 OFFSET ?4;
+
+-- name: held_ledger
+SELECT task_id, queue, task, root, sent, since, owner, token, worker, held FROM talo_ledger
+WHERE owner IS NOT NULL LIMIT ?1;
+
+-- name: count_ledger
+SELECT queue, sum(since <= ?2), sum(since > ?2) FROM talo_ledger
+WHERE queue IN (SELECT value FROM json_each(?1)) AND owner IS NULL GROUP BY queue;
+
+-- name: ahead_ledger
+SELECT count(*) FROM talo_ledger WHERE queue = ?1 AND since < ?2 AND owner IS NULL;

@@ -1,0 +1,141 @@
+"""What an orderly end leaves behind on RabbitMQ: nothing that comes again. The server is slow at the worst moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from talo.stores.base import Delivery, Store
+from talo.stores.rabbitmq import RabbitStore
+from talo.testing.contract._support import bodies, end, message
+from tests.chaos.kit import check
+from tests.servers.proxy import Proxy
+from tests.servers.rabbitmq import RabbitServer
+from tests.support import eventually
+
+#: Of ``basic.ack``, as it stands in a frame.
+ACK = b"\x00\x3c\x00\x50"
+#: A busy machine takes seconds for a command to the server; what waits for it has to be patient.
+LONG = 60.0
+
+
+@pytest.fixture
+def vhost(rabbit_server: RabbitServer) -> str:
+    return rabbit_server.new_vhost()
+
+
+@pytest.fixture(params=["quorum", "classic"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def watching(rabbit_server: RabbitServer, vhost: str, kind: str) -> Iterator[Store]:
+    """Who sends, and sees what comes again."""
+    store = RabbitStore(rabbit_server.url_of(vhost), queue_type=kind, timeout=LONG)
+    yield store
+    store.close()
+
+
+def all_of(store: Store, last: str) -> list[str]:
+    """What comes until ``last``, which is sent now, and what stands behind it."""
+    store.broker.send([message(body=last)])
+    store.broker.open("you", worker="w", slots=1, lease=60)
+    came: list[str] = []
+
+    def turn() -> None:
+        found = store.broker.turn([], "you", ["q"], 8).deliveries
+        came.extend(bodies(found))
+        store.broker.settle([end(each) for each in found])
+        check(last in came and not found)
+
+    eventually(turn, LONG)
+    return came
+
+
+def fetched(store: Store, count: int) -> list[Delivery]:
+    held: list[Delivery] = []
+
+    def some() -> None:
+        held.extend(store.broker.turn([], "me", ["q"], min(4, count - len(held))).deliveries)
+        check(len(held) == count)
+
+    eventually(some, LONG)
+    return held
+
+
+def in_the_background(work: object) -> threading.Thread:
+    assert callable(work)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_what_an_owner_gives_back_at_its_end_does_not_come_twice(
+    rabbit_server: RabbitServer, vhost: str, kind: str, watching: Store
+) -> None:
+    its = f'[P || P <- rabbit_channel:list(), rabbit_channel:info(P, [vhost]) =:= [{{vhost, <<"{vhost}">>}}]]'
+    ending, held_up = threading.Event(), threading.Event()
+
+    def hear(data: bytes) -> None:
+        # What an ending owner has got it sends once more, and then acknowledges: there the server stands still.
+        if ending.is_set() and ACK in data and not held_up.is_set():
+            rabbit_server.eval(f"Held = {its}, persistent_term:put(held, Held), [sys:suspend(P) || P <- Held].")
+            held_up.set()
+
+    with Proxy("127.0.0.1", rabbit_server.port, hear) as proxy:
+        # Given an owner that has ended many tasks, while more are ready
+        url = rabbit_server.url_of(vhost, port=proxy.port)
+        store = RabbitStore(url, queue_type=kind, timeout=LONG)
+        store.broker.open("me", worker="w", slots=1, lease=60)
+        watching.broker.send([message(body=str(n)) for n in range(60)])
+        for each in reversed(fetched(store, 40)):
+            store.broker.settle([end(each)])
+        # When it ends, and the server is slow to take its last words
+        store.broker.stats(["q"])  # all that was said before has passed
+        ending.set()
+
+        def leave() -> None:
+            store.broker.close_owner("me")
+            store.close()
+
+        leaving = in_the_background(leave)
+        eventually(lambda: check(held_up.is_set()), LONG)
+        leaving.join(0.5)
+        rabbit_server.eval("[catch sys:resume(P) || P <- persistent_term:get(held)].")
+        leaving.join(LONG)
+    # Then each message comes once, those that it had in hand first
+    assert all_of(watching, "last") == [*map(str, range(40, 60)), "last"]
+
+
+@pytest.mark.parametrize("kind", ["quorum"], indirect=True)
+def test_suspects_that_have_ended_do_not_come_again(
+    rabbit_server: RabbitServer, vhost: str, kind: str, watching: Store
+) -> None:
+    # Given an owner that holds many suspects
+    store = RabbitStore(rabbit_server.url_of(vhost), queue_type=kind, timeout=LONG)
+    store.broker.open("dead", worker="w", slots=1, lease=60)
+    store.broker.send([message(body=str(n)) for n in range(50)])
+    for _ in range(2):
+        store.broker.turn([], "dead", ["q"], 25)
+    store.close()
+    store.broker.open("me", worker="w", slots=1, lease=60)
+    suspects = fetched(store, 50)
+    assert all(each.suspect for each in suspects)
+    # When they end while the server is slow to write that down, and then their owner
+    queue = f"'{vhost}_talo.suspect.q'"
+    rabbit_server.eval(f"sys:suspend({queue}).")
+    store.broker.settle([end(each) for each in reversed(suspects)])
+
+    def leave() -> None:
+        store.broker.close_owner("me")
+        store.close()
+
+    leaving = in_the_background(leave)
+    leaving.join(0.5)
+    rabbit_server.eval(f"sys:resume({queue}).")
+    leaving.join(LONG)
+    # Then none of them comes again
+    assert all_of(watching, "last") == ["last"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from talo import Talo, chain, chord, errors, group
 from talo.app.abortable import AbortableTask
+from talo.wire.message import COPY
 from tests.apps.traced import trace
 
 app = Talo("flows", result_expires=float(os.environ.get("RESULT_EXPIRES", "3600")))
@@ -36,7 +37,7 @@ def total(self: Any, numbers: list[int]) -> int:
 
 @app.task(bind=True)
 def gather(self: Any, values: Any) -> Any:
-    trace("gather", self.request.id)
+    trace("gather", self.request.id, copy=(self.request.headers or {}).get(COPY))
     return values
 
 

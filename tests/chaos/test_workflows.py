@@ -21,9 +21,14 @@ from tests.chaos.kit import LONG, Fleet, Storm, check, full, kill
 from tests.servers.sqs import SqsServer
 from tests.support import eventually
 
-#: What a poll brings for a process that is dead comes again when its lease ends, and SQS charges it, as a task that is
-#: hit several times is; neither is poison here.
-SQS = {"TALO_WORKER_LEASE": "3", "TALO_TASK_MAX_DELIVERIES": "1000"}
+STORES = ["sqlite", "redis", "sqs"]
+#: Messages on RabbitMQ, results elsewhere.
+APART = ["rabbit redis", "rabbit postgres"]
+
+#: RabbitMQ charges a delivery whose connection ended; a task that is hit several times is no poison here.
+CHARGED = {"TALO_TASK_MAX_DELIVERIES": "1000"}
+#: The same on SQS, where also what a poll brings for a process that is dead comes again when its lease ends.
+SQS = {"TALO_WORKER_LEASE": "3", **CHARGED}
 
 
 class Place(NamedTuple):
@@ -35,6 +40,7 @@ class Place(NamedTuple):
     options: Mapping[str, Any] = MappingProxyType({})
 
     def fleet(self, tmp: Path, app: str = "tests.apps.flows", **env: str) -> Fleet:
+        env |= CHARGED if self.results is not None else {}
         env |= {**SQS, "TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(dict(self.options))} if self.options else {}
         return Fleet(self.broker, tmp / "fleet", "-c", "3", app=app, env=env, results=self.results)
 
@@ -42,6 +48,8 @@ class Place(NamedTuple):
 def a_place(request: pytest.FixtureRequest, tmp: Path) -> Place:
     if request.param == "redis":
         return Place(request.getfixturevalue("redis_url"))
+    if request.param in APART:
+        return Place(*(request.getfixturevalue(f"{name}_url") for name in request.param.split()))
     beside = f"sqlite:///{tmp}/t.sqlite3?synchronous=NORMAL"
     if request.param == "sqlite":
         return Place(beside)
@@ -55,7 +63,7 @@ def a_place(request: pytest.FixtureRequest, tmp: Path) -> Place:
     return Place("sqs://key:secret@", beside, options)
 
 
-@pytest.fixture(params=["sqlite", "redis", "sqs"])
+@pytest.fixture(params=STORES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """A place of this test, which the app of workflows uses."""
     place = a_place(request, tmp_path)
@@ -129,6 +137,7 @@ def test_each_step_is_sent_once_although_everything_is_delivered_twice(place: Pl
 
 
 @pytest.mark.promise("W02")
+@pytest.mark.parametrize("place", [*STORES, *APART], indirect=True)
 @pytest.mark.parametrize("every", [0, 100], ids=["body", "error callback"])
 def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: Place, tmp_path: Path, every: int) -> None:
     # Given a chord, each message of which is in the queue twice, and results that expire at once
@@ -153,9 +162,11 @@ def test_a_chord_goes_on_once_under_kills_and_repeated_messages(place: Place, tm
             assert workers.trace.count("gather")[body_id] == 0
         else:
             assert result.get(timeout=LONG) == list(range(count))
-            assert workers.trace.count("gather")[body_id] >= 1
+            # It may have been cut short and run again, and its message too was in the queue twice: of one sending.
+            assert len({line[4] for line in workers.trace.lines() if line[:2] == ["gather", body_id]}) == 1
 
 
+@pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
 def test_a_very_large_chord_takes_bounded_memory(place: Place, tmp_path: Path) -> None:
     # Given a chord of very many members
     count = full(100_000, 3_000)
@@ -184,6 +195,7 @@ def repeat_everything() -> None:
     taken = broker.held("copier")
     broker.send([*copies, *copies], timeout=LONG)
     broker.settle([Settlement(lease=each.lease) for each in taken])
+    broker.close_owner("copier")
 
 
 def _message(delivery: Delivery) -> Message | None:

@@ -237,6 +237,34 @@ class TestRabbit(
     def test_what_is_given_back_last_comes_first(self, store: Store) -> None:
         self._again_comes_last(store)
 
+    @pytest.mark.parametrize("kind", ["quorum", "classic"])
+    @pytest.mark.parametrize("limit", [4, 16])
+    def test_what_is_given_back_while_its_queue_is_left_out_stays_ahead_of_it(
+        self, place: RabbitPlace, kind: str, limit: int
+    ) -> None:
+        """A queue that is paused goes on in its order, whether its messages are asked for or sent here."""
+        store = place.open(queue_type=kind)
+        store.broker.open("me", worker="w", slots=1, lease=30)
+        store.broker.send([message(body=str(n)) for n in range(120)])
+        begun: list[str] = []
+        held: list[Delivery] = []
+        while len(begun) < 40:
+            turn = store.broker.turn([end(each) for each in held], "me", ["q"], limit)
+            held = turn.deliveries
+            begun += bodies(turn)
+        assert store.broker.wait(["q"], 10)  # until something more has come
+        # When all that is held goes back in a turn that asks for another queue only
+        store.broker.turn([end(each, Verdict.AGAIN) for each in held], "me", ["else"], limit)
+        assert store.broker.turn([], "me", ["else"], limit).deliveries == []
+        # Then it comes first, uncharged, and then the rest
+        came: list[Delivery] = []
+        while len(came) < 120 - len(begun) + len(held):
+            found = store.broker.turn([], "me", ["q"], limit).deliveries
+            store.broker.settle([end(each) for each in found])
+            came += found
+        assert bodies(came) == [str(n) for n in range(len(begun) - len(held), 120)]
+        assert not any(each.deliveries for each in came[: len(held)])
+
     def _again_comes_last(self, store: Store) -> None:
         [delivery] = self._one(store)
         store.broker.send([message(body="waits")])

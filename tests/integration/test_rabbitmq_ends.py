@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,12 @@ from tests.chaos.kit import check
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import RabbitServer
 from tests.support import eventually
+from tests.workers import Worker, client
 
 #: Of ``basic.ack``, as it stands in a frame.
 ACK = b"\x00\x3c\x00\x50"
 #: A busy machine takes seconds for a command to the server; what waits for it has to be patient.
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture
@@ -139,3 +141,31 @@ def test_suspects_that_have_ended_do_not_come_again(
     leaving.join(LONG)
     # Then none of them comes again
     assert all_of(watching, "last") == ["last"]
+
+
+@pytest.mark.promise("L07")
+@pytest.mark.parametrize("why", ["tasks", "memory"])
+def test_children_that_are_replaced_repeat_nothing_and_cut_nothing_short(
+    rabbit_server: RabbitServer, vhost: str, kind: str, why: str, tmp_path: Path
+) -> None:
+    url, results = rabbit_server.url_of(vhost), f"sqlite:///{tmp_path}/results.sqlite3"
+    words = {"tasks": ("--max-tasks-per-child", "3"), "memory": ("--max-memory-per-child", "300000")}[why]
+    with client(url, results, task_default_queue_type=kind) as app:
+        # Given work, short and long, some of which takes memory and keeps it
+        ids = [app.send_task("tests.apps.traced.nap", (0.3 if n % 6 == 0 else 0.0,)).id for n in range(30)]
+        hogs = [app.send_task("tests.apps.traced.hog", (150,)) for _ in range(8)]
+        ids += [app.send_task("tests.apps.traced.nap", (0.0,)).id for _ in range(10)]
+        # When children are replaced all the time
+        env = {"TALO_TASK_DEFAULT_QUEUE_TYPE": kind}
+        with Worker(url, tmp_path, "-c", "2", *words, results=results, env=env) as worker:
+            pids = {each.get(timeout=LONG) for each in hogs}
+            eventually(lambda: check(set(ids) <= worker.trace.count("end").keys()), LONG)
+            assert worker.stop(LONG) == 0
+        # Then each task began once and ended once, in one process of several,
+        assert len(pids) >= 3
+        for word in ("start", "end"):
+            assert worker.trace.count(word) == dict.fromkeys(ids, 1)
+        # and nothing is left, or held to have been lost
+        assert [each.ready for each in app.store.broker.stats(["celery"])] == [0]
+        assert app.store.broker.dead() == []
+        assert "lost its process" not in worker.output()

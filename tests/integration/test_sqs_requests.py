@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.kit import check
 from tests.servers.sqs import SqsServer
 from tests.support import eventually
 from tests.workers import Worker, client
@@ -50,3 +51,51 @@ def test_a_task_costs_a_tenth_of_a_request_each_time(
     assert COUNT / 10 <= asked["DeleteMessageBatch"] <= COUNT / 10 + PARTS, asked
     # And none to keep what is over in no time
     assert asked["ChangeMessageVisibilityBatch"] == 0
+
+
+def test_one_of_a_workers_idle_processes_polls_for_all(own_sqs: SqsServer, tmp_path: Path) -> None:
+    # Given an idle worker with several processes, and short polls
+    options = {
+        "region": "us-east-1",
+        "endpoint_url": own_sqs.endpoint,
+        "ledger": str(tmp_path / "ledger"),
+        "wait_time_seconds": 1,
+    }
+    env = {"TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(options)}
+    results = f"sqlite:///{tmp_path}/results.sqlite3"
+    with Worker("sqs://key:secret@", tmp_path, "-c", "6", results=results, env=env):
+        # When each has looked for work once, and several polls have ended
+        eventually(lambda: check(own_sqs.requests()["ReceiveMessage"] >= 6 + 5), 60)
+        # Then there was never more than one at a time
+        asked = own_sqs.requests()
+    assert asked["most polls"] == 1, asked
+
+
+def test_a_worker_finds_its_keys_and_queues_where_a_user_has_put_them(own_sqs: SqsServer, tmp_path: Path) -> None:
+    # Given keys in a profile, and all else as a user writes it, with queues of both kinds
+    keys = tmp_path / "keys"
+    keys.write_text("[shop]\naws_access_key_id = KEY\naws_secret_access_key = SECRET\n")
+    options = {"region": "us-east-1", "queue_name_prefix": "shop-", "ledger": str(tmp_path / "ledger")}
+    env = {
+        "AWS_SHARED_CREDENTIALS_FILE": str(keys),
+        "AWS_PROFILE": "shop",
+        "AWS_ENDPOINT_URL_SQS": own_sqs.endpoint,
+        "TALO_BROKER_TRANSPORT_OPTIONS": json.dumps(options),
+    }
+    results = f"sqlite:///{tmp_path}/results.sqlite3"
+    sender = {**options, "endpoint_url": own_sqs.endpoint}
+    add = "tests.apps.traced.add"
+    with (
+        Worker("sqs://", tmp_path, "-c", "2", "-Q", "celery,orders.fifo", results=results, env=env),
+        client("sqs://key:secret@", results, broker_transport_options=sender) as app,
+    ):
+        # Then tasks run
+        sent = [app.send_task(add, (n, 1), queue=queue) for n in range(3) for queue in ("celery", "orders.fifo")]
+        assert [each.get(timeout=60) for each in sent] == [1, 1, 2, 2, 3, 3]
+        # What is due later than SQS can wait stands beside it, until it is given another time
+        later = app.send_task(add, (1, 1), queue="orders.fifo", countdown=3600)
+        later.reschedule(countdown=0)
+        assert later.get(timeout=60) == 2
+        # And no queue was made but these two, with the prefix
+        urls = app.store._connection.client().list_queues()["QueueUrls"]  # type: ignore[attr-defined]
+    assert {url.rpartition("/")[2] for url in urls} == {"shop-celery", "shop-orders.fifo"}

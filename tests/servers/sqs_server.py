@@ -10,7 +10,7 @@ A server that is asked to end (TERM) writes into FILE what it keeps, and one tha
 requests about messages the part REFUSES (0 to 1) is refused, in turn: throttled, answered 503, and in batches one entry
 fails for no fault of the sender's. An access key that begins with AKIA is known to nobody, and one like
 ``no-CreateQueue`` may do everything but that; credentials are those of one region, ``us-east-1``. Signatures are not
-checked. A GET is answered with the number of requests so far, by action.
+checked. A GET is answered with the number of requests so far, by action, and that of polls.
 """
 
 from __future__ import annotations
@@ -212,6 +212,7 @@ class Sqs:
         self._file = file
         self._queues: dict[str, Queue] = pickle.loads(file.read_bytes()) if file.exists() else {}
         self._random, self._refuses = random.Random(1), refuses
+        #: By action; ``polls`` are those under way, ``most polls`` the most that there were at a time.
         self.requests: Counter[str] = Counter()
         self._on_queues: dict[str, Callable[[Answer], Answer]] = {
             "CreateQueue": self._create,
@@ -297,10 +298,19 @@ class Sqs:
         deadline = time.monotonic() + given.get("WaitTimeSeconds", 0)
         while not (found := queue.receive(limit, visibility)) and (left := deadline - time.monotonic()) > 0:
             queue.woken.clear()
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError), self._polling():
                 await asyncio.wait_for(queue.woken.wait(), min(left, max(0.001, queue.next_ready() - time.monotonic())))
             self._named(queue.name)
         return {"Messages": [self._shown(each) for each in found]} if found else {}
+
+    @contextlib.contextmanager
+    def _polling(self) -> Iterator[None]:
+        self.requests["polls"] += 1
+        self.requests["most polls"] = max(self.requests["most polls"], self.requests["polls"])
+        try:
+            yield
+        finally:
+            self.requests["polls"] -= 1
 
     def _shown(self, message: Message) -> Answer:
         return {

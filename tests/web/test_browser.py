@@ -194,10 +194,14 @@ def test_every_section_in_both_colours_and_on_a_small_screen(site: Site, chromiu
     context.close()
 
 
-def test_an_error_without_sections_beside_it_fills_the_window(page: Page) -> None:
-    # When something is asked for that cannot be
+def test_an_error_leaves_the_sections_where_they_are(page: Page) -> None:
+    # When a page cannot be shown, then the others can still be reached
     page.goto("/runs?limit=0")
-    # Then what is said stands in the middle, and not where the sections would be
+    expect(page.locator("main")).to_contain_text("limit")
+    page.get_by_role("link", name="Queues").click()
+    expect(page.locator("h1")).to_have_text("Queues")
+    # And where there is no page at all, what is said stands in the middle, not where the sections would be
+    page.goto("/nowhere")
     box = page.locator("main").bounding_box()
     assert box is not None
     assert box["width"] > 600

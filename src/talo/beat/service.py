@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from functools import cached_property
-from importlib.metadata import entry_points
 from typing import Any
 
 from talo import signals
@@ -18,6 +17,7 @@ from talo.beat.scheduler import Scheduler
 from talo.beat.stored import StoreScheduler
 from talo.errors import ImproperlyConfigured, OperationalError
 from talo.util.names import import_path
+from talo.util.optional import load
 from talo.util.service import ThreadService
 
 __all__ = ["EmbeddedService", "Service", "scheduler_class"]
@@ -57,9 +57,9 @@ def scheduler_class(app: Any, name: Any = None, group: str | None = None) -> Any
 def _path(name: str, group: str | None) -> str:
     """The dotted path of what a name means."""
     for each in (group,) if group else _GROUPS:
-        for point in entry_points(group=each):
+        for point in load("importlib.metadata").entry_points(group=each):
             if point.name == name:
-                return point.value.replace(":", ".")
+                return str(point.value).replace(":", ".")
     # Celery's own schedulers are ours under its names.
     path = name.replace("celery.beat", "talo.beat", 1) if name.startswith("celery.beat") else name
     return path.replace(":", ".")

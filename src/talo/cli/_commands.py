@@ -6,7 +6,6 @@ of Celery's commands that Talo does not have. Called by ``cli.main``."""
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import click
@@ -14,6 +13,7 @@ import click
 from talo.cli._errors import Refused
 from talo.compat.late import offer
 from talo.util.names import nearest
+from talo.util.optional import load
 
 __all__ = ["ABSENT", "COMMANDS", "CommandGroup", "Entry", "TaloCommand"]
 
@@ -122,7 +122,7 @@ class CommandGroup(click.Group):
 
 def _of_plugin(name: str) -> click.Command | None:
     """The command that an installed package adds under Celery's entry points; it is imported under the alias."""
-    for point in entry_points(group="celery.commands"):
+    for point in load("importlib.metadata").entry_points(group="celery.commands"):
         if point.name == name and offer():
             command: click.Command = point.load()
             return command

@@ -12,7 +12,6 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from types import ModuleType
 
 __all__ = ["ORIGIN", "offer"]
@@ -52,6 +51,7 @@ def offer() -> bool:
 
 def _is_ours() -> bool:
     """Whether what is installed as ``celery`` is Talo's distribution of that name."""
+    metadata = importlib.import_module("importlib.metadata")
     try:
         return "+talo" in metadata.version("celery")
     except metadata.PackageNotFoundError:

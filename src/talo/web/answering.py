@@ -77,12 +77,12 @@ def as_json(facts: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(facts, enc_hook=str), status_code=status, media_type="application/json")
 
 
-def refusal(request: Request, status: int, text: str) -> Response:
-    """Say no: a page to people, a problem (RFC 9457) to programs."""
+def refusal(request: Request, status: int, text: str, **around: Any) -> Response:
+    """Say no: a page to people, with what stands ``around`` it, a problem (RFC 9457) to programs."""
     if wants_page(request):
         if status == 401:
             return page(request, "login.html", 401, title="Log in", **login_values(request, None))
-        return page(request, "error.html", status, title=_titles.get(status, "No"), text=text, code=status)
+        return page(request, "error.html", status, title=_titles.get(status, "No"), text=text, code=status, **around)
     problem = {"title": _titles.get(status, "No"), "status": status, "detail": text}
     response = as_json(problem, status)
     response.headers["content-type"] = "application/problem+json"

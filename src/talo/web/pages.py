@@ -78,15 +78,16 @@ def page_endpoint(each: Page, desk: Desk) -> Endpoint:
 
 def _answer(each: Page, operation: Operation, desk: Desk, request: Request) -> Response:
     query = request.query_params
+    around = _around(each, desk, request)
     try:
         given = {name: query.getlist(name) for name in query} | {name: [value] for name, value in each.also}
         arguments = arguments_of(operation, given)
         facts = perform(operation, desk, request, arguments)
     except (TaloError, msgspec.ValidationError) as error:
-        return refusal(request, *fault_of(error))
+        return refusal(request, *fault_of(error), **around)
     except PermissionError as error:
-        return refusal(request, 403, str(error))
-    return page(request, each.template, title=each.title, f=facts, **_around(each, desk, request))
+        return refusal(request, 403, str(error), **around)
+    return page(request, each.template, title=each.title, f=facts, **around)
 
 
 def _around(each: Page, desk: Desk, request: Request) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from talo.app.hearing import QUESTION, answer, attend, leave
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
+from talo.util.optional import load
 from talo.worker.delays import DelaysService
-from talo.worker.health import HealthServer
 from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
@@ -35,6 +35,7 @@ from talo.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
+    from talo.worker.health import HealthServer
     from talo.worker.options import WorkerOptions
 
 __all__ = ["Agent", "agent_main"]
@@ -157,7 +158,10 @@ class Agent:
         """Who answers ``/livez``, ``/readyz`` and ``/metrics``, if somebody is to."""
         if self._options.http is None:
             return None
-        server = HealthServer(self._app, self._options, self._shares, self._common, self._remote.node)
+        # Only who has an address pays for the modules that serve it.
+        server: HealthServer = load("talo.worker.health").HealthServer(
+            self._app, self._options, self._shares, self._common, self._remote.node
+        )
         server.start()
         return server
 

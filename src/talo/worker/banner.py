@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from talo.settings.secret import hide_password
+from talo.worker.heart import version
 from talo.worker.logs import wants_colour
 from talo.worker.options import WorkerOptions
 from talo.worker.rules import rules_of, user_tasks
@@ -37,10 +38,8 @@ def banner(app: Talo, options: WorkerOptions, level: int) -> str:
 
 def _title(options: WorkerOptions) -> str:
     system = os.uname()
-    # The package above is always imported by now; asking the installation for its version would cost 10 ms.
-    version = vars(sys.modules["talo"])["__version__"]
     where = f"{system.sysname}-{system.release}-{system.machine}"
-    return f" {options.hostname} v{version} (talo) · {where} · Python {platform.python_version()}"
+    return f" {options.hostname} v{version()} (talo) · {where} · Python {platform.python_version()}"
 
 
 def _config(app: Talo, options: WorkerOptions) -> list[str]:

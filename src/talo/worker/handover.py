@@ -163,8 +163,8 @@ class Handover:
         return queue if queue in self._named else queue.removeprefix(MOVED)
 
     def _empty(self, queue: str) -> None:
-        while deliveries := self._turn([], [queue], _BITE):
-            self._turn([self._handed_over(delivery) for delivery in deliveries], (), 0)
+        while deliveries := self._fetch([queue], _BITE):
+            self._settle([self._handed_over(delivery) for delivery in deliveries])
             self._broker.renew([self._owner], _LEASE)
 
     def _handed_over(self, delivery: Delivery) -> Settlement:
@@ -185,15 +185,18 @@ class Handover:
         just begun; the first other one goes back, to the end of its queue."""
         if self._app.store.features.hands_over:
             return
-        while deliveries := self._turn([], sorted(self._named), 1):
+        while deliveries := self._fetch(sorted(self._named), 1):
             [delivery] = deliveries
             if not delivery.suspect or delivery.message is None:
-                self._turn([Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)], (), 0)
+                self._settle([Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)])
                 return
-            self._turn([self._handed_over(delivery)], (), 0)
+            self._settle([self._handed_over(delivery)])
 
-    def _turn(self, settlements: Sequence[Settlement], queues: Sequence[str], limit: int) -> list[Delivery]:
-        return self._broker.turn(self._split(settlements), self._owner, queues, limit).deliveries
+    def _fetch(self, queues: Sequence[str], limit: int) -> list[Delivery]:
+        return self._broker.turn([], self._owner, queues, limit).deliveries
+
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
+        self._broker.settle(self._split(settlements))
 
 
 def _only_talos(message: Message) -> bool:

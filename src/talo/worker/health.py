@@ -2,7 +2,8 @@
 
 Owns the address, the server (a thread, few connections at a time, each for a few seconds) and the rules of being
 alive and ready; what is measured is ``worker.metrics``'s. It only reads, and asks for no password: it tells names of
-tasks and queues, and numbers. Used by the agent; ``parse_address`` by ``plan``, ``check_address`` by ``main``."""
+tasks and queues, and numbers. Loaded only where it is asked for: by the agent, and by ``main`` for
+``check_address``."""
 
 from __future__ import annotations
 
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
     from talo.worker.node import WorkerNode
     from talo.worker.options import WorkerOptions
 
-__all__ = ["Health", "HealthServer", "check_address", "parse_address"]
+__all__ = ["Health", "HealthServer", "check_address"]
 
 log = logging.getLogger("talo.worker")
 
-_LOOPBACK = "127.0.0.1"
 #: Seconds in which the broker has to answer a ping for the worker to be ready, and for which an answer holds.
 _PING, _PING_HOLDS = 2.0, 1.0
 #: Seconds by which a process may ask for work later than it said.
@@ -43,21 +43,6 @@ _STUCK, _OPERATIONS = 60.0, 6
 _MOST, _LONGEST = 8, 10.0
 #: Seconds between two tries to get the address, when the agent before this one still holds it.
 _AGAIN = 1.0
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT`` or ``PORT``; without a host it is loopback.
-
-    ``ImproperlyConfigured`` for anything else.
-    """
-    host, _, port = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        port = ""
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ImproperlyConfigured(f"worker_http {text!r} is no address: write HOST:PORT, as in 127.0.0.1:9540")
-    return host or _LOOPBACK, int(port)
 
 
 def check_address(address: tuple[str, int]) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from talo import signals
 from talo.errors import ImproperlyConfigured
+from talo.util.optional import load
 from talo.util.process import root_warning
 from talo.worker.banner import banner
-from talo.worker.health import check_address
 from talo.worker.logs import set_up_logging
 from talo.worker.options import WorkerOptions
 from talo.worker.plan import WorkerArguments, plan_worker
@@ -58,7 +58,7 @@ def run_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> int:
             f"{app.store.url} lives in one process, and a worker has several: use sqlite:///talo.sqlite3"
         )
     if options.http is not None:
-        check_address(options.http)
+        load("talo.worker.health").check_address(options.http)
     _refuse_what_has_no_place(app)
     app.store.ping(app.conf.store_timeout)
     _name_concerns(app)

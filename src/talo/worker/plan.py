@@ -12,17 +12,17 @@ from talo.errors import ImproperlyConfigured
 from talo.util.cpu import available_cpus
 from talo.util.process import resident_kib
 from talo.wire import compression, serializers
-from talo.worker.health import parse_address
 from talo.worker.meter import MOST_TASKS
 from talo.worker.options import HEARTBEAT, POOLS, WorkerOptions
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
 
-__all__ = ["WorkerArguments", "node_name", "plan_worker"]
+__all__ = ["WorkerArguments", "node_name", "parse_address", "plan_worker"]
 
 #: Coroutines wait more than they compute.
 _ASYNCIO_SLOTS = 100
+_LOOPBACK = "127.0.0.1"
 
 
 class WorkerArguments(TypedDict, total=False):
@@ -50,6 +50,21 @@ class WorkerArguments(TypedDict, total=False):
     loglevel: int
     logfile: str | None
     quiet: bool
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT`` or ``PORT``; without a host it is loopback.
+
+    ``ImproperlyConfigured`` for anything else.
+    """
+    host, _, port = text.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        port = ""
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ImproperlyConfigured(f"worker_http {text!r} is no address: write HOST:PORT, as in 127.0.0.1:9540")
+    return host or _LOOPBACK, int(port)
 
 
 def node_name(template: str | None) -> str:

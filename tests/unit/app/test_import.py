@@ -1,4 +1,4 @@
-"""What importing Talo costs everyone who only sends."""
+"""What importing Talo costs everyone who only sends, and what a worker loads."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ RARE = {
 }
 
 
-def test_importing_talo_imports_nothing_that_few_need() -> None:
-    # When a fresh interpreter, without what the environment adds, imports Talo and lists its modules
-    code = "import sys; before = set(sys.modules); import talo; print(*set(sys.modules) - before)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+#: The same for a worker: what serves ``worker_http``, and what looks for plug-ins.
+RARE_IN_WORKERS = {"email", "http.server", "importlib.metadata", "sqlite3", "redis", "zipfile"}
 
-    # Then
-    assert RARE & set(found.stdout.split()) == set()
+
+def imported_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has after it, without what the environment adds."""
+    code = f"import sys; before = set(sys.modules); {code}; print(*set(sys.modules) - before)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+def test_importing_talo_imports_nothing_that_few_need() -> None:
+    assert RARE & imported_by("import talo") == set()
+
+
+def test_a_worker_loads_nothing_that_few_need() -> None:
+    assert RARE_IN_WORKERS & imported_by("import talo.cli.main, talo.cli.worker") == set()

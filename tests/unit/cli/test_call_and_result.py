@@ -104,6 +104,12 @@ def test_waiting_in_vain_says_so(project: Project) -> None:
     assert told.out.strip() in told.err
 
 
+def test_waiting_where_no_results_are_kept_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALO_RESULT_BACKEND", "disabled://")
+    told = project.with_app("call", f"{project.name}.add", "-a", "[1, 2]", "--wait=0")
+    told.says_in_one_line("the task was sent, but cannot be waited for", "result_backend")
+
+
 @pytest.mark.parametrize(
     ("value", "printed"), [("text", "text"), ({"a": [1, None]}, '{"a": [1, null]}'), (3, "3"), (None, "null")]
 )

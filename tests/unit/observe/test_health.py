@@ -20,8 +20,9 @@ from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.worker import health
 from talo.worker.board import Board
 from talo.worker.bulletin import Standing
-from talo.worker.health import Health, HealthServer, check_address, parse_address
+from talo.worker.health import Health, HealthServer, check_address
 from talo.worker.options import WorkerOptions
+from talo.worker.plan import parse_address
 from talo.worker.share import Common, Share
 from tests.support import eventually
 

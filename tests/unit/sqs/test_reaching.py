@@ -51,6 +51,16 @@ def test_what_cannot_work_is_said_with_the_mend(url: str, options: dict[str, Any
     assert "nary" not in str(refused.value)
 
 
+def test_priorities_are_said_to_change_nothing_once(open_store: OpenStore, caplog: pytest.LogCaptureFixture) -> None:
+    store = open_store(None)
+    store.broker.send([message()])
+    assert caplog.messages == []
+    for _ in range(2):
+        store.broker.send([message(), message(priority=9)])
+    [said] = caplog.messages
+    assert "SQS knows no priorities" in said and "a queue of its own" in said
+
+
 def test_secrets_are_shown_nowhere(open_store: OpenStore) -> None:
     store = open_store(None)
     assert "canary" not in f"{store!r} {store.url} {store._address!r}"
@@ -136,6 +146,16 @@ def test_the_endpoint_may_stand_in_the_url(own_sqs: SqsServer, tmp_path: Path) -
     )
     store.ping(5)
     assert store.url == f"sqs://127.0.0.1:{own_sqs.port} in us-east-1"
+
+
+def test_whose_policy_names_other_queues_can_reach_sqs(own_sqs: SqsServer, tmp_path: Path) -> None:
+    # Given keys that may not even look up the queue that a ping asks for, and keys of nobody
+    options = {"region": "us-east-1", "endpoint_url": own_sqs.endpoint, "ledger": str(tmp_path / "ledger")}
+    allowed, nobody = SqsStore("sqs://no-GetQueueUrl:canary@", **options), SqsStore("sqs://AKIA0:canary@", **options)
+    # Then SQS is reached with the first, and not with the second
+    allowed.ping(20)
+    with pytest.raises(AccessRefused, match="access key"):
+        nobody.ping(20)
 
 
 def test_who_only_sends_needs_no_ledger(open_store: OpenStore, tmp_path: Path) -> None:

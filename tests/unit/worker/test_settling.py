@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support import eventually
 
@@ -16,9 +17,11 @@ from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
 from talo.stores.base import Delivery, Lease, Settlement, Turn, Verdict
 from talo.wire._faults import Fault
+from talo.worker.child import Child
 from talo.worker.intake import Intake
 from talo.worker.lines import Death, Running
 from talo.worker.options import WorkerOptions
+from talo.worker.pools import ThreadPool
 from talo.worker.settler import Settler
 from talo.worker.share import Common, Share
 from talo.worker.split import split_of
@@ -96,6 +99,24 @@ def test_what_is_settled_leaves_the_ring_and_the_store(app: Talo, share: Share) 
     settler.turn(QUEUES, 0)
     assert (share.ring.read(), settler.pending, settler.outstanding) == ([], 0, 0)
     assert app.store.broker.held(settler.owner) == []
+
+
+def test_a_child_that_ends_gives_back_also_what_its_agent_took(app: Talo, share: Share, options: WorkerOptions) -> None:
+    # Given a child that has fetched two tasks, the first of which its agent took, to give it back
+    child = Child(app, msgspec.structs.replace(options, pool="threads"), share)
+    child.settler = settler = make_settler(app, share)
+    child.intake = Intake(app.env, lambda _task_id: False, 1.0)
+    child._pool = pool = ThreadPool(child)
+    for task_id in ("a", "b"):
+        app.send_task("add", (1, 2), task_id=task_id)
+    pool.offer(settler.turn(QUEUES, 2))
+    share.claim()
+    # When it ends before the agent comes to that
+    child._give_back()
+    settler.turn(QUEUES, 0)
+    # Then it holds nothing, and both are ready
+    assert app.store.broker.held(settler.owner) == []
+    assert sorted(map(str, ready(app))) == ["a", "b"]
 
 
 class Breaking:

@@ -125,7 +125,8 @@ class RabbitBroker(Broker):
         deadline = self._client.deadline()
         with self._client.using(deadline) as connection:
             own = self._own(owner)
-            refused = self._settle(connection, settlements, deadline)
+            own.leave(queues, deadline)
+            refused = self._settle(connection, settlements, deadline, queues)
             deliveries = self._fetch(connection, own, queues, limit, deadline)
         return Turn(deliveries, refused)
 
@@ -153,9 +154,8 @@ class RabbitBroker(Broker):
     ) -> list[Delivery]:  # fmt: skip
         self._local.owner = self._latest = own.name
         self._answer_mail(connection, deadline)
-        if not limit:
-            return []
-        self._ensure(connection, queues, deadline)
+        if limit:
+            self._ensure(connection, queues, deadline)
         try:
             return own.fetch(connection, queues, limit, self._tokens, deadline)
         except ChannelRefused:
@@ -176,8 +176,13 @@ class RabbitBroker(Broker):
     # -- settling -----------------------------------------------------------------------------------------------------
 
     def _settle(
-        self, connection: Connection, settlements: Sequence[Settlement], deadline: float
-    ) -> list[Lease]:  # fmt: skip
+        self,
+        connection: Connection,
+        settlements: Sequence[Settlement],
+        deadline: float,
+        asked: Sequence[str] | None = None,
+    ) -> list[Lease]:
+        """Settle; ``asked`` are the queues of which this turn asks for more."""
         refused: list[Lease] = []
         ours: list[tuple[Settlement, Owner, Held]] = []
         elsewhere: dict[str, list[Settlement]] = {}
@@ -193,14 +198,18 @@ class RabbitBroker(Broker):
                 seen.add(lease)
                 ours.append((settlement, owner, held))
         if ours:
-            self._end(connection, ours, deadline)
+            self._end(connection, ours, deadline, asked)
         for name, theirs in elsewhere.items():
             refused += self._mailbox.settle(connection, name, theirs, deadline)
         return refused
 
     def _end(
-        self, connection: Connection, ends: Sequence[tuple[Settlement, Owner, Held]], deadline: float
-    ) -> None:  # fmt: skip
+        self,
+        connection: Connection,
+        ends: Sequence[tuple[Settlement, Owner, Held]],
+        deadline: float,
+        asked: Sequence[str] | None,
+    ) -> None:
         if self.answer is not None:
             self.answer(connection, [each[0] for each in ends], [each[2] for each in ends], deadline)
         outs: list[Out] = []
@@ -212,7 +221,8 @@ class RabbitBroker(Broker):
                 for it in settlement.follow
             ]
             if settlement.verdict is _AGAIN:
-                outs.append(_back(settlement, held))
+                paused = asked is not None and held.message.queue not in asked
+                outs.append(_back(settlement, held, ahead=paused))
             elif settlement.verdict is _DEAD:
                 death = settlement.death or Death(reason="unknown")
                 graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
@@ -247,6 +257,8 @@ class RabbitBroker(Broker):
             owner = self._owners.get(getattr(self._local, "owner", self._latest))
             if owner is None or not owner.channel.open:
                 return True  # The next turn says what has become of it.
+            if owner.ready:
+                return True  # What came now would wait behind that.
             self._ensure(connection, queues, deadline)
             owner.listen(queues, deadline)
             connection.take_in()
@@ -387,8 +399,11 @@ class RabbitBroker(Broker):
         return self._dead.replace(ids, send)
 
 
-def _back(settlement: Settlement, held: Held) -> Out:
-    facts = Facts(held.facts.deliveries + settlement.charge, settlement.suspect or held.facts.suspect)
+def _back(settlement: Settlement, held: Held, *, ahead: bool) -> Out:
+    """What goes back to its queue: to the end, for AMQP knows no other place, or ``ahead`` of it, to the suspects,
+    since a queue that is paused has to go on in its order."""
+    ahead = ahead and settlement.delay <= 0
+    facts = Facts(held.facts.deliveries + settlement.charge, ahead or settlement.suspect or held.facts.suspect)
     message = held.message
     if settlement.delay > 0:
         message = message.anew(message.headers, message.body, time.time() + settlement.delay)

@@ -109,6 +109,7 @@ class Owner:
         self._next_look = 0.0
         self._serial = itertools.count(1)
         self._order: list[str] = []
+        #: When something was last fetched, or came to be (monotonic).
         self._used = monotonic()
 
     @property
@@ -125,6 +126,7 @@ class Owner:
             self.mail.append(letter)
         else:
             self._waiting.setdefault(self._consumers[letter.consumer], deque()).append(letter)
+            self._used = monotonic()
 
     def _forget_consumer(self, tag: str) -> None:
         """The server has ended a consumer: its queue is gone, or moved to another node."""
@@ -136,15 +138,19 @@ class Owner:
         self, connection: Connection, queues: Sequence[str], limit: int, tokens: Iterable[int], deadline: float
     ) -> list[Delivery]:  # fmt: skip
         """Hand out up to ``limit``: what was sent here, else what the queues have."""
+        self._put_ahead(connection, queues, deadline)
+        if not limit:
+            return []
         self._used = monotonic()
         self._last_limit = limit
         wanted = limit
         self._turn_order(queues)
         if suspect := self._suspect(connection, tokens, deadline):
             return [suspect]
-        if self._consumers and (wanted < STREAM or set(self._consumers.values()) - set(queues)):
+        if self._consumers and wanted < STREAM:
             self.stop_consuming(deadline)
-        self._sift(connection, deadline)
+        if self._sift(connection, deadline):
+            return []  # They are older than what else has come.
         if self._consumers and wanted > self._prefetch:
             self.stop_consuming(deadline)
             self.consume(queues, 2 * wanted, deadline)
@@ -167,9 +173,24 @@ class Owner:
             self._return_rest(connection, deadline)
         return [self._hand_out(queue, letter, message, facts, tokens) for queue, letter, message, facts in good]
 
+    def leave(self, queues: Sequence[str], deadline: float) -> None:
+        """Be sent nothing more of other queues than these: they are paused. To be called before anything of them is
+        settled, which would bring more; what is on its way then comes back as if it had died."""
+        if set(self._consumers.values()) - set(queues):
+            self.stop_consuming(deadline)
+
+    def _put_ahead(self, connection: Connection, queues: Sequence[str], deadline: float) -> None:
+        """Send what has come of other queues than these ahead of them."""
+        left = [queue for queue, waiting in self._waiting.items() if waiting and queue not in queues]
+        again = [_suspected(name, each, charge=each.redelivered) for name in left for each in self._waiting.pop(name)]
+        if again:
+            self._send_again(connection, again, deadline)
+
     def _turn_order(self, queues: Sequence[str]) -> None:
         if set(self._order) != set(queues):
             self._order = list(queues)
+            # Of one that goes on after a pause there may be some that were given back ahead of it.
+            self._doubt = True
 
     def _from_here(self, limit: int) -> list[tuple[str, Letter]]:
         """Of each queue in turn one."""
@@ -229,12 +250,15 @@ class Owner:
     def _without_the_doubtful(
         self, connection: Connection, found: Sequence[tuple[str, Letter]], deadline: float
     ) -> list[tuple[str, Letter, Message, Facts]]:
-        """Send what came back from a dead connection, or from a consumer that ended, to the suspects."""
+        """Send what came back from a dead connection, or from a consumer that ended, to the suspects; and with no
+        charge what stood behind it, which must not overtake it."""
         again: list[_Back] = []
         good: list[tuple[str, Letter, Message, Facts]] = []
+        doubtful: set[str] = set()
         for queue, letter in found:
-            if letter.redelivered:
-                again.append(_suspected(queue, letter))
+            if letter.redelivered or queue in doubtful:
+                doubtful.add(queue)
+                again.append(_suspected(queue, letter, charge=letter.redelivered))
             else:
                 good.append((queue, letter, *unpacked(letter, queue)))
         if again:
@@ -242,8 +266,8 @@ class Owner:
             self._send_again(connection, again, deadline)
         return good
 
-    def _sift(self, connection: Connection, deadline: float) -> None:
-        """Send on at once whatever was sent here and had come back."""
+    def _sift(self, connection: Connection, deadline: float) -> bool:
+        """Send on at once whatever was sent here and had come back; return whether anything had."""
         again = []
         for queue, waiting in self._waiting.items():
             if any(letter.redelivered for letter in waiting):
@@ -252,6 +276,7 @@ class Owner:
         if again:
             self._doubt = True
             self._send_again(connection, again, deadline)
+        return bool(again)
 
     def _send_again(self, connection: Connection, again: Sequence[_Back], deadline: float) -> None:
         self._acknowledged.update(back.source for back in again)

@@ -139,7 +139,7 @@ def _search(tx: Session, query: RunQuery, limit: int, cursor: str | None) -> tup
     last: Last = None if ended is None or seq is None else (float(ended), int(seq))
     text = None if query.argument is None else query.argument.encode()
     found: list[tuple[int, RunRecord]] = []
-    looked, size = 0, limit if text is None and query.text is None else max(limit, _STEP)
+    looked, size = 0, limit if text is None else max(limit, _STEP)
     while len(found) < limit and looked < _LOOKS:
         values = [*values_of(query, tx.now), *(last or (None, None)), size, text]
         rows = tx.rows(asking("history", values), *values)
@@ -151,7 +151,7 @@ def _search(tx: Session, query: RunQuery, limit: int, cursor: str | None) -> tup
                     return found, last
         if len(rows) < size:
             return found, None
-        looked, size = looked + size, max(size, 4 * _STEP)
+        looked, size = looked + size, max(size, min(4 * size, 4 * _STEP))
     return found, last
 
 

@@ -76,6 +76,8 @@ class SqsBroker(Broker):
         self._endings = Endings(side, self.shelf, self._send, self._tell)
         self._poller = Poller(self._poll, self._release)
         self._visibility = 30
+        #: Whether it was said that there are no priorities.
+        self._minded = False
         #: Per set of queues: the one that brought something last stands last.
         self._orders: dict[tuple[str, ...], list[str]] = {}
 
@@ -100,6 +102,7 @@ class SqsBroker(Broker):
         """Everything is measured before anything is sent."""
         entries: dict[str, tuple[Queue, list[dict[str, Any]]]] = {}
         late: list[Message] = []
+        self._mind_priorities(messages)
         for message in messages:
             queue = self._queues.get(message.queue)
             due = message.due
@@ -113,6 +116,15 @@ class SqsBroker(Broker):
             self._shelve(late)
         for queue, wanted in entries.values():
             self._send_entries(queue, wanted)
+
+    def _mind_priorities(self, messages: Sequence[Message]) -> None:
+        if not self._minded and any(message.priority for message in messages):
+            self._minded = True
+            log.warning(
+                "SQS knows no priorities, so those that are asked for change nothing: send what is urgent to a queue "
+                "of its own",
+                extra={"action": "priority-ignored"},
+            )
 
     def _shelve(self, messages: Sequence[Message]) -> None:
         if self.shelf is None:

@@ -30,7 +30,7 @@ try:
 except ImportError as error:
     raise MissingExtra("boto3", "sqs") from error
 
-__all__ = ["Connection", "Overfull", "QueueMissing", "Throttled", "within"]
+__all__ = ["Connection", "Denied", "Overfull", "QueueMissing", "Throttled", "within"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,10 @@ _OVERFULL = "OverLimit"
 _LATER = frozenset({"QueueDeletedRecently", "InternalError", "InternalFailure"})
 #: The URL of a queue is another region's.
 _ELSEWHERE = "InvalidAddress"
+
+
+class Denied(AccessRefused):
+    """The credentials are good; a policy does not allow them this action on this queue."""
 
 
 class QueueMissing(StoreError):
@@ -152,9 +156,11 @@ class Connection:
         if code in _MISSING:
             return QueueMissing(f"{shown} has no such queue: {text}")
         if code in _DENIED:
+            refusal = f"{shown} refuses {error.operation_name} ({code}): {_DENIED[code]}"
+            if _DENIED[code] is not _POLICY:
+                return AccessRefused(refusal)
             # What SQS says of a policy names who, what and which queue; of a signature it would quote a token.
-            more = f"; it says: {text}" if text and _DENIED[code] is _POLICY else ""
-            return AccessRefused(f"{shown} refuses {error.operation_name} ({code}): {_DENIED[code]}{more}")
+            return Denied(f"{refusal}; it says: {text}" if text else refusal)
         if code in _THROTTLED or status == 503:
             return Throttled(f"{shown} cannot do it now: {code}")
         if code == _OVERFULL:

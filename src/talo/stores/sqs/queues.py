@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from talo.errors import AccessRefused, ImproperlyConfigured, StoreUnavailable
+from talo.errors import ImproperlyConfigured, StoreUnavailable
 from talo.stores.sqs.address import Address
-from talo.stores.sqs.connection import Connection, QueueMissing
+from talo.stores.sqs.connection import Connection, Denied, QueueMissing
 
 __all__ = ["Queue", "Queues", "name_of"]
 
@@ -105,8 +105,8 @@ class Queues:
         try:
             with self._connection.translated():
                 return str(client.create_queue(QueueName=actual, Attributes=attributes)["QueueUrl"])
-        except AccessRefused as error:
-            raise AccessRefused(f"there is no queue {actual}, and it may not be created. {error}") from error
+        except Denied as error:
+            raise Denied(f"there is no queue {actual}, and it may not be created. {error}") from error
 
     def _url(self, name: str) -> str:
         predefined = self._address.predefined
@@ -160,8 +160,8 @@ class Queues:
             return
         try:
             self._url(_PING)
-        except QueueMissing:
-            return  # it has answered
+        except (QueueMissing, Denied):
+            return  # it has answered; whose policy names its queues may not ask for this one
 
 
 def _number(attributes: Mapping[str, str], name: str, default: int) -> int:

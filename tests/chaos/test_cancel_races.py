@@ -12,7 +12,6 @@ import pytest
 
 from talo.app.app import Talo
 from tests.chaos.kit import HANGS, LONG, SEED, Fleet, Judge, call, check, for_seconds, full, send_all
-from tests.support import eventually
 
 #: Seconds that a task takes, and the moments at which it is cancelled: before, at and after its end.
 NAP, UNTIL = 0.03, 0.06
@@ -48,15 +47,18 @@ def test_a_cancel_that_races_with_the_end_hits_no_other_task_and_the_state_tells
     pauses = {task_id: moments.uniform(0.0, UNTIL) for task_id in victims}
     with Fleet(broker, tmp_path, "-P", pool, "-c", "2") as fleet:
         started: dict[str, float] = {}
-        over = threading.Event()
+        news, over = threading.Condition(), threading.Event()
 
         def watch() -> None:
             while not over.wait(0.002):
-                started.update(fleet.trace.times("start"))
+                with news:
+                    started.update(fleet.trace.times("start"))
+                    news.notify_all()
 
         def cancel(task_id: str) -> None:
             # Given a task that runs, when it is terminated about when it ends
-            eventually(lambda: check(task_id in started), LONG)
+            with news:
+                check(news.wait_for(lambda: task_id in started, LONG), f"{task_id} has not started")
             for_seconds(max(0.0, started[task_id] + pauses[task_id] - time.time()))
             terminate(app, way, task_id)
 

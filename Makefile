@@ -14,7 +14,11 @@ KEEP ?=
 ARGS ?=
 #: Where tests take a Redis. Of integration and ecosystem only what needs no Celery: that reads no URL of a cluster.
 CLUSTER := $(addprefix unit/,redis app cli observe) contract acceptance chaos web django frameworks \
-  $(addprefix integration/test_,consuming.py metrics_stores.py mixed_stores.py readers.py)
+  $(addprefix integration/test_,metrics_stores.py mixed_stores.py readers.py)
+# Runs the tests of a command line.
+side_by_side = { $(1) -n $(JOBS) --dist worksteal $(ARGS) || { \
+  tools/say "what failed side by side runs once more, alone: what fails again has failed, what passes now is unsteady"; \
+  $(1) --last-failed --last-failed-no-failures none $(ARGS); }; }
 # Images set it to stay small. Here it would have every process of every test compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -27,10 +31,7 @@ demo: env-demo  ## watch a small Django site hand off real work, without any ser
 test: env-test servers  ## everything: format, lint, types, and all tests against real servers
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(SUITE) -n $(JOBS) --dist worksteal $(ARGS) || { \
-	  tools/say "what failed side by side runs once more, alone: what fails again has failed, what passes now is unsteady"; \
-	  $(SUITE) --last-failed --last-failed-no-failures none $(ARGS) || status=1; \
-	}; \
+	$(call side_by_side,$(SUITE)) || status=1; \
 	if [ $$status != 0 ]; then echo "make test: not all is well, see above" >&2; fi; \
 	exit $$status
 
@@ -52,7 +53,7 @@ soak: env-test servers  ## the long runs: chaos at the promised size
 	@TALO_SOAK=1 $(PYTEST) --timeout 7200 -m soak $(ARGS)
 
 cluster: env-test servers  ## the Redis suite on a cluster of six nodes whose slots move and whose masters step down meanwhile
-	@$(PYTEST) --timeout 300 -m "not soak" --redis=cluster -q $(addprefix tests/,$(CLUSTER)) $(ARGS)
+	@$(call side_by_side,$(SUITE) --timeout 300 --redis=cluster -q $(addprefix tests/,$(CLUSTER)))
 
 spawn: env-test servers  ## all tests once more, on workers whose processes are spawned, not forked
 	@$(SUITE) --start-method=spawn -n $(JOBS) --dist worksteal $(ARGS)

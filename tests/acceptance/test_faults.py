@@ -40,7 +40,7 @@ def test_a_send_gives_up_at_its_deadline(fault: str, warm: bool, redis_url: str,
     with redis_server.proxy() as proxy:
         with client(proxy.through(redis_url), publish_timeout=DEADLINE) as app:
             if warm:
-                app.send_task("tests.apps.traced.quiet")
+                app.send_task("tests.apps.traced.quiet", timeout=LONG)
             getattr(proxy, fault)(*([30.0] if fault == "delay" else []))
             assert seconds_until_it_gives_up(app) < DEADLINE + SLACK
             # And the producer is well as soon as the broker is

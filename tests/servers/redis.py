@@ -68,7 +68,7 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         with RedisServer() as server:
             yield server
         return
-    inside = RedisInCluster(RedisCluster(managed=True))
+    inside = RedisInCluster(RedisCluster(managed=True, patience=5.0))
     try:
         inside.start()
         with Unrest(inside.cluster, PEACEFUL) as inside.unrest:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from talo.errors import TaloError
 from talo.stores.redis.address import parse_url
 from talo.stores.redis.connection import Connection, pack
 from talo.stores.redis.place import Fixed
@@ -22,9 +23,6 @@ from tests.support import eventually
 __all__ = ["NEEDED", "RedisCluster", "own_cluster", "redis_cluster"]
 
 SLOTS = 16384
-#: Milliseconds without an answer after which a node counts as dead: fail-overs should not take long, and a busy machine
-#: should not look dead.
-_PATIENCE = 2000
 
 
 #: All that Talo needs of a server, as docs/howto/stores.md names it.
@@ -40,10 +38,12 @@ class _AnyNode(Fixed):
 class RedisCluster:
     """Six servers that are one cluster. ``nodes[:3]`` begin as masters, ``nodes[3:]`` as their replicas, in order.
 
-    ``managed``: who comes by its URL may administer nothing."""
+    ``managed``: who comes by its URL may administer nothing. ``patience``: seconds without an answer after which a node
+    counts as dead. Where nodes die, that should not take long; where none does, a busy machine should not look dead."""
 
-    def __init__(self, *, durable: bool = False, managed: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, managed: bool = False, patience: float = 2.0) -> None:
         self.durable = durable
+        self._patience = patience
         self._login = f"{_GUEST}:secret" if managed else ""
         self.nodes: list[RedisServer] = []
         self._voted = 0.0
@@ -71,7 +71,7 @@ class RedisCluster:
             databases=1,
             cluster_enabled="yes",
             cluster_port=free_port(),
-            cluster_node_timeout=_PATIENCE,
+            cluster_node_timeout=int(self._patience * 1000),
             cluster_replica_validity_factor=0,
             repl_diskless_sync_delay=0,
             user=f"{_GUEST} on >secret ~{{* &* {NEEDED}",
@@ -160,7 +160,7 @@ class RedisCluster:
     @property
     def votes(self) -> bool:
         """Whether the masters vote again. Until then a fail-over fails, and its master keeps its clients waiting."""
-        return time.monotonic() > self._voted + 2.5 * _PATIENCE / 1000
+        return time.monotonic() > self._voted + 2.5 * self._patience
 
     def fail_over(self, slot: int) -> RedisServer:
         """Have the replica of a slot's master take its place in good order; return the new master."""
@@ -187,14 +187,27 @@ class RedisCluster:
     def begin_to_move(self, slot: int, target: RedisServer) -> None:
         """Begin to hand a slot over; its keys are still where they were."""
         source = self.master_of(slot)
-        self.call(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.call(source, "CLUSTER", "MYID"))
-        self.call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.call(target, "CLUSTER", "MYID"))
+        # A node that knows no master of a slot learns of none any more while it takes the slot in.
+        self._agree(slot, source)
+        self._insist(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.call(source, "CLUSTER", "MYID"))
+        self._insist(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.call(target, "CLUSTER", "MYID"))
+
+    def _insist(self, node: RedisServer, *words: str | int | bytes) -> None:
+        """Until it is done: a node that has not heard of everything yet refuses."""
+
+        def done() -> None:
+            try:
+                self.call(node, *words)
+            except TaloError as error:
+                raise AssertionError from error
+
+        eventually(done, 60, 0.05)
 
     def move_keys(self, slot: int, target: RedisServer, limit: int | None = None) -> int:
         """Move keys of a slot, all or the first few; return how many."""
         source, moved = self.master_of(slot), 0
         while keys := self.call(source, "CLUSTER", "GETKEYSINSLOT", slot, 100 if limit is None else limit - moved):
-            self.call(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            self._insist(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
             moved += len(keys)
             if moved == limit:
                 break
@@ -204,12 +217,19 @@ class RedisCluster:
         """Tell everyone where the slot is now."""
         name = self.call(target, "CLUSTER", "MYID")
         for node in sorted(self.masters, key=lambda node: node is not target):
-            self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", name)
+            self._insist(node, "CLUSTER", "SETSLOT", slot, "NODE", name)
 
-        def told() -> None:
-            assert self.master_of(slot) is target
+        self._agree(slot, target)
 
-        eventually(told, 60, 0.05)
+    def _agree(self, slot: int, master: RedisServer) -> None:
+        """Wait until all that live say that this node serves the slot."""
+
+        def agreed() -> None:
+            for node in self.living:
+                ranges = self.call(node, "CLUSTER", "SLOTS")
+                assert [each[2][1] for each in ranges if each[0] <= slot <= each[1]] == [master.port]
+
+        eventually(agreed, 60, 0.05)
 
     def remove(self) -> None:
         """Kill all and delete their data."""

@@ -107,6 +107,7 @@ def test_what_a_store_cannot_keep_is_refused(settings: dict[str, Any], words: st
             _ = app.store
 
 
+@pytest.mark.one_server  # of a cluster of the tests the URL names a prefix
 def test_results_stand_beside_the_tasks_unless_they_are_told_another_prefix(redis_url: str) -> None:
     with Talo("prefixed", broker=redis_url, backend=redis_url, set_as_current=False) as app:
         app.conf.broker_transport_options = {"global_keyprefix": "a:"}

@@ -11,6 +11,7 @@ from talo.stores.base import Settlement
 from talo.stores.history import RunQuery, RunRecord
 from talo.stores.redis import RedisStore
 from talo.stores.redis.history import RedisHistory
+from tests.servers.redis import RedisServer, database_of
 from tests.unit.redis.messages import message
 
 
@@ -75,13 +76,16 @@ def test_the_oldest_successes_go_first_where_there_are_too_many(store: RedisStor
     assert len(history.attempts("id200")) == 1
 
 
-def test_no_key_of_the_history_is_without_an_expiry(store: RedisStore, history: RedisHistory) -> None:
+def test_no_key_of_the_history_is_without_an_expiry(
+    redis_server: RedisServer, redis_url: str, store: RedisStore, history: RedisHistory
+) -> None:
     settle(store, [run(number, root="r", parent="r") for number in range(40)])
     history.forget(RunQuery(name="t1"))
-    names = store._client.keys
-    ours = [key for name in ("runs", "counters") for key in store._client.call("KEYS", names.own(f"{name}*"))]
+    db = database_of(redis_url)
+    found = [redis_server.command("KEYS", f"talo:{name}*", db=db) for name in ("runs", "counters")]
+    ours = [key for reply in found for key in reply.split(b"\r\n")[2::2]]
     assert len(ours) > 20
-    assert [key for key in ours if store._client.call("TTL", key) < 0] == []
+    assert [key for key in ours if redis_server.command("TTL", key, db=db).startswith(b":-")] == []
 
 
 def test_a_number_of_refused_settlements_is_not_counted(store: RedisStore, history: RedisHistory) -> None:

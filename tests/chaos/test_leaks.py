@@ -19,9 +19,9 @@ from tests.servers.proxy import Proxy
 from tests.support import eventually
 
 #: No-ops, failures, and how often all connections are lost: the promised numbers in a soak, or a part of them (with
-#: ``TALO_SOAK=0.05`` a twentieth); else so many that one object for each of them would be seen.
+#: ``TALO_SOAK=0.05`` a twentieth); else so many that one object for each task would be seen.
 SIZE = (part(2_000_000, 10_000), part(500_000, 5000), part(1000, 20))
-#: A stand-in for SQS is no place for millions.
+#: A stand-in for SQS is no place for millions; one object for each no-op would be seen.
 SQS = (part(20_000, 4000), part(5000, 1000), part(1000, 20))
 #: Of how many parts of the work the first one is for getting warm: a few thousand tasks are not enough for that.
 PARTS = 20

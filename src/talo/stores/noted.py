@@ -125,7 +125,7 @@ class NotedBroker(Broker):
         entries: dict[tuple[str, str], Entry] = {}
         for message in messages:
             task_id, queue = message.id, message.queue
-            if task_id is not None and len(task_id.encode()) <= _LONGEST_ID and not self._broadcast(queue):
+            if task_id is not None and _is_short(task_id) and not self._broadcast(queue):
                 entries[task_id, queue] = self._entry(message, task_id, queue, message.due or 0.0, now)
         return list(entries.values())
 
@@ -188,7 +188,7 @@ class NotedBroker(Broker):
             now, worker = time.time(), self._workers.get(owner, "")
             for each in deliveries:
                 message = each.message
-                if message is not None and (task_id := message.id) is not None and len(task_id) <= _LONGEST_ID:
+                if message is not None and (task_id := message.id) is not None and _is_short(task_id):
                     entry = self._entry(message, task_id, each.queue, 0.0, now)
                     held.append((entry, Holder(each.lease, worker, now)))
         if ended or held or self._owed:
@@ -379,3 +379,7 @@ class NotedBroker(Broker):
         if not done:
             self._ledger.drop(self._entries(messages))
         return done
+
+
+def _is_short(task_id: str) -> bool:
+    return len(task_id.encode()) <= _LONGEST_ID

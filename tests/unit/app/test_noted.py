@@ -236,6 +236,16 @@ def test_what_every_worker_gets_a_copy_of_is_known_when_it_is_fetched(broker: No
     assert place(broker, "a") == "0 others"
 
 
+def test_an_id_that_no_database_takes_for_a_key_is_not_noted(broker: NotedBroker) -> None:
+    # Given one that is short in letters and long in bytes
+    broker.send([message(id="é" * 200)])
+    assert place(broker, "é" * 200) == "1 others"
+    # When it is fetched, then nobody is told to have it
+    [delivery] = broker.turn([], "me", ["q"], 1).deliveries
+    assert place(broker, "é" * 200) == "0 others"
+    broker.settle([end(delivery)])
+
+
 def test_brokers_with_one_ledger_keep_apart(broker: NotedBroker, ledger: Ledger) -> None:
     elsewhere = open_store(f"memory://noted-{next(_serial)}")
     other = NotedBroker(elsewhere, ledger, lambda _: False)

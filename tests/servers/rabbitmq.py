@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.servers.proxy import Proxy
 from tests.support import eventually
 
 __all__ = ["RabbitServer", "own_rabbit", "rabbit_server", "rabbit_url"]
@@ -175,6 +176,10 @@ class RabbitServer:
         """Let it go on after ``pause``."""
         assert self._pid is not None
         os.kill(self._pid, signal.SIGCONT)
+
+    def proxy(self) -> Proxy:
+        """One in front of it, not started yet."""
+        return Proxy("127.0.0.1", self.port)
 
     def restart(self) -> None:
         """Kill and start."""

@@ -17,12 +17,14 @@ from tests.nursery import PATH, Forked, Process, start
 FACTS = """
 import json, os, signal, sys, threading, time
 main = sys.modules["__main__"]
+# Sentry's client, where a test has started it, has its own for each process that is started.
+OTHERS = ("PYTHONINSPECT", "SUBPROCESS_")
 umask = os.umask(0)
 os.umask(umask)
 print(json.dumps({
     "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "flags": repr(sys.flags), "cwd": os.getcwd(),
     "main": [main.__name__, main.__spec__.name, main.__file__], "tests": "tests" in sys.modules,
-    "environ": {name: value for name, value in os.environ.items() if name != "PYTHONINSPECT"},
+    "environ": {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
     "files": sorted(os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)), "open": len(os.listdir("/proc/self/fd")),
     "session": os.getsid(0) == os.getpid(), "group": os.getpgid(0) == os.getpid(), "umask": umask,
     "handlers": [repr(signal.getsignal(n)) for n in signal.valid_signals()],

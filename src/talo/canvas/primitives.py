@@ -69,10 +69,13 @@ class _Composed(Signature):
     @property
     def app(self) -> Any:
         """Its own app, else that of one of its tasks, else the current one."""
+        known = self._known_app()
+        return known if known is not None else Signature.app.fget(self)  # type: ignore[attr-defined]
+
+    def _known_app(self) -> Any:
         if self._app is not None:
             return self._app
-        inner = next((each._app for each in self._some() if each._app is not None), None)
-        return inner if inner is not None else Signature.app.fget(self)  # type: ignore[attr-defined]
+        return next((app for each in self._some() if (app := each._known_app()) is not None), None)
 
     @property
     def type(self) -> Any:

@@ -181,6 +181,10 @@ class Signature(dict[str, Any]):
         """The app that sends it: its own, or the current one."""
         return self._app if self._app is not None else _Source.get()
 
+    def _known_app(self) -> Any:
+        """Its own app, or None."""
+        return self._app
+
     @property
     def type(self) -> Any:
         """The task object. ``NotRegistered`` if this process does not know the task."""

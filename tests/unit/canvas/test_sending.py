@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from talo import Talo, chain, chord, group
+from talo.app.current import get_current_app
 from talo.canvas.plan import INLINE, ONCE, PART, STEP
 from talo.errors import EncodeError
 from tests.unit.app.conftest import FarSide, app, far  # noqa: F401  fixtures
@@ -127,3 +128,24 @@ def test_nothing_is_sent_for_an_empty_chain_or_group(app: Talo, far: FarSide) ->
 def test_a_group_takes_a_generator(app: Talo, far: FarSide) -> None:  # noqa: F811
     result = group((call(app, n) for n in range(5)), app=app).apply_async()
     assert len(result) == len(far.messages()) == 5
+
+
+def test_every_handle_of_a_workflow_belongs_to_the_app_of_its_tasks() -> None:
+    # Given two apps, of which the other one is current
+    before = get_current_app()
+    with Talo("own", broker="memory://", set_as_current=False) as own, Talo("other", broker="memory://") as other:
+
+        @own.task
+        def step(*_: object) -> None: ...
+
+        other.set_current()
+        # When a workflow is sent whose members are chains
+        header = [chain(step.s(), step.s()) for _ in range(2)]
+        node = chain(step.s(), chord(header, step.s()), step.s()).apply_async()
+        # Then it is asked for where the tasks are
+        handles = [node]
+        while (node := node.parent) is not None:
+            handles.append(node)
+        before.set_current()
+    assert [type(each).__name__ for each in handles] == ["AsyncResult", "AsyncResult", "GroupResult", "AsyncResult"]
+    assert {each.app for each in handles} == {own}

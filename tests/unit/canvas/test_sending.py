@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from talo import Talo, chain, chord, group
-from talo.app.current import get_current_app
+from talo.app import current
 from talo.canvas.plan import INLINE, ONCE, PART, STEP
 from talo.errors import EncodeError
 from tests.unit.app.conftest import FarSide, app, far  # noqa: F401  fixtures
@@ -130,15 +130,14 @@ def test_a_group_takes_a_generator(app: Talo, far: FarSide) -> None:  # noqa: F8
     assert len(result) == len(far.messages()) == 5
 
 
-def test_every_handle_of_a_workflow_belongs_to_the_app_of_its_tasks() -> None:
+def test_every_handle_of_a_workflow_belongs_to_the_app_of_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given two apps, of which the other one is current
-    before = get_current_app()
-    with Talo("own", broker="memory://", set_as_current=False) as own, Talo("other", broker="memory://") as other:
+    with Talo("own", broker="memory://", set_as_current=False) as own, Talo("other", set_as_current=False) as other:
 
         @own.task
         def step(*_: object) -> None: ...
 
-        other.set_current()
+        monkeypatch.setattr(current._State, "current", other)
         # When a workflow is sent whose members are chains
         header = [chain(step.s(), step.s()) for _ in range(2)]
         node = chain(step.s(), chord(header, step.s()), step.s()).apply_async()
@@ -146,6 +145,5 @@ def test_every_handle_of_a_workflow_belongs_to_the_app_of_its_tasks() -> None:
         handles = [node]
         while (node := node.parent) is not None:
             handles.append(node)
-        before.set_current()
     assert [type(each).__name__ for each in handles] == ["AsyncResult", "AsyncResult", "GroupResult", "AsyncResult"]
     assert {each.app for each in handles} == {own}

@@ -17,7 +17,7 @@ import msgspec
 
 from talo.stores.base import Locks, Store
 
-__all__ = ["ATTENDING", "HEARD_WITHIN", "QUESTION", "Hearing", "answer", "attend", "leave"]
+__all__ = ["HEARD_WITHIN", "QUESTION", "Hearing", "answer"]
 
 log = logging.getLogger("talo.app")
 
@@ -79,9 +79,25 @@ class Hearing:
 
     def living(self) -> set[str]:
         """Those that may start tasks: owners whose lease holds. An agent has no slots."""
-        if not self._app.store.features.tells_owners:
-            return set(self._app.state_store.locks.all_marked(ATTENDING))
+        if (locks := self._register()) is not None:
+            return set(locks.all_marked(ATTENDING))
         return {each.owner for each in self._app.store.broker.owners() if each.slots > 0 and each.remaining > 0}
+
+    def attend(self, owners: Iterable[str], lease: float) -> None:
+        """Have these owners waited for, for ``lease`` seconds; nothing to do where their broker tells of them. An owner
+        attends before it reads the marks, so that a change of which it does not know knows of it."""
+        if (locks := self._register()) is not None and (marks := dict.fromkeys(owners, lease)):
+            locks.mark(ATTENDING, marks)
+
+    def leave(self, owner: str) -> None:
+        """Have an owner that is dead waited for no more."""
+        if (locks := self._register()) is not None:
+            locks.unmark(ATTENDING, [owner])
+
+    def _register(self) -> Locks | None:
+        """Where owners say that they are there; None where it is not needed, or nothing keeps it."""
+        state = self._app.state_store
+        return None if state is None or self._app.store.features.tells_owners else state.locks
 
 
 def answer(state: Store, question: bytes, owners: list[str]) -> None:
@@ -89,15 +105,3 @@ def answer(state: Store, question: bytes, owners: list[str]) -> None:
     channel = question.decode(errors="replace")
     if channel.startswith(ANSWER):
         state.bus.publish(channel, msgspec.json.encode(owners))
-
-
-def attend(locks: Locks, owners: Iterable[str], lease: float) -> None:
-    """Have these owners waited for, for ``lease`` seconds. An owner attends before it reads the marks, so that a change
-    of which it does not know knows of it."""
-    if marks := dict.fromkeys(owners, lease):
-        locks.mark(ATTENDING, marks)
-
-
-def leave(locks: Locks, owner: str) -> None:
-    """Have an owner that is dead waited for no more."""
-    locks.unmark(ATTENDING, [owner])

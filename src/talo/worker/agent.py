@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from talo.app.hearing import QUESTION, answer, attend, leave
+from talo.app.hearing import QUESTION, answer
 from talo.beat.service import EmbeddedService
 from talo.errors import OperationalError, StoreError
 from talo.execution.settle import INTERNAL
@@ -100,9 +100,6 @@ class Agent:
         self._line.report("begins", 0)
         store = self._app.store
         self._broker = store.broker
-        state = self._app.state_store
-        #: Where it is said who fetches, if the broker does not tell.
-        self._attended = state.locks if state is not None and not store.features.tells_owners else None
         self._owner = new_owner(self._options.hostname, "agent")
         meter = self._common.meter(None, self._options.metrics_max_tasks, times=bool(self._options.http))
         self._undertaker = Undertaker(self._app, self._options, self._owner, meter)
@@ -367,16 +364,15 @@ class Agent:
                 self._ended.wait(random.uniform(0.2, 1.0))
 
     def _attend(self) -> None:
-        if self._attended is not None:
-            with self._attending:
-                attend(self._attended, self._owners(), self._options.lease)
+        with self._attending:
+            self._app.hearing.attend(self._owners(), self._options.lease)
 
     def _leave(self, death: Death) -> None:
         # Its board shows it until it has a successor.
         self._buried[death.share] = death.owner
-        if death.owner and self._attended is not None:
+        if death.owner:
             with self._attending, contextlib.suppress(OperationalError):
-                leave(self._attended, death.owner)
+                self._app.hearing.leave(death.owner)
 
     def _owners(self) -> list[str]:
         """What our living children are as owners of leases."""

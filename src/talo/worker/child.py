@@ -16,7 +16,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talo import signals
-from talo.app.hearing import attend
 from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack, Killed
@@ -122,8 +121,7 @@ class Child:
     def _opened(self, owner: str) -> None:
         """This process is about to fetch as ``owner``."""
         self._board.introduce(os.getpid(), owner)
-        if self._locks is not None and not self._app.store.features.tells_owners:
-            attend(self._locks, [owner], self._options.lease)
+        self._app.hearing.attend([owner], self._options.lease)
 
     def _loop(self) -> None:
         pool, settler = self._pool, self.settler

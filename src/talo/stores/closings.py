@@ -3,8 +3,9 @@
 Where one store keeps both, a settlement closes its group or step in its own transaction. Where they live apart there is
 none over both, so the order is: ask what is closed, send what follows, remember it as closed, end the message. Of two
 copies the one that comes later finds it closed. A process that dies between sending and remembering sends again, and
-never not at all; so do two that end at the same moment. Therefore what is sent is a copy of what that end frees, and of
-several copies a worker starts one. Callers: ``sqs.ending``, and ``worker.split`` for brokers that remember nothing.
+never not at all; so do two that end at the same moment. Therefore ``worker.split``, for brokers that remember nothing,
+sends a copy of what that end frees, and of several copies a worker starts one. ``sqs.ending`` calls this, too, and
+sends what it frees as it is.
 """
 
 from __future__ import annotations

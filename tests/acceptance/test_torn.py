@@ -1,4 +1,4 @@
-"""Messages on RabbitMQ, results elsewhere: what an end frees runs once, wherever between them a process breaks off."""
+"""Messages on RabbitMQ or SQS, results elsewhere: what an end frees runs once, wherever between them a process breaks off."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.chaos.kit import LONG, check
 from tests.support import eventually
 from tests.workers import Worker
 
-pytestmark = pytest.mark.parametrize("urls", [("rabbit", "redis"), ("rabbit", "postgres")], indirect=True, ids=named)
+PLACES = [("rabbit", "redis"), ("rabbit", "postgres"), ("sqs", "redis"), ("sqs", "sqlite")]
+pytestmark = pytest.mark.parametrize("urls", PLACES, indirect=True, ids=named)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Messages on RabbitMQ or SQS, results elsewhere: what an end frees runs once, wherever between them a process breaks off."""
+"""Messages on RabbitMQ or SQS, results elsewhere: what an end frees runs once, wherever a process breaks off."""
 
 from __future__ import annotations
 

@@ -30,8 +30,9 @@ demo: env-demo  ## watch a small Django site hand off real work, without any ser
 
 test: env-test servers  ## everything: format, lint, types, and all tests against real servers
 	@status=0; \
-	$(MAKE) --no-print-directory lint || status=1; \
+	$(MAKE) --no-print-directory lint & lint=$$!; \
 	$(call side_by_side,$(SUITE)) || status=1; \
+	wait $$lint || status=1; \
 	if [ $$status != 0 ]; then echo "make test: not all is well, see above" >&2; fi; \
 	exit $$status
 

@@ -5,7 +5,9 @@ A fixture that is imported twice is two, each with a server of its own: those of
 
 from __future__ import annotations
 
+import functools
 import os
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,6 +18,7 @@ from tests.servers.postgres import own_postgres, postgres_server, postgres_table
 from tests.servers.rabbitmq import own_rabbit, rabbit_server, rabbit_url  # noqa: F401
 from tests.servers.redis import own_redis, redis_server, redis_url  # noqa: F401
 from tests.servers.redis_cluster import own_cluster, redis_cluster  # noqa: F401
+from tests.servers.shared import Keeper
 from tests.servers.sqs import own_sqs, sqs_endpoint  # noqa: F401
 
 SERVERS = ("tests.servers", "tests.places")
@@ -33,13 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    Keeper.install(config)
     if method := config.getoption("--start-method"):
         # A setting, so that it reaches workers however a test starts them; their command line wins over it.
         os.environ["TALO_WORKER_POOL_START_METHOD"] = method
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=_cost)
+    items.sort(key=lambda item: _cost(item.path, item.config.rootpath))
     if config.getoption("--no-servers"):
         _leave(config, items, [item for item in items if not _needs_server(item)])
     if config.getoption("--redis") == "cluster":
@@ -62,12 +66,9 @@ def _on_redis(item: pytest.Item) -> bool:
     return "request" in item.fixturenames and hasattr(item, "callspec") and "redis" in item.callspec.id
 
 
-def _cost(item: pytest.Item) -> int:
-    parts = (
-        item.path.relative_to(item.config.rootpath / "tests").parts
-        if item.path.is_relative_to(item.config.rootpath / "tests")
-        else ()
-    )
+@functools.cache
+def _cost(path: Path, root: Path) -> int:
+    parts = path.relative_to(root / "tests").parts if path.is_relative_to(root / "tests") else ()
     return ORDER.index(parts[0]) if parts and parts[0] in ORDER else len(ORDER)
 
 

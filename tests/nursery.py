@@ -1,9 +1,9 @@
 """Processes of the command, forked from one that has imported it: starting Python and Talo is most of what a worker of
-a test would cost.
+a test would cost. And other programs, forked from one that has imported what they name.
 
-A process begins where the interpreter is about to run ``python -m talo``: with its environment, folder, path, session
-and standard streams. What differs is that modules are there already. That the command starts from nothing, too, is for
-the tests of the command line, of the pages and of examples.
+A process begins where the interpreter is about to run ``python -m talo``, or whatever the command is: with its
+environment, folder, path, session and standard streams. What differs is that modules are there already. That the
+command starts from nothing, too, is for the tests of the command line, of the pages and of examples.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["PATH", "ROOT", "Forked", "Process", "start"]
+__all__ = ["PATH", "ROOT", "Forked", "Process", "run", "start"]
 
 ROOT = Path(__file__).parent.parent
 #: Where processes of tests find Talo and the tests.
@@ -75,13 +76,14 @@ Process = Forked | subprocess.Popen[bytes]
 
 
 class _Nursery:
-    """The process that others are forked from; one for each process of tests, from the first that is asked for."""
+    """The process that others are forked from, which ``knows`` further modules; one of a kind for each process of
+    tests, from the first that is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, knows: Sequence[str]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery_process", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.nursery_process", str(theirs.fileno()), *knows],
                 env={**os.environ, "PYTHONPATH": PATH},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -105,24 +107,71 @@ class _Nursery:
 
 
 @functools.cache
-def _nursery() -> _Nursery:
-    return _Nursery()
+def _nursery(knows: tuple[str, ...]) -> _Nursery:
+    return _Nursery(knows)
 
 
-def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, out: Path, *, session: bool = False) -> Process:
-    """Start a command; what it prints goes to the end of a file. ``session``: in one of its own.
+def start(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    out: Path,
+    *,
+    session: bool = False,
+    knows: tuple[str, ...] = (),
+) -> Process:
+    """Start a command; what it prints goes to the end of a file. ``session``: in one of its own. ``knows``: modules
+    that it may have imported when it begins.
 
-    It is forked if it is ``python -m talo`` with the interpreter that this process has, and as it was told.
+    It is forked if it is ``python -m talo``, or any program of Python's that may know something; with the interpreter
+    that this process has, and as it was told.
     """
-    with open(out, "ab") as to, open(os.devnull) as nothing:
-        if list(command[:3]) == _TALO and _of_interpreter(env) == {**_of_interpreter(os.environ), "PYTHONPATH": PATH}:
-            nursery = _nursery()
-            streams = (nothing.fileno(), to.fileno(), to.fileno())
+    with open(out, "ab") as to:
+        return _started(command, env, cwd, to, to, session, knows)
+
+
+def run(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path, *, timeout: float, knows: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as ``start`` does. Errors: ``subprocess.TimeoutExpired``, and it is killed."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = _started(command, env, cwd, out, errors, False, knows)
+        try:
+            code = process.wait(timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        said = [each.read().decode() for each in (out, errors) if each.seek(0) == 0]
+    return subprocess.CompletedProcess(command, code, *said)
+
+
+def _started(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    out: IO[bytes],
+    errors: IO[bytes],
+    session: bool,
+    knows: tuple[str, ...],
+) -> Process:
+    with open(os.devnull) as nothing:
+        if (list(command[:3]) == _TALO or (knows and command[0] == sys.executable)) and _is_like_this(env):
+            nursery = _nursery(knows)
+            streams = (nothing.fileno(), out.fileno(), errors.fileno())
             asked = {"command": list(command), "env": dict(env), "cwd": str(cwd), "session": session}
             return Forked(nursery, nursery.ask(streams, **asked))
         return subprocess.Popen(
-            command, env=env, cwd=cwd, stdin=nothing, stdout=to, stderr=to, start_new_session=session
+            command, env=env, cwd=cwd, stdin=nothing, stdout=out, stderr=errors, start_new_session=session
         )  # fmt: skip
+
+
+def _is_like_this(env: Mapping[str, str]) -> bool:
+    """Whether an interpreter would begin there as the nursery's did, but for folders that it looks into at last."""
+    path = env.get("PYTHONPATH", "")
+    told = {**_of_interpreter(env), "PYTHONPATH": PATH}
+    begins = path == PATH or path.startswith(PATH + os.pathsep)
+    return begins and told == {**_of_interpreter(os.environ), "PYTHONPATH": PATH}
 
 
 def _of_interpreter(env: Mapping[str, str]) -> dict[str, str]:

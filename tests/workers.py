@@ -52,6 +52,9 @@ class Trace:
 class Worker:
     """A worker of ``tests.apps.traced``, or of another app, in a process group of its own."""
 
+    #: Modules that its process may have imported when it begins, beside the command.
+    knows: tuple[str, ...] = ()
+
     def __init__(
         self,
         broker: str,
@@ -83,7 +86,7 @@ class Worker:
     def start(self, ready: bool = True) -> Worker:
         """Start it (again, once it has ended); with ``ready`` wait until it says so."""
         assert self.process is None or self.process.poll() is not None, "the one before still runs and would be left"
-        self.process = start(self._command, self._env, self._tmp, self.log, session=True)
+        self.process = start(self._command, self._env, self._tmp, self.log, session=True, knows=self.knows)
         if ready:
             try:
                 self.wait_ready()

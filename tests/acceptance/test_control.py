@@ -15,10 +15,11 @@ import pytest
 
 from talo import Talo, errors
 from talo.cli.main import run
+from tests import nursery
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import empty_database
 from tests.support import eventually, for_seconds
-from tests.workers import ROOT, Worker
+from tests.workers import Worker
 
 LONG = 30.0
 
@@ -61,11 +62,8 @@ def tell(app: Talo, command: str, node: str = "w@test", **arguments: Any) -> Any
 
 def talo(place: str, *words: str) -> subprocess.CompletedProcess[str]:
     """The command."""
-    return subprocess.run(
-        [sys.executable, "-m", "talo", "-b", place, *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "talo", "-b", place, *words]
+    return nursery.run(command, {**os.environ, "PYTHONPATH": nursery.PATH}, nursery.ROOT, timeout=60)
 
 
 def _equal(value: Any, expected: Any) -> None:

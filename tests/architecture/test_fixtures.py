@@ -1,4 +1,4 @@
-"""The servers of the tests are started once for each process that runs tests."""
+"""The servers of the tests are started once: for a run, or for each process that runs tests."""
 
 from __future__ import annotations
 

@@ -27,5 +27,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def site(tmp_path: Path) -> Site:
     """The project with an empty SQLite database."""
     made = Site(tmp_path)
-    made.manage("migrate", "-v0")
+    made.migrate()
     return made

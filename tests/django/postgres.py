@@ -1,8 +1,9 @@
-"""Databases of the session's PostgreSQL server, as Django's settings name them."""
+"""Databases of the run's PostgreSQL server, as Django's settings name them."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ class Postgres:
 
     def database(self, **settings: Any) -> dict[str, Any]:
         """What ``DATABASES`` says of a new, empty database."""
-        name = f"shop{next(_numbers)}"
+        name = f"shop_{os.getpid()}_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         self._made.append(name)
         return {
@@ -46,7 +47,7 @@ class Postgres:
 
 @pytest.fixture
 def postgres(postgres_server: PostgresServer) -> Iterator[Postgres]:
-    """The session's server, for a test that does it no harm."""
+    """The run's server, for a test that does it no harm."""
     made = Postgres(postgres_server)
     yield made
     made.remove()

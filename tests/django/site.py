@@ -13,11 +13,23 @@ from typing import Any
 
 import psycopg
 
+from tests import nursery
 from tests.workers import ROOT, Worker
 
 __all__ = ["PROJECT", "Site", "SiteWorker"]
 
 PROJECT = Path(__file__).parent / "project"
+#: What programs of Django import that does not ask for settings.
+DJANGO = (
+    "django.core.management.commands.check",
+    "django.core.management.commands.migrate",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.db.models",
+    "django.test.client",
+)
+#: The file that ``migrate`` has made of nothing, by what it depends on.
+_migrated: dict[tuple[str, ...], bytes] = {}
 
 
 class Site:
@@ -49,16 +61,25 @@ class Site:
 
     def run(self, *words: str, check: bool = True, timeout: float = 100) -> subprocess.CompletedProcess[str]:
         """Run a Python command line; ``check`` fails with all that it said."""
-        done = subprocess.run(
-            [sys.executable, *words], cwd=self.directory, env=self.env, text=True, capture_output=True, timeout=timeout,
-            check=False,
-        )  # fmt: skip
+        done = nursery.run([sys.executable, *words], self.env, self.directory, timeout=timeout, knows=DJANGO)
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     def manage(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``manage.py words``."""
         return self.run(str(self.project / "manage.py"), *words, check=check)
+
+    def migrate(self) -> None:
+        """``manage.py migrate``; where a file comes of it, that of another site like this one is copied."""
+        file = self.directory / "shop.sqlite3"
+        fresh = self._databases is None and not file.exists()
+        kind = (str(self.project), self.env["SHOP_SETTINGS"], self.env.get("TALO_BROKER_URL", "").partition(":")[0])
+        if fresh and kind in _migrated:
+            file.write_bytes(_migrated[kind])
+            return
+        self.manage("migrate", "-v0")
+        if fresh:
+            _migrated[kind] = file.read_bytes()
 
     def talo(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``talo words``."""
@@ -92,6 +113,8 @@ class Site:
 
 class SiteWorker(Worker):
     """A worker of the project."""
+
+    knows = DJANGO
 
     def __init__(self, site: Site, *arguments: str, name: str, managed: bool) -> None:
         super().__init__(site.broker, site.directory, name=name)

@@ -96,7 +96,7 @@ print(json.dumps(told))
 
 def test_pages_show_the_store_and_their_actions_need_permissions(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="django://default", settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     assert (
         "No changes detected"
         in site.manage("makemigrations", "--check", "--dry-run", "-v1", "talo_django", "talo_django_q").stdout
@@ -144,7 +144,7 @@ print(json.dumps(told))
 
 def test_django_qs_models_are_in_the_admin_with_their_actions(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="django://default", settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     told = site.python(BEGIN + Q_PAGES)
     assert told == {"run": [True, True], "shown": True, "again": [True, 0], "waits": 2}
 
@@ -194,10 +194,10 @@ def test_the_tables_of_celerys_packages_are_imported(tmp_path: Path) -> None:
         "ROOT_URLCONF": None,
     }
     old = Site(tmp_path, settings=apps)
-    old.manage("migrate", "-v0")
+    old.migrate()
     old.python(OLD)
     site = Site(tmp_path, broker="django://default")
-    site.manage("migrate", "-v0")
+    site.migrate()
     # When they are imported, twice
     beat, results = site.manage("talo_import", "beat"), site.manage("talo_import", "results")
     assert "imported: 4" in beat.stdout

@@ -46,7 +46,7 @@ class Admin:
 
     def __init__(self, folder: Path) -> None:
         self.site = Site(folder, settings=SETTINGS)
-        self.site.manage("migrate", "-v0")
+        self.site.migrate()
         code = f"import django; django.setup()\n{SERVE}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], cwd=folder, env=self.site.env, stdout=subprocess.PIPE, text=True

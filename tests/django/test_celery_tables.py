@@ -57,7 +57,7 @@ class Tables:
 
     def __init__(self, folder: Path) -> None:
         self.old = Site(folder, settings=APPS)
-        self.old.manage("migrate", "-v0")
+        self.old.migrate()
         self.site = Site(folder, settings={"TALO_RESULT_BACKEND": None})
         self.app = Talo("shop", broker=self.site.broker, set_as_current=False)
         self.beats: list[SiteWorker] = []
@@ -247,7 +247,7 @@ print(json.dumps(told))
 def test_rows_of_django_celery_results_stay_readable_by_their_ids(tmp_path: Path) -> None:
     # Given results and a group that the package kept
     old = Site(tmp_path, settings=APPS)
-    old.manage("migrate", "-v0")
+    old.migrate()
     old.python(RESULTS)
     # When a project that keeps new results elsewhere asks for them, then they are there, beside the new ones
     site = Site(tmp_path, settings={"TALO_DJANGO_RESULT_TABLES": True})
@@ -279,7 +279,7 @@ print(json.dumps([len(found), none, sum(asked), max(asked)]))
 
 def test_a_statement_asks_for_a_bounded_number_of_results(tmp_path: Path) -> None:
     old = Site(tmp_path, settings=APPS)
-    old.manage("migrate", "-v0")
+    old.migrate()
     old.python(
         "from django_celery_results.models import TaskResult\n"
         "TaskResult.objects.bulk_create([TaskResult(task_id=f'id{n}', status='SUCCESS', result='3',"
@@ -297,7 +297,7 @@ def test_missing_tables_of_results_are_told_by_check(tmp_path: Path) -> None:
     assert "talo.W009" in said and "no django_celery_results_taskresult" in said
     assert "'django_celery_results' in INSTALLED_APPS run manage.py migrate --database default" in said
     # And once they are there, or nobody looks for them, nothing is said
-    Site(tmp_path, settings=APPS).manage("migrate", "-v0")
+    Site(tmp_path, settings=APPS).migrate()
     assert "W009" not in site.manage("check", "--database", "default").stderr
     other = tmp_path / "other"
     other.mkdir()

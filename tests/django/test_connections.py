@@ -46,7 +46,7 @@ def test_a_cut_between_tasks_fails_none(tmp_path: Path, postgres: Postgres, pool
     slots, names = POOLS[pool]
     database = postgres.database(CONN_MAX_AGE=None)
     site = Site(tmp_path, databases={"default": database})
-    site.manage("migrate", "-v0")
+    site.migrate()
     app = client(site.broker)
     kept = 0
     with app, site.worker("-P", pool, "-c", str(slots)) as worker:
@@ -70,7 +70,7 @@ def test_after_a_task_its_connection_is_closed_unless_it_may_be_kept(
     slots, names = POOLS[pool]
     database = postgres.database()
     site = Site(tmp_path, databases={"default": database})
-    site.manage("migrate", "-v0")
+    site.migrate()
     with client(site.broker) as app, site.worker("-P", pool, "-c", str(slots)) as worker:
         a_round(app, names, slots * 2)
 
@@ -85,7 +85,7 @@ def test_no_connection_crosses_the_fork(tmp_path: Path, postgres: Postgres) -> N
     # Given a project that uses its database while the worker starts
     database = postgres.database(CONN_MAX_AGE=None)
     site = Site(tmp_path, databases={"default": database}, settings={"SHOP_QUERY_AT_START": True})
-    site.manage("migrate", "-v0")
+    site.migrate()
     with client(site.broker) as app, site.worker("-c", "2") as worker:
         found = [app.send_task("orders.tasks.backend").get(timeout=30) for _ in range(20)]
         # Then what was open is closed before the fork, and every process has its own

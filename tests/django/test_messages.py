@@ -82,7 +82,7 @@ print(json.dumps(told))
 
 def test_pages_are_rendered_in_the_language_of_the_request(tmp_path: Path) -> None:
     site = Site(tmp_path, settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     given = {"de": ("Unzustellbare Nachrichten", "wartet seit (s)".capitalize()), "pt-br": ("Mensagens mortas", "Fila")}
     told = site.python(f"GIVEN = {given!r}\n{SPEAK}")
     assert told == {

@@ -105,7 +105,7 @@ def test_a_worker_does_not_start_over_an_error_of_the_checks(tmp_path: Path) -> 
 def test_the_classic_layout_works_as_it_is_and_has_one_app(tmp_path: Path, installed: bool, exported: bool) -> None:
     # Given proj/celery.py as in Celery's documentation
     site = Site(tmp_path, project=classic(tmp_path, installed=installed, exported=exported), module="proj.settings")
-    site.manage("migrate", "-v0")
+    site.migrate()
     # When Django has started, then the app is that one, and the only one
     count = "from talo.app.current import apps; "
     got = site.python(count + WHO + "app.conf.task_default_queue, len(apps()), str(app.timezone)]))")

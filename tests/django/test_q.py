@@ -22,7 +22,7 @@ def q_site(directory: Path, databases: Any = None, **cluster: Any) -> Site:
     settings = {"INSTALLED_APPS": APPS, "Q_CLUSTER": {**CLUSTER, **cluster}, "CACHES": CACHES}
     site = Site(directory, databases=databases, settings=settings)
     del site.env["TALO_BROKER_URL"]
-    site.manage("migrate", "-v0")
+    site.migrate()
     return site
 
 

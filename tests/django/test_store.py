@@ -20,7 +20,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
         server: Postgres = request.getfixturevalue("postgres")
         databases = {"default": server.database()}
     site = Site(tmp_path, databases=databases, broker="django://default")
-    site.manage("migrate", "-v0")
+    site.migrate()
     return site
 
 
@@ -169,7 +169,7 @@ def test_the_migration_goes_back_and_forth(place: Site) -> None:
     place.manage("migrate", "-v0", "talo_django", "0001")
     kept = place.python("from django.db import connection\nprint(json.dumps(connection.introspection.table_names()))")
     assert [name for name in kept if name.startswith("talo_")] == ["talo_django_outbox"]
-    place.manage("migrate", "-v0")
+    place.migrate()
     shown = place.manage("talo", "db", "status").stdout
     assert "pending" not in shown
     assert "CREATE TABLE talo_message" in place.manage("sqlmigrate", "talo_django", "0002").stdout

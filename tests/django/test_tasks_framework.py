@@ -50,7 +50,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
         server: Postgres = request.getfixturevalue("postgres")
         databases = {"default": server.database()}
     site = Site(tmp_path, databases=databases, broker=broker, settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     return site
 
 
@@ -149,7 +149,7 @@ def test_priorities_run_after_transactions_and_a_process_that_dies(place: Site) 
 
 def test_signals_of_the_framework_are_told(tmp_path: Path) -> None:
     site = Site(tmp_path, settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     code = """
 from django_tasks.signals import task_enqueued, task_started, task_finished
 from talo.django.worker_app import app
@@ -180,7 +180,7 @@ def test_a_project_without_the_app_is_told_by_the_checks(tmp_path: Path) -> None
 def test_secret_arguments_are_sealed_with_the_project_s_key(tmp_path: Path) -> None:
     # Given the project's database as the store
     site = Site(tmp_path, broker="django://default", settings=SETTINGS)
-    site.manage("migrate", "-v0")
+    site.migrate()
     # When
     with site.worker("-c", "1") as worker:
         told = site.python(

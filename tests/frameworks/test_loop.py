@@ -151,7 +151,7 @@ def seen_on_the_loop(store: str, request: pytest.FixtureRequest, folder: Path, *
         env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         if store == "django":
             site = Site(folder, broker="django://default", **settings)
-            site.manage("migrate", "-v0")
+            site.migrate()
             env = site.env
         whole = json.dumps({"django": store == "django", "settings": settings, **plan})
         program = subprocess.Popen(

@@ -79,12 +79,13 @@ def test_what_an_owner_gives_back_at_its_end_does_not_come_twice(
     rabbit_server: RabbitServer, vhost: str, kind: str, watching: Store
 ) -> None:
     its = f'[P || P <- rabbit_channel:list(), rabbit_channel:info(P, [vhost]) =:= [{{vhost, <<"{vhost}">>}}]]'
+    key = f'<<"{vhost}">>'
     ending, held_up = threading.Event(), threading.Event()
 
     def hear(data: bytes) -> None:
         # What an ending owner has got it sends once more, and then acknowledges: there the server stands still.
         if ending.is_set() and ACK in data and not held_up.is_set():
-            rabbit_server.eval(f"Held = {its}, persistent_term:put(held, Held), [sys:suspend(P) || P <- Held].")
+            rabbit_server.eval(f"Held = {its}, persistent_term:put({key}, Held), [sys:suspend(P) || P <- Held].")
             held_up.set()
 
     with Proxy("127.0.0.1", rabbit_server.port, hear=hear) as proxy:
@@ -106,7 +107,7 @@ def test_what_an_owner_gives_back_at_its_end_does_not_come_twice(
         leaving = in_the_background(leave)
         eventually(lambda: check(held_up.is_set()), LONG)
         leaving.join(0.5)
-        rabbit_server.eval("[catch sys:resume(P) || P <- persistent_term:get(held)].")
+        rabbit_server.eval(f"[catch sys:resume(P) || P <- persistent_term:get({key})].")
         leaving.join(LONG)
     # Then each message comes once, those that it had in hand first
     assert all_of(watching, "last") == [*map(str, range(40, 60)), "last"]

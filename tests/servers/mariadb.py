@@ -1,9 +1,9 @@
 """Real MariaDB servers for tests: started from the installed binary on a private port, in a directory of their own.
 
 ``MariadbServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
-fixtures: ``mariadb_server`` is one for the whole session, not to be harmed, in which ``mariadb_url`` gives every test
-an emptied database; ``own_mariadb`` is one for a single test to do anything to. Without the binary a test is skipped,
-in CI it fails.
+fixtures: ``mariadb_server`` is one for the whole run, not to be harmed, with a database for each process that runs
+tests, which ``mariadb_url`` gives every test emptied; ``own_mariadb`` is one for a single test to do anything to.
+Without the binary a test is skipped, in CI it fails.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pymysql
 import pytest
 
 from tests.servers.process import ServerProcess
+from tests.servers.shared import lent
 
 __all__ = ["PASSWORD", "MariadbServer", "mariadb_server", "mariadb_url", "own_mariadb"]
 
@@ -58,6 +59,8 @@ class MariadbServer(ServerProcess):
 
     start_time, stop_time = 60, 30
     trouble = pymysql.MySQLError
+    #: Where ``url`` leads.
+    database = "talo"
 
     def __init__(self, directory: Path | None = None, **options: Any) -> None:
         self._own = Path(tempfile.mkdtemp(prefix="talo-mariadb-"))
@@ -94,7 +97,7 @@ class MariadbServer(ServerProcess):
         # What a killed process has written stays written: the machine goes on.
         words += [
             "--innodb-flush-log-at-trx-commit=2",
-            "--max-connections=300",
+            "--max-connections=500",
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=64M",
             *self._settings,
@@ -119,10 +122,11 @@ class MariadbServer(ServerProcess):
             return list(cursor.fetchall())
 
     def end_connections(self) -> int:
-        """End every connection of a client but the one that asks; how many there were."""
+        """End every connection of a client to its database but the one that asks; how many there were."""
         with self._connected() as cursor:
             cursor.execute(
-                "SELECT id FROM information_schema.processlist WHERE user = 'talo' AND id <> CONNECTION_ID()"
+                "SELECT id FROM information_schema.processlist WHERE user = 'talo' AND id <> CONNECTION_ID() "
+                f"AND db = '{self.database}'"
             )
             numbers = [row[0] for row in cursor.fetchall()]
             for number in numbers:
@@ -130,14 +134,14 @@ class MariadbServer(ServerProcess):
                     cursor.execute(f"KILL {number}")
         return len(numbers)
 
-    def empty(self, database: str) -> None:
+    def empty(self) -> None:
         """Take the rows out of every table but the one of migrations; whoever is connected is not any more."""
         self.end_connections()
         with self._connected() as cursor:
-            cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'")
+            cursor.execute(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{self.database}'")
             for (table,) in cursor.fetchall():
                 if table != "talo_migration":
-                    cursor.execute(f"DELETE FROM {database}.{table}")
+                    cursor.execute(f"DELETE FROM {self.database}.{table}")
 
     @contextlib.contextmanager
     def _connected(self, port: int | None = None) -> Iterator[Any]:
@@ -158,22 +162,24 @@ class MariadbServer(ServerProcess):
 
     @property
     def url(self) -> str:
-        """Its database ``talo``."""
-        return self.url_of("talo")
+        """Its database."""
+        return self.url_of(self.database)
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """One server for all tests that do it no harm."""
-    with MariadbServer() as server:
-        yield server
+def mariadb_server(pytestconfig: pytest.Config) -> MariadbServer:
+    """One server for all tests that do it no harm; its database is this process's own."""
+    server = lent(pytestconfig, MariadbServer)
+    server.database = f"tests_{os.getpid()}"
+    server.run(f"CREATE DATABASE {server.database}")
+    return server
 
 
 @pytest.fixture
 def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
-    """A database of the session's server, without a row. Its tables stay from test to test: making them is slow."""
-    yield mariadb_server.url_of("talo")
-    mariadb_server.empty("talo")
+    """A database of the run's server, without a row. Its tables stay from test to test: making them is slow."""
+    yield mariadb_server.url
+    mariadb_server.empty()
 
 
 @pytest.fixture

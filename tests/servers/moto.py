@@ -2,7 +2,7 @@
 
 It is what the stand-in of ``sqs`` is checked against. It bears no load: a send takes it the longer the more messages
 there are (a batch of ten 0.7 s of processor time at 2,000), and an end may lose what is sent at the same moment.
-``moto_endpoint`` is one server for the whole session."""
+``moto_endpoint`` is one server for the whole run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import os
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers.process import ServerProcess
+from tests.servers.shared import lent
 
 __all__ = ["MotoServer", "moto_endpoint"]
 
@@ -54,7 +54,6 @@ class MotoServer(ServerProcess):
 
 
 @pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
+def moto_endpoint(pytestconfig: pytest.Config) -> str:
     """One server for all tests that do it no harm."""
-    with MotoServer() as server:
-        yield f"http://127.0.0.1:{server.port}"
+    return f"http://127.0.0.1:{lent(pytestconfig, MotoServer).port}"

@@ -1,9 +1,10 @@
 """Real PostgreSQL servers for tests: started from the installed binaries on private ports, in directories of their own.
 
 ``PostgresServer`` is one server that a test may stop, kill, pause and start again on the same port and data. The
-fixtures: ``postgres_server`` is one for the whole session, not to be harmed, in which ``postgres_url`` gives every test
-a schema of its own, dropped at its end, and ``postgres_tables`` one with Talo's tables, emptied at its end;
-``own_postgres`` is one for a single test to do anything to. Without the binaries a test is skipped, in CI it fails.
+fixtures: ``postgres_server`` is one for the whole run, not to be harmed, with a database for each process that runs
+tests, in which ``postgres_url`` gives every test a schema of its own, dropped at its end, and ``postgres_tables`` one
+with Talo's tables, emptied at its end; ``own_postgres`` is one for a single test to do anything to. Without the
+binaries a test is skipped, in CI it fails.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psycopg
 import pytest
 
 from tests.servers.process import ServerProcess
+from tests.servers.shared import lent
 
 __all__ = ["PASSWORD", "PostgresServer", "own_postgres", "postgres_server", "postgres_tables", "postgres_url"]
 
@@ -62,11 +64,13 @@ class PostgresServer(ServerProcess):
     farewell = signal.SIGINT
     start_time, stop_time = 30, 20
     trouble = psycopg.OperationalError
+    #: Where ``url`` leads.
+    database = "postgres"
 
     def __init__(self, **options: Any) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="talo-postgres-"))
         # What a killed process has written stays written: the machine goes on.
-        self._options = {"fsync": "off", "max_connections": 200, "unix_socket_directories": "", **options}
+        self._options = {"fsync": "off", "max_connections": 500, "unix_socket_directories": "", **options}
         self.user = _user()
         self._initialise()
 
@@ -93,15 +97,15 @@ class PostgresServer(ServerProcess):
 
     @property
     def url(self) -> str:
-        """Its database ``postgres``."""
-        return self.url_of("postgres")
+        """Its database."""
+        return self.url_of(self.database)
 
     def url_of(self, database: str, port: int | None = None) -> str:
         """One of its databases; ``port`` of a proxy in front of it."""
         return f"postgresql://talo:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{port or self.port}/{database}"
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
-        """The rows of one statement in the database ``postgres``, over a connection beside the one under test."""
+        """The rows of one statement in its database, over a connection beside the one under test."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
@@ -117,7 +121,7 @@ class PostgresServer(ServerProcess):
         """End every connection to the database but the one that asks; how many there were."""
         rows = self.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            "WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()"
         )
         return len(rows)
 
@@ -134,28 +138,31 @@ _schemas = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One server for all tests that do it no harm."""
-    with PostgresServer() as server:
-        yield server
+def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
+    """One server for all tests that do it no harm; its database is this process's own."""
+    server = lent(pytestconfig, PostgresServer)
+    name = f"tests_{os.getpid()}"
+    server.run(f"CREATE DATABASE {name}")
+    server.database = name
+    return server
 
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """An empty schema of the session's server."""
+    """An empty schema of the run's server."""
     schema = f"test_{next(_schemas)}"
     postgres_server.run(f"CREATE SCHEMA {schema}")
     yield f"{postgres_server.url}?options=-csearch_path%3D{schema}"
     postgres_server.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-        "AND application_name = 'talo'"
+        "AND application_name = 'talo' AND datname = current_database()"
     )
     postgres_server.run(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture
 def postgres_tables(postgres_server: PostgresServer) -> Iterator[str]:
-    """A schema of the session's server, without a row. Its tables stay from test to test: making them is slow."""
+    """A schema of the run's server, without a row. Its tables stay from test to test: making them is slow."""
     postgres_server.run("CREATE SCHEMA IF NOT EXISTS kept")
     yield f"{postgres_server.url}?options=-csearch_path%3Dkept"
     postgres_server.empty("kept")

@@ -13,7 +13,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.servers.proxy import Proxy
 from tests.support import eventually
@@ -41,8 +41,10 @@ class ServerProcess(ABC):
     start_time, stop_time = 20, 10
     #: What its client library raises while nobody answers.
     trouble: type[Exception] = OSError
-    #: None while it does not run.
+    #: None while it does not run, and in a copy.
     _process: subprocess.Popen[bytes] | None = None
+    #: Whether this is a copy of a server that others use, too, and that somebody else ends.
+    _lent = False
 
     @abstractmethod
     def words(self, port: int) -> list[str]:
@@ -109,7 +111,10 @@ class ServerProcess(ABC):
     @property
     def running(self) -> bool:
         """Whether it was started and not ended since."""
-        return self._process is not None
+        return self._lent or self._process is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_process": None, "_lent": True}
 
     def stop(self) -> None:
         """End it in good order. Idempotent."""
@@ -120,6 +125,7 @@ class ServerProcess(ABC):
         self._end(signal.SIGKILL)
 
     def _end(self, number: int) -> None:
+        assert not self._lent, "others use it, too"
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.nursery import PATH, Forked, Process, start
+from tests import nursery
+from tests.nursery import PATH, Forked, Process, run, start
 
 FACTS = """
 import json, os, signal, sys, threading, time
@@ -23,7 +24,8 @@ umask = os.umask(0)
 os.umask(umask)
 print(json.dumps({
     "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "flags": repr(sys.flags), "cwd": os.getcwd(),
-    "main": [main.__name__, main.__spec__.name, main.__file__], "tests": "tests" in sys.modules,
+    "main": [main.__name__, getattr(main.__spec__, "name", None), getattr(main, "__file__", None)],
+    "tests": "tests" in sys.modules,
     "environ": {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)},
     "files": sorted(os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)), "open": len(os.listdir("/proc/self/fd")),
     "session": os.getsid(0) == os.getpid(), "group": os.getpgid(0) == os.getpid(), "umask": umask,
@@ -45,8 +47,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def begun(folder: Path, module: str, session: bool = True, **env: str) -> Process:
-    command = [sys.executable, "-m", "talo", "-A", module, "queues"]
-    return start(command, {**os.environ, "PYTHONPATH": PATH, **env}, folder, folder / "out", session=session)
+    command = ["-m", "talo", "-A", module, "queues"]
+    return program(folder, *command, session=session, **env)
+
+
+def program(folder: Path, *words: str, session: bool = True, knows: tuple[str, ...] = (), **env: str) -> Process:
+    told = {**os.environ, "PYTHONPATH": PATH, **env}
+    return start([sys.executable, *words], told, folder, folder / "out", session=session, knows=knows)
 
 
 def told(folder: Path) -> dict[str, Any]:
@@ -68,6 +75,34 @@ def test_a_forked_command_finds_what_one_of_its_own_interpreter_finds(folder: Pa
     assert isinstance(fresh, subprocess.Popen) and fresh.wait(60) == 7
     # Then they find the same
     assert finds == told(folder)
+
+
+@pytest.mark.parametrize(
+    "words", [["-m", "facts", "x"], ["-c", FACTS, "-x"], ["facts.py", "x"]], ids=["module", "code", "script"]
+)
+def test_so_does_any_program_whose_modules_are_known(folder: Path, words: list[str]) -> None:
+    # Given one that looks into a folder of its own, too
+    given = {"PYTHONPATH": os.pathsep.join([PATH, str(folder / "more")]), "knows": ("csv", "wsgiref.simple_server")}
+    forked = program(folder, *words, **given)
+    assert isinstance(forked, Forked) and forked.wait(60) == 7
+    finds = told(folder)
+    fresh = program(folder, *words, **given, PYTHONINSPECT="")
+    assert isinstance(fresh, subprocess.Popen) and fresh.wait(60) == 7
+    assert finds == told(folder)
+
+
+def test_what_a_command_says_is_returned_at_its_end(folder: Path) -> None:
+    code = "import csv, sys; print('out'); print('error', file=sys.stderr); sys.exit('csv' in sys.modules)"
+    done = run([sys.executable, "-c", code], {**os.environ, "PYTHONPATH": PATH}, folder, timeout=60, knows=("csv",))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "error\n")
+
+
+def test_a_command_that_does_not_end_in_time_is_killed(folder: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": PATH}
+    with pytest.raises(subprocess.TimeoutExpired):
+        run([sys.executable, "-c", "import signal; signal.pause()"], env, folder, timeout=0.1, knows=("csv",))
+    parent = nursery._nursery(("csv",))._process.pid
+    assert Path(f"/proc/{parent}/task/{parent}/children").read_text() == ""
 
 
 def test_the_end_of_a_forked_command_is_that_of_a_process(folder: Path) -> None:

@@ -141,15 +141,21 @@ async def measure(app: Talo, url: str, server: int | None) -> Took:
             began = time.perf_counter()
             answer = await client.page(url)
             took.append((time.perf_counter() - began) * 1000)
-            busy.append([(now - then) * 1000 for now, then in zip(_busy(server), before, strict=True)])
+            busy.append(_more(before, _busy(server)))
     own, served = min(busy[1:], key=sum)
     return Took(took[0], took[1:], own, served, answer.status_code)
 
 
-def _busy(server: int | None) -> tuple[float, float]:
-    """Seconds that this process and the store's were on a processor."""
+def _busy(server: int | None) -> tuple[float, dict[int, float]]:
+    """Seconds that this process and those of the store were on a processor."""
     pids = [] if server is None else [server, *children(server)]
-    return time.process_time(), sum(on_cpu(pid) for pid in pids)
+    return time.process_time(), {pid: on_cpu(pid) for pid in pids}
+
+
+def _more(before: tuple[float, dict[int, float]], after: tuple[float, dict[int, float]]) -> tuple[float, float]:
+    """Milliseconds between; those of a process that has ended meanwhile are not known."""
+    served = sum(now - before[1].get(pid, 0.0) for pid, now in after[1].items())
+    return (after[0] - before[0]) * 1000, served * 1000
 
 
 def fill(url: str, runs: int) -> None:

@@ -1,4 +1,4 @@
-"""Messages on RabbitMQ, results elsewhere: what an end frees runs once, wherever between them a process breaks off."""
+"""Messages on RabbitMQ or SQS, results elsewhere: what an end frees runs once, wherever a process breaks off."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.chaos.kit import LONG, check
 from tests.support import eventually
 from tests.workers import Worker
 
-pytestmark = pytest.mark.parametrize("urls", [("rabbit", "redis"), ("rabbit", "postgres")], indirect=True, ids=named)
+PLACES = [("rabbit", "redis"), ("rabbit", "postgres"), ("sqs", "sqlite")]
+pytestmark = pytest.mark.parametrize("urls", PLACES, indirect=True, ids=named)
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def worker(urls: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
     flows.app.conf.broker_url, flows.app.conf.result_backend = urls
     flows.app.close_stores()
     words = ("-c", "2", "--prefetch-multiplier", "1")
-    env = {"TORN": request.param, "TALO_TASK_MAX_DELIVERIES": "10"}
+    # What a dead process had been given by SQS comes again when its lease is over.
+    env = {"TORN": request.param, "TALO_TASK_MAX_DELIVERIES": "10", "TALO_WORKER_LEASE": "10"}
     with Worker(urls[0], tmp_path, *words, results=urls[1], app="tests.apps.torn", env=env) as worker:
         yield worker
     flows.app.close_stores()

@@ -18,13 +18,14 @@ from talo.canvas.advance import CHORD
 from talo.stores.base import Settlement
 from talo.stores.closings import Closings
 from talo.stores.rabbitmq.broker import RabbitBroker
+from talo.stores.sqs.broker import SqsBroker
 from talo.wire.message import Message
 from tests.apps.flows import app
 from tests.support import eventually
 
 __all__ = ["app"]
 
-_send, _void, _close = RabbitBroker.send, Closings.void, Closings.close
+_to_rabbitmq, _to_sqs, _void, _close = RabbitBroker.send, SqsBroker._send, Closings.void, Closings.close
 
 
 def _file(name: str, of: object) -> Path:
@@ -41,8 +42,16 @@ def _close_after(self: Closings, names: Sequence[str]) -> None:
         _file(name, f"closed-{os.getpid()}").touch()
 
 
-def _send_twice(self: RabbitBroker, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-    _send(self, [each for message in messages for each in [message] * (1 + (message.task == CHORD))], timeout=timeout)
+def _doubled(messages: Sequence[Message]) -> list[Message]:
+    return [each for message in messages for each in [message] * (1 + (message.task == CHORD))]
+
+
+def _twice_to_rabbitmq(self: RabbitBroker, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+    _to_rabbitmq(self, _doubled(messages), timeout=timeout)
+
+
+def _twice_to_sqs(self: SqsBroker, messages: Sequence[Message]) -> None:
+    _to_sqs(self, _doubled(messages))
 
 
 def _void_together(self: Closings, settlements: Sequence[Settlement]) -> set[int]:
@@ -62,4 +71,5 @@ def _two_have_come(name: str) -> None:
 if "TORN" in os.environ:
     Closings.close = _close_after  # type: ignore[method-assign]
 if os.environ.get("TORN") == "together":
-    RabbitBroker.send, Closings.void = _send_twice, _void_together  # type: ignore[method-assign]
+    Closings.void = _void_together  # type: ignore[method-assign]
+    RabbitBroker.send, SqsBroker._send = _twice_to_rabbitmq, _twice_to_sqs  # type: ignore[method-assign]

@@ -58,6 +58,7 @@ app.send_many(calls(), batch=int(batch), key=key)
 """
 
 
+@pytest.mark.promise("B10")
 @pytest.mark.timeout(HANGS)
 def test_a_bulk_send_whose_process_is_killed_is_reported_and_goes_on_there(
     place: Place, app: Talo, tmp_path: Path
@@ -90,6 +91,7 @@ def test_a_bulk_send_whose_process_is_killed_is_reported_and_goes_on_there(
     assert len(judge.repeated()) <= BATCH
 
 
+@pytest.mark.promise("B10")
 @pytest.mark.timeout(HANGS)
 def test_starts_of_a_spread_bulk_send_are_uniform(
     place: Place, app: Talo, tmp_path: Path, pytestconfig: pytest.Config
@@ -124,6 +126,7 @@ def of_group(app: Talo) -> Callable[[int], object]:
     return lambda count: group((member for _ in range(count)), app=app).apply_async()
 
 
+@pytest.mark.promise("B10")
 @pytest.mark.parametrize("way", [bulk, of_group])
 @pytest.mark.timeout(HANGS)
 def test_a_hundred_thousand_are_sent_in_seconds(

@@ -32,8 +32,8 @@ ANSWER = 1.0
 SILENCE = 3.0
 #: Seconds after which what is ready is counted by its broker, or has been fetched where nothing is.
 SETTLED = 60.0
-#: Seconds for which a page of a dashboard searches, see ``found``.
-PATIENCE = 0.2
+#: Seconds for which a page of a dashboard searches, see ``found``: half of what a page may take.
+PATIENCE = 0.15
 #: Messages that are looked through in each queue for one task.
 FURTHEST = 5000
 #: Ends of attempts that were not the last.

@@ -3,9 +3,8 @@
 Where one store keeps both, a settlement closes its group or step in its own transaction. Where they live apart there is
 none over both, so the order is: ask what is closed, send what follows, remember it as closed, end the message. Of two
 copies the one that comes later finds it closed. A process that dies between sending and remembering sends again, and
-never not at all; so do two that end at the same moment. Therefore ``worker.split``, for brokers that remember nothing,
-sends a copy of what that end frees, and of several copies a worker starts one. ``sqs.ending`` calls this, too, and
-sends what it frees as it is.
+never not at all; so do two that end at the same moment. Therefore what that end frees is sent as a copy, and of several
+copies a worker starts one. Called by ``worker.split``, for brokers that remember nothing, and by ``sqs.ending``.
 """
 
 from __future__ import annotations

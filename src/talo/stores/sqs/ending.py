@@ -55,7 +55,7 @@ class Endings:
         ending = Ending()
         effective = self._open(pairs, ending)
         self._results(effective)
-        follow = [message for settlement, _ in effective for message in settlement.follow]
+        follow = [message for settlement, _ in effective for message in self._follow(settlement)]
         if freed := self._parts(effective):
             self._tell(freed)
             follow += freed
@@ -99,6 +99,11 @@ class Endings:
     def _parts(self, pairs: Sequence[Pair]) -> list[Message]:
         parts = [settlement.part for settlement, _ in pairs if settlement.part is not None]
         return self._needed("groups").results.add_parts(parts) if parts else []
+
+    def _follow(self, settlement: Settlement) -> Sequence[Message]:
+        if settlement.closes is None or self._closings is None:
+            return settlement.follow
+        return self._closings.freed(settlement)
 
     def _bury(self, dead: Sequence[tuple[Delivery, Death]]) -> None:
         if self._shelf is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from talo.app.app import Talo
 from talo.errors import OperationalError
 from tests.acceptance.conftest import ONE_OF_EACH, named
+from tests.chaos.kit import full
 from tests.servers.rabbitmq import RabbitServer
 from tests.support import eventually
 from tests.workers import Trace, Worker, client
@@ -43,6 +45,7 @@ def begun(trace: Trace, ids: list[str]) -> list[str]:
     return sorted(times.keys() & set(ids), key=lambda task_id: times[task_id])
 
 
+@pytest.mark.promise("F08")
 @pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
 def test_a_pause_outlasts_every_worker(urls: Urls, app: Talo, tmp_path: Path) -> None:
     slot = ("-c", "1", "-Q", "celery,open")
@@ -74,6 +77,7 @@ def test_a_pause_outlasts_every_worker(urls: Urls, app: Talo, tmp_path: Path) ->
         assert begun(one.trace, naps) == naps
 
 
+@pytest.mark.promise("F08")
 def test_a_pause_outlasts_a_broker_that_keeps_none(own_rabbit: RabbitServer, redis_url: str, tmp_path: Path) -> None:
     urls = own_rabbit.url, redis_url
     with client(*urls) as app, worker_of(urls, tmp_path, "-c", "1", "-Q", "celery,open") as worker:
@@ -107,6 +111,22 @@ def sent(app: Talo) -> Any:
         raise AssertionError from error
 
 
+@pytest.mark.promise("F08")
+@pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
+def test_slots_that_a_command_adds_work_at_once(urls: Urls, app: Talo, tmp_path: Path) -> None:
+    with worker_of(urls, tmp_path, "-c", "4") as worker:
+        # Given four slots that are busy, and four tasks that wait
+        naps = [app.send_task(f"{TRACED}.nap", (LONG,)).id for _ in range(8)]
+        eventually(lambda: check(len(begun(worker.trace, naps)) == 4), LONG)
+        # When the worker is told to have eight
+        since = time.time()
+        app.control.pool_grow(4, destination=["w@test"])
+        # Then all of them run, and have begun in time
+        eventually(lambda: check(len(begun(worker.trace, naps)) == 8), LONG)
+        assert max(worker.trace.times("start").values()) - since < full(3.0, LONG)
+
+
+@pytest.mark.promise("F08")
 @pytest.mark.parametrize("urls", ONE_OF_EACH, indirect=True, ids=named)
 def test_the_number_of_processes_that_was_said_outlasts_a_worker(urls: Urls, app: Talo, tmp_path: Path) -> None:
     def number(worker: Worker) -> int:

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from talo.app.app import Talo as App
+from talo.web import Dashboard
 from talo.web.operations.bulk import STEP
 from tests.servers.chromium import chromium  # noqa: F401
 from tests.support import eventually
-from tests.web.support import dead, ended
+from tests.web.support import dashboard_of, dead, ended, shop
 from tests.workers import ROOT, Worker, client
 
 APP = "tests.apps.dashed"
@@ -106,6 +112,20 @@ def page(site: Site, chromium: Browser) -> Iterator[Page]:  # noqa: F811
     yield page
     context.close()
     assert [fault for fault in faults if "status of 4" not in fault and "status of 503" not in fault] == []
+
+
+@contextmanager
+def served(dashboard: Dashboard) -> Iterator[str]:
+    """The address of a dashboard of this process."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(dashboard, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE / 1000)
 
 
 def died(site: Site, number: int, queue: str) -> None:
@@ -192,6 +212,28 @@ def test_every_section_in_both_colours_and_on_a_small_screen(site: Site, chromiu
     page.goto("/")
     page.screenshot(path=artefact(f"small-{scheme}", site))
     context.close()
+
+
+def test_a_search_that_takes_long_goes_on_by_itself(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a long history, and a dashboard that may look at some of it only for one page
+    monkeypatch.setattr("talo.web.operations.runs.PATIENCE", 0.0)
+    monkeypatch.setattr("talo.stores.sql.history._LOOKS", 50)
+    monkeypatch.setattr("talo.stores.sql.history._STEP", 50)
+    app = shop(f"sqlite:///{tmp_path}/talo.sqlite3")
+    ended(app, 400, kwargs="{'order': 'other'}")
+    ended(app, id="wanted", ended=time.time() - 1800, kwargs="{'order': 'first'}")
+    with served(dashboard_of(app)) as address:
+        # When the oldest is looked for, Then it appears
+        page.goto(f"{address}/runs?argument='first'")
+        expect(page.get_by_role("link", name="wanted")).to_be_visible()
+        # And it ends where nothing is found
+        page.goto(f"{address}/runs?argument='second'")
+        expect(page.locator("#live-runs")).to_contain_text("Nothing found")
+        expect(page.locator("#live-runs")).not_to_contain_text("Nothing found yet")
+        expect(page.locator(".pager")).to_have_count(0)
+    app.close()
 
 
 def test_an_error_leaves_the_sections_where_they_are(page: Page) -> None:

@@ -15,6 +15,7 @@ from talo.app.inspecting import Inspect
 from talo.app.mailbox import Mailbox
 from talo.app.revocations import Revocations
 from talo.errors import NotSupported
+from talo.stores.parking import home_of
 from talo.wire._times import epoch_of, iso
 
 __all__ = ["Control", "Inspect"]
@@ -183,9 +184,14 @@ class Control:
     def purge(self, connection: Any = None) -> int:
         """Delete all waiting tasks of the app's queues; return how many. There is no undo."""
         del connection
-        return int(self.app.store.broker.purge(sorted(self.app.queues.consume_from)))
+        return self.purge_queues(sorted(self.app.queues.consume_from))
 
     discard_all = purge
+
+    def purge_queues(self, queues: Sequence[str]) -> int:
+        """The same of these queues, with what is put aside of them because its type is paused."""
+        parked = [name for name in self.parkings() if home_of(name).queue in queues]
+        return int(self.app.store.broker.purge([*queues, *parked]))
 
     def add_consumer(
         self,
@@ -225,6 +231,11 @@ class Control:
     def paused(self) -> tuple[list[str], list[str]]:
         """The names of paused queues and of paused tasks."""
         return self._revocations.paused()
+
+    def parkings(self) -> list[str]:
+        """The names of the queues in which tasks of paused types may wait, until the type has been resumed and all of
+        them have begun."""
+        return self._revocations.parkings()
 
     # -- workers
 

@@ -12,7 +12,7 @@ from typing import Any
 from talo.app.hearing import HEARD_WITHIN
 from talo.errors import NotSupported
 
-__all__ = ["PAUSED", "PAUSED_FOR", "REVOKED_FOR", "STAMPS", "Revocations", "stamps_of"]
+__all__ = ["PAUSED", "PAUSED_FOR", "REVOKED_FOR", "STAMPS", "Revocations", "named", "stamps_of"]
 
 #: Seconds for which a revoked id is remembered. Longer than most delayed tasks wait, and short enough for the set to
 #: stay small: workers keep it in memory.
@@ -20,7 +20,8 @@ REVOKED_FOR = 7 * 86_400.0
 #: Seconds for which a pause holds if nobody resumes, and what a command said of a worker's size: everything in the
 #: store of locks expires.
 PAUSED_FOR = 365 * 86_400.0
-#: Kinds of marks beside ``revoked`` and ``terminated``. Members: ``name=value``; ``queue:NAME`` and ``task:NAME``.
+#: Kinds of marks beside ``revoked`` and ``terminated``. Members: ``name=value``; ``queue:NAME`` and ``task:NAME``, and
+#: of parking queues ``parked:NAME``, ``emptied:NAME`` and ``recent:NAME`` (``worker.opening``).
 STAMPS = "revoked-stamps"
 PAUSED = "paused"
 
@@ -69,10 +70,15 @@ class Revocations:
     def paused(self) -> tuple[list[str], list[str]]:
         """Queues and tasks."""
         members = self._store().locks.all_marked(PAUSED)
-        return tuple(  # type: ignore[return-value]
-            sorted(member.removeprefix(kind) for member in members if member.startswith(kind))
-            for kind in ("queue:", "task:")
-        )
+        return sorted(named("queue", members)), sorted(named("task", members))
+
+    def parkings(self) -> list[str]:
+        """The queues in which tasks of paused types may wait; none where no store keeps shared state."""
+        store = self._app.state_store
+        if store is None or not self._app.store.features.parks:
+            return []
+        members = store.locks.all_marked(PAUSED)
+        return sorted(named("parked", members) | named("emptied", members))
 
     def _store(self) -> Any:
         store = self._app.state_store
@@ -85,6 +91,11 @@ class Revocations:
 
 def _members(queues: Sequence[str], tasks: Sequence[str]) -> list[str]:
     return [*(f"queue:{name}" for name in queues), *(f"task:{name}" for name in tasks)]
+
+
+def named(kind: str, members: Iterable[str]) -> frozenset[str]:
+    """Return the names in these members of ``PAUSED`` that are of this kind."""
+    return frozenset(member.removeprefix(f"{kind}:") for member in members if member.startswith(f"{kind}:"))
 
 
 def stamps_of(headers: Mapping[str, Any]) -> list[str]:

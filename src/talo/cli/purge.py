@@ -25,7 +25,7 @@ def purge(
 ) -> None:
     """Delete all waiting tasks of queues.
 
-    Delayed tasks count; what a worker holds already stays. There is no undo.
+    Delayed tasks count, and those of paused types; what a worker holds already stays. There is no undo.
     """
     with session.opened() as app:
         chosen = set(queues or app.queues.consume_from) - set(exclude_queues or ())
@@ -37,7 +37,7 @@ def purge(
             click.secho(f"WARNING: This will remove all tasks from {noun}: {', '.join(names)}.", fg="red", bold=True)
             click.echo("         There is no undo for this operation!\n\n(to skip this prompt use the -f option)\n")
             click.confirm("Are you sure you want to delete all tasks?", abort=True)
-        purged = app.store.broker.purge(names)
+        purged = app.control.purge_queues(names)
         if purged:
             click.echo(f"Purged {count(purged, 'message')} from {len(names)} known task {noun}.")
         else:

@@ -8,6 +8,7 @@ import msgspec
 from talo.cli._commands import TaloCommand
 from talo.cli._output import print_json, print_table
 from talo.cli._session import Session
+from talo.control.queues import queue_stats
 from talo.stores.base import QueueStats
 
 __all__ = ["queues"]
@@ -20,13 +21,11 @@ def queues(session: Session, as_json: bool) -> None:
     """Count what waits in each queue.
 
     Ready tasks could start now, delayed ones wait for their time, leased ones are held by a worker. Oldest is for how
-    long the one that has waited longest could have started. What the broker does not tell is unknown.
+    long the one that has waited longest could have started. What the broker does not tell is unknown. Tasks of a
+    paused type wait in a queue talo.paused/TASK/QUEUE of their own.
     """
     with session.opened() as app:
-        found = {stats.name: stats for stats in app.store.broker.stats()}
-        for name in app.queues.consume_from:
-            found.setdefault(name, QueueStats(name=name))
-    rows = [found[name] for name in sorted(found)]
+        rows = queue_stats(app)
     if as_json:
         print_json([msgspec.to_builtins(row) for row in rows])
     else:

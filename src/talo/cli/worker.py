@@ -148,7 +148,7 @@ def _purge(app: Talo, options: dict[str, Any]) -> None:
     if options["exclude_queues"]:
         app.queues.deselect(options["exclude_queues"])
     names = list(app.queues.consume_from)
-    count = app.store.broker.purge(names)
+    count = app.control.purge_queues(names)
     app.close_stores()
     click.echo(f"purge: Erased {count} {'message' if count == 1 else 'messages'} from the queue.")
 

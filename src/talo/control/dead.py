@@ -15,6 +15,7 @@ import msgspec
 from talo.errors import MalformedMessage
 from talo.execution.secrets import Secrets
 from talo.stores.base import Broker, DeadLetter
+from talo.stores.parking import unparked
 from talo.wire import serializers
 from talo.wire._ids import new_id
 from talo.wire.message import Message
@@ -202,6 +203,7 @@ def new_run(letter: DeadLetter, accept: frozenset[str]) -> Message:
         raise MalformedMessage(letter.death.reason, letter.death.text or "its bytes make no message")
     if "task" not in message.headers:
         message = _as_protocol_2(message, accept)
+    message = unparked(message)
     old, task_id = message.id, new_id()
     root = message.headers.get("root_id")
     headers = {

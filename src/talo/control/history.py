@@ -17,6 +17,7 @@ from talo.execution.history import LOST
 from talo.states import PENDING, READY_STATES, RETRY, REVOKED, STARTED
 from talo.stores.base import Delivery, OwnerInfo, Sighting
 from talo.stores.history import History, Page, RunQuery, RunRecord
+from talo.stores.parking import home_of, is_parking
 from talo.wire.message import Message
 from talo.wire.sent import ready_since, sent_at
 
@@ -47,7 +48,7 @@ class Reason(msgspec.Struct, kw_only=True):
 
     #: Where it is: ``waiting``, ``delayed``, ``leased`` (fetched, and not begun), ``running``, ``lost`` (with its
     #: worker), ``dead``, ``ended``, ``unseen`` (in a broker that shows nothing), ``not_found``. Why: ``paused``,
-    #: ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``, ``revoked``.
+    #: ``resuming``, ``no_worker``, ``no_consumer``, ``unknown_task``, ``expired``, ``revoked``.
     code: str
     text: str
     #: JSON-able.
@@ -260,11 +261,12 @@ def _ended_since(app: Talo, task_id: str, message: Message) -> bool:
 def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int) -> None:
     now = time.time()
     reasons = found.reasons
+    source, message = message.queue, msgspec.structs.replace(message, queue=home_of(message.queue).queue)
     unknown = message.headers.get(_UNKNOWN_SINCE)
     if isinstance(unknown, int | float):
         text = f"no worker that consumes {message.queue} knows the task {message.task!r}: is its module imported there?"
         reasons.append(Reason(code="unknown_task", text=text, facts={"task": message.task, "since": unknown}))
-    _explain_paused(app, found, message)
+    _explain_paused(app, found, message, source)
     _explain_consumers(app, found, message)
     if message.due is not None and message.due > now:
         text = f"it is delayed, for another {message.due - now:.0f} s"
@@ -278,10 +280,13 @@ def _explain_waiting(app: Talo, found: Explanation, message: Message, ahead: int
         )
 
 
-def _explain_paused(app: Talo, found: Explanation, message: Message) -> None:
+def _explain_paused(app: Talo, found: Explanation, message: Message, source: str) -> None:
     if app.state_store is None:
         return
     queues, tasks = app.control.paused()
+    if is_parking(source) and message.task not in tasks:
+        text = f"task {message.task} was paused: it goes on with what has waited longest"
+        found.reasons.append(Reason(code="resuming", text=text, facts={"task": message.task}))
     for kind, name, paused in (("queue", message.queue, queues), ("task", message.task, tasks)):
         if name in paused:
             text = f"{kind} {name} is paused: talo control resume lets it go on"
@@ -417,7 +422,7 @@ def _elsewhere(app: Talo, found: Explanation) -> bool:
 
 
 def _place(found: Explanation, message: Message) -> None:
-    found.task, found.queue = message.task, message.queue
+    found.task, found.queue = message.task, home_of(message.queue).queue
     expires = message.properties.get("expiration")
     sent = sent_at(message.headers)
     if isinstance(expires, str) and expires.isdigit() and sent is not None and sent + int(expires) / 1000 < time.time():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from talo import states
+from talo.control.queues import queue_stats
 from talo.stores.base import OwnerInfo, QueueStats
 from talo.stores.history import Count, History, quantile
 
@@ -86,16 +87,13 @@ def overview(app: Talo, now: float, window: float, most: int = 20) -> Overview:
     history = None if state is None or app.conf.history == "off" else state.history
     # Counters are by the minute: the window begins with one.
     since = (now - window) // _MINUTE * _MINUTE
-    queues = {stats.name: stats for stats in broker.stats()}
-    for name in app.queues.consume_from:
-        queues.setdefault(name, QueueStats(name=name))
     tasks = [] if history is None else _tasks(history.counters(since, now + 1, _MINUTE), now - since)
     return Overview(
         at=now,
         window=now - since,
         counted=history is not None,
         workers=_workers(broker.owners()),
-        queues=[queues[name] for name in sorted(queues)],
+        queues=queue_stats(app),
         ended=sum(task.ended for task in tasks),
         failed=sum(task.failed for task in tasks),
         tasks=tasks[:most],

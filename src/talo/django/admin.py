@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from talo.app.app import Talo
 from talo.control.dead import DeadLetters
 from talo.control.history import PATIENCE, found, history_of
+from talo.control.queues import queue_stats
 from talo.control.schedules import ScheduleControl
 from talo.django._admin_forms import AddForm, CallForm, EditForm, RateForm, ReplayForm, SizeForm
 from talo.django._admin_page import Action, Form, Page, Row, moment, seconds
@@ -269,7 +270,7 @@ class QueueAdmin(Page):
     def rows(self, app: Talo, words: str) -> Iterator[Row]:
         del words
         paused = _paused(app)[0]
-        for each in app.store.broker.stats():
+        for each in queue_stats(app):
             shown = _("yes") if each.name in paused else _("no")
             cells = (each.name, each.ready, each.delayed, each.leased, seconds(each.oldest), shown)
             yield Row(each.name, cells)
@@ -281,7 +282,7 @@ class QueueAdmin(Page):
 
     @staticmethod
     def _purge(app: Talo, names: Sequence[str]) -> str:
-        done = app.store.broker.purge(list(names))
+        done = app.control.purge_queues(list(names))
         return ngettext("%d message deleted", "%d messages deleted", done) % done
 
 

@@ -292,6 +292,7 @@ def settlement_of_malformed(
             task_id=storable(message.id, 2000) or None if message else None,
             task=storable(message.task, 2000) or None if message else None,
             expires=env.dead_letter_expires(delivery.queue),
+            queue=delivery.queue,
         ),
     )
     request = Context(message.headers if message is not None and type(message.headers) is dict else {})
@@ -378,6 +379,7 @@ def _result(run: Run, state: str, value: Any) -> ResultMeta:
 
 def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death:
     request = run.request
+    queue = run.delivery.queue if run.delivery is not None else None
     facts: dict[str, Any] = {
         "worker": run.plan.env.hostname,
         "retries": request.retries,
@@ -391,7 +393,8 @@ def _death(run: Run, reason: str, detail: dict[str, Any] | None = None) -> Death
         detail=facts,
         task_id=request.id,
         task=run.plan.task.name,
-        expires=run.plan.env.dead_letter_expires(run.delivery.queue if run.delivery is not None else ""),
+        expires=run.plan.env.dead_letter_expires(queue or ""),
+        queue=queue,
     )
 
 

@@ -98,6 +98,8 @@ class Death(msgspec.Struct, kw_only=True):
     task: str | None = None
     #: Seconds to keep it; None: for ever.
     expires: float | None = None
+    #: The queue to which it belonged; None: that from which it was fetched.
+    queue: str | None = None
 
 
 class GroupPart(msgspec.Struct, kw_only=True):
@@ -305,6 +307,9 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     hands_over: bool = True
     #: ``Broker.owners`` tells of all that fetch, wherever they are. Where not, workers say so in the store of locks.
     tells_owners: bool = True
+    #: What is sent to a queue keeps its order there, and a worker may make queues: tasks of a paused type are put aside
+    #: into one of their own. Where not, they go back with a delay.
+    parks: bool = True
     #: New work wakes one of those who wait, not all: each of them may wait by itself.
     wakes_one: bool = False
     #: It routes through exchanges by itself, so that a message reaches queues of which its sender does not know.

@@ -26,6 +26,7 @@ from talo.worker.delays import DelaysService
 from talo.worker.janitor import Janitor
 from talo.worker.lines import AgentLine, Death, Running, Stop
 from talo.worker.logs import name_process
+from talo.worker.opening import Opening
 from talo.worker.remote import Remote
 from talo.worker.settler import new_owner
 from talo.worker.share import Common, Share
@@ -104,6 +105,7 @@ class Agent:
         meter = self._common.meter(None, self._options.metrics_max_tasks, times=bool(self._options.http))
         self._undertaker = Undertaker(self._app, self._options, self._owner, meter)
         self._janitor = Janitor(self._app, self._owner)
+        self._opening = Opening(self._app, self._owner, lambda: self._remote.node.standing)
         self._remote = Remote(self._app, self._options, self._shares, self._common, self._line, self._note_revocation)
         self._watchdog = Watchdog(
             self._broker, self._options, self._shares, lambda: self._remote.node.standing.open_queues
@@ -219,6 +221,7 @@ class Agent:
             for number in self._watchdog.stuck(now):
                 self._line.report("stuck", number)
         self._janitor.sweep(now)
+        self._opening.look(now)
 
     def _note_end(self, first_end: float | None) -> None:
         """The first lease of anybody ends in so many seconds: look for the dead then, with jitter, so that a fleet's

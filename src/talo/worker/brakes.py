@@ -11,13 +11,14 @@ from typing import Any
 
 from talo.app.revocations import stamps_of
 from talo.canvas.celery_form import INTERNAL_SUFFIX
+from talo.stores.parking import home_of, is_parking, parking_of
 from talo.util.rates import rate_of
 from talo.worker.bulletin import Standing
 from talo.worker.rates import RateTable
 
 __all__ = ["Brakes", "brakes_of"]
 
-#: Seconds after which a paused task asks again, spread so that they do not all come at once.
+#: Seconds after which a paused task that cannot be parked asks again, spread so that they do not all come at once.
 _PAUSE = (5.0, 15.0)
 
 
@@ -26,14 +27,25 @@ class Brakes:
 
     def __init__(self, standing: Standing, rates: Mapping[str, float], table: RateTable) -> None:
         self._closed = standing.paused_queues | {name + INTERNAL_SUFFIX for name in standing.paused_queues}
+        self._queues = frozenset(standing.queues)
         self._paused = standing.paused_tasks
+        self._resuming = frozenset(standing.resuming)
         self._stamps = standing.stamps
         self._rates = rates
         self._table = table
 
     def closes(self, queue: str) -> bool:
-        """Whether a queue is paused from which something had been fetched."""
-        return queue in self._closed
+        """Whether a queue is paused from which something had been fetched, or the type whose parking queue it is."""
+        home = home_of(queue)
+        return home.queue in self._closed or (home.task in self._paused and is_parking(queue))
+
+    def parking(self, queue: str, task: str) -> str | None:
+        """Where a task of this name has to wait that was fetched from this queue; None: nowhere, or it has no place.
+        While others wait there it waits behind them."""
+        if queue not in self._queues or not (self._resuming or task in self._paused):
+            return None
+        parking = parking_of(queue, task)
+        return parking if task in self._paused or parking in self._resuming else None
 
     def delay(self, task: str, now: float) -> float:
         """Seconds for which a task of this name has to go back ``now`` (epoch); 0.0: it may start, which counts."""
@@ -54,6 +66,6 @@ def brakes_of(standing: Standing, tasks: Mapping[str, Any], table: RateTable, *,
     if limited:
         own = {name: limit for name, task in tasks.items() if (limit := getattr(task, "rate_limit", None))}
         rates = {name: rate for name, limit in {**own, **standing.rate_limits}.items() if (rate := rate_of(limit))}
-    if not (rates or standing.paused_queues or standing.paused_tasks or standing.stamps):
+    if not (rates or standing.paused_queues or standing.paused_tasks or standing.stamps or standing.resuming):
         return None
     return Brakes(standing, rates, table)

@@ -11,6 +11,8 @@ import zlib
 
 import msgspec
 
+from talo.stores.parking import home_of
+
 __all__ = ["SIZE", "Bulletin", "Standing"]
 
 #: Bytes; memory that nobody writes costs nothing.
@@ -33,6 +35,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     time_limits: dict[str, tuple[float | None, float | None]] = {}
     paused_queues: frozenset[str] = frozenset()
     paused_tasks: frozenset[str] = frozenset()
+    #: Parking queues in which tasks wait, and those that have been emptied lately.
+    parked: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
     #: Revoked stamps, ``name=value``.
     stamps: frozenset[str] = frozenset()
     #: Revoked ids where no store keeps them, the latest last.
@@ -40,8 +45,28 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open_queues(self) -> tuple[str, ...]:
-        """The consumed queues that are not paused."""
-        return tuple(name for name in self.queues if name not in self.paused_queues)
+        """The queues to be fetched from: those consumed that are not paused, and where tasks of them wait whose type
+        goes on."""
+        open_queues = tuple(name for name in self.queues if name not in self.paused_queues)
+        return (*open_queues, *self.resuming) if self.parked else open_queues
+
+    @property
+    def resuming(self) -> tuple[str, ...]:
+        """The parking queues of types that go on: what waits there comes before what else comes of the type."""
+        return self._going_on(self.parked)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The emptied ones of types that go on: a straggler may still come there."""
+        return self._going_on(self.emptied - self.parked)
+
+    def _going_on(self, parkings: frozenset[str]) -> tuple[str, ...]:
+        homes = [(name, home_of(name)) for name in sorted(parkings)]
+        return tuple(
+            name
+            for name, home in homes
+            if home.queue in self.queues and home.queue not in self.paused_queues and home.task not in self.paused_tasks
+        )
 
 
 class Bulletin:

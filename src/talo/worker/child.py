@@ -20,12 +20,14 @@ from talo.canvas.celery_form import INTERNAL_SUFFIX
 from talo.errors import OperationalError, SoftTimeLimitExceeded, StoreError, Terminated, TimeLimitExceeded
 from talo.execution.limits import HandedBack, Killed
 from talo.stores.base import Delivery, Settlement, Verdict
+from talo.stores.parking import is_parking
 from talo.util.process import Stopwatch, resident_kib
 from talo.worker.batch import BatchSize
 from talo.worker.brakes import brakes_of
 from talo.worker.bulletin import Standing
 from talo.worker.intake import COPY_TTL, Intake
 from talo.worker.marks import with_marks
+from talo.worker.parking import Parking
 from talo.worker.pools import make_pool
 from talo.worker.settler import Settler
 from talo.worker.share import Command, Share
@@ -103,6 +105,7 @@ class Child:
             first=self._is_first,
             max_charges=None if store.features.hands_over else options.max_deliveries or 0,
         )
+        self._parking = self.intake.parking = Parking(app)
         app.clock.share(self._share.common.clock)
         self._events = TaskEvents(app, options.hostname)
         self._read_bulletin()
@@ -357,13 +360,14 @@ class Child:
         self._queues = self._with_internal(standing.open_queues)
         limited = not app.conf.worker_disable_rate_limits
         self.intake.brakes = brakes_of(standing, app.tasks, self._share.common.rates, limited=limited)
+        self._parking.note(standing.parked)
         self.intake.limit(standing.time_limits)
         self._events.switch(standing.events)
 
     def _with_internal(self, queues: tuple[str, ...]) -> tuple[str, ...]:
         if not self._app.env.celery_form:
             return queues
-        return (*queues, *(name + INTERNAL_SUFFIX for name in queues))
+        return (*queues, *(name + INTERNAL_SUFFIX for name in queues if not is_parking(name)))
 
     # -- revoked tasks -----------------------------------------------------------------------------------------------
 

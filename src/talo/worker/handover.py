@@ -21,6 +21,7 @@ from talo.execution.aio import close_loop
 from talo.execution.run import call_sync
 from talo.execution.settle import INTERNAL, settlement_of
 from talo.stores.base import Delivery, OwnerInfo, Settlement, Verdict
+from talo.stores.parking import home_of, is_parking, unparked
 from talo.wire._times import iso
 from talo.wire.message import Message
 from talo.worker.intake import Intake
@@ -51,7 +52,7 @@ class HandedOver(msgspec.Struct):
     reaped: int = 0
     #: Delayed ones: ready now, with their time in Celery's own header.
     delayed: int = 0
-    #: From queues that only Talo reads (``task_cutover``, suspects) to the ones that Celery reads.
+    #: From queues that only Talo reads (``task_cutover``, suspects, paused types) to the ones that Celery reads.
     moved: int = 0
     #: Steps of workflows that stood between two of Celery's messages, done here.
     continued: int = 0
@@ -157,10 +158,11 @@ class Handover:
         homes = {self._home(name.removesuffix(INTERNAL_SUFFIX)) for name in known}
         own = {name for home in homes for name in (f"{home}{INTERNAL_SUFFIX}", f"{MOVED}{home}")}
         own |= {f"{MOVED}{home}{INTERNAL_SUFFIX}" for home in homes}
+        own |= {name for name in known if is_parking(name)} | set(self._app.control.parkings())
         return [stats.name for stats in self._broker.stats(sorted(own - self._named)) if stats.ready]
 
     def _home(self, queue: str) -> str:
-        return queue if queue in self._named else queue.removeprefix(MOVED)
+        return queue if queue in self._named else home_of(queue).queue.removeprefix(MOVED)
 
     def _empty(self, queue: str) -> None:
         while deliveries := self._fetch([queue], _BITE):
@@ -177,7 +179,7 @@ class Handover:
             self._done.continued += 1
             return settlement_of(run)
         self._done.moved += 1
-        follow = [_again(message, self._home(message.queue), message.due)]
+        follow = [_again(unparked(message), self._home(message.queue), message.due)]
         return Settlement(lease=delivery.lease, verdict=Verdict.DONE, follow=follow)
 
     def _acquit(self) -> None:

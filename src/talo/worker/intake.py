@@ -23,10 +23,12 @@ from talo.execution.settle import (
     settlement_of_unknown,
 )
 from talo.stores.base import Delivery, Settlement, Verdict
+from talo.stores.parking import at_home
 from talo.util.text import count as words_of
 from talo.wire.message import COPY, Message
 from talo.wire.protocol import Call, decode
 from talo.worker.brakes import Brakes
+from talo.worker.parking import Parking
 
 __all__ = ["COPY_TTL", "Intake"]
 
@@ -65,8 +67,9 @@ class Intake:
         self._first = first
         self._plans: dict[str, Plan] = {}
         self._time_limits: Mapping[str, tuple[float | None, float | None]] = {}
-        #: What keeps tasks from starting now; None: nothing does.
+        #: What keeps tasks from starting now; None: nothing does. And where those of a paused type go; None: nowhere.
         self.brakes: Brakes | None = None
+        self.parking: Parking | None = None
 
     def limit(self, time_limits: Mapping[str, tuple[float | None, float | None]]) -> None:
         """Let these limits (hard, soft; by task) hold for runs that begin from now on."""
@@ -89,6 +92,7 @@ class Intake:
     def admit(self, delivery: Delivery) -> Run | Settlement:
         """Return the run of a delivery, or the settlement of one that does not run."""
         env = self._env
+        source, delivery = delivery.queue, at_home(delivery)
         message = delivery.message
         if message is None:
             reason, _, text = (delivery.fault or "unreadable: the bytes make no message").partition(": ")
@@ -109,7 +113,7 @@ class Intake:
         if self._revoked(call.id) or (root != call.id and call.task not in INTERNAL and self._revoked(root)):
             return self._cancelled(delivery, call, request, "revoked")
         if self.brakes is not None or COPY in message.headers:
-            withheld = self._withheld(delivery, call, request, message.headers.get(COPY))
+            withheld = self._withheld(delivery, call, request, message.headers.get(COPY), source)
             if withheld is not None:
                 return withheld
         run = Run(plan, call, request, delivery)
@@ -144,17 +148,30 @@ class Intake:
         detail = {"deliveries": count, "why": f"worker_lost: its connection ended (delivery {count})"}
         return settlement_of_lost(run, exc, "worker_lost", detail)
 
-    def _braked(self, brakes: Brakes, delivery: Delivery, call: Call, request: Context) -> Settlement | None:
+    def _braked(
+        self, brakes: Brakes, delivery: Delivery, call: Call, request: Context, source: str
+    ) -> Settlement | None:
         if brakes.revokes(call.headers):
             return self._cancelled(delivery, call, request, "revoked")
-        if brakes.closes(delivery.queue):
+        if brakes.closes(source):
             return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN)
-        if delay := brakes.delay(call.task, self._env.time()):
-            return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
-        return None
+        if self.parking is not None and (place := brakes.parking(source, call.task)) is not None:
+            parked = self.parking.settle(delivery, place)
+            if parked is not None:
+                return parked
+        now = self._env.time()
+        if not (delay := brakes.delay(call.task, now)):
+            return None
+        if source != delivery.queue:
+            # From where it was parked it goes home, to come back from there like all others.
+            assert delivery.message is not None
+            again = delivery.message.anew(delivery.message.headers, delivery.message.body, now + delay)
+            return Settlement(lease=delivery.lease, follow=[again])
+        return Settlement(lease=delivery.lease, verdict=Verdict.AGAIN, delay=delay)
 
     def recall(self, delivery: Delivery) -> Run | None:
         """Return the run of a delivery whose process died, without any check; None if it makes none."""
+        delivery = at_home(delivery)
         message = delivery.message
         if message is None:
             return None
@@ -204,11 +221,13 @@ class Intake:
         log.error("No worker knows task %r (id %s): kept as a dead letter", call.task, call.id, extra=fields)
         return settlement_of_unknown(call, context_of(call, message, None, self._env), delivery, self._env, exc)
 
-    def _withheld(self, delivery: Delivery, call: Call, request: Context, copy: object) -> Settlement | None:
+    def _withheld(
+        self, delivery: Delivery, call: Call, request: Context, copy: object, source: str
+    ) -> Settlement | None:
         """The settlement of a task that the brakes keep from starting, or that another copy of its message has
         started; None if it may start."""
         if self.brakes is not None:
-            held_back = self._braked(self.brakes, delivery, call, request)
+            held_back = self._braked(self.brakes, delivery, call, request, source)
             if held_back is not None:
                 return held_back
         return self._surplus(delivery, call, str(copy)) if copy is not None else None

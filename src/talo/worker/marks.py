@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from talo.app.revocations import PAUSED, PAUSED_FOR, STAMPS
+from talo.app.revocations import PAUSED, PAUSED_FOR, STAMPS, named
 from talo.stores.base import Locks
 from talo.worker.bulletin import Standing
 
@@ -22,8 +22,10 @@ def with_marks(standing: Standing, locks: Locks | None) -> Standing:
     paused = locks.all_marked(PAUSED)
     return msgspec.structs.replace(
         standing,
-        paused_queues=frozenset(mark.removeprefix("queue:") for mark in paused if mark.startswith("queue:")),
-        paused_tasks=frozenset(mark.removeprefix("task:") for mark in paused if mark.startswith("task:")),
+        paused_queues=named("queue", paused),
+        paused_tasks=named("task", paused),
+        parked=named("parked", paused),
+        emptied=named("emptied", paused),
         stamps=frozenset(locks.all_marked(STAMPS)),
     )
 

@@ -167,7 +167,7 @@ class StoreSample:
     def get(self, now: float) -> tuple[bool, list[QueueStats], list[OwnerInfo]]:
         """Return whether it answers, its queues and the owners of leases; ``now`` is monotonic."""
         if now >= self._until:
-            queues = list(dict.fromkeys(self._node.queues))[:MOST_QUEUES]
+            queues = list(dict.fromkeys((*self._node.queues, *self._node.standing.parked)))[:MOST_QUEUES]
             try:
                 self._last = (True, self._broker.stats(queues) if queues else [], self._broker.owners())
             except (OperationalError, StoreError):

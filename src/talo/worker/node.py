@@ -20,6 +20,7 @@ from talo.app.revocations import REVOKED_FOR, STAMPS, stamps_of
 from talo.control.node import Refused
 from talo.errors import MalformedMessage
 from talo.stores.base import Delivery
+from talo.stores.parking import at_home
 from talo.wire.protocol import decode
 from talo.wire.repr import saferepr
 from talo.wire.sealed import masked
@@ -126,7 +127,7 @@ class WorkerNode:
             if owner and share.board.pid:
                 # First the board: what has ended meanwhile is not held any more.
                 running = {entry.token: entry for entry in share.board.running()}
-                yield share, running, self.app.store.broker.held(owner)
+                yield share, running, [at_home(delivery) for delivery in self.app.store.broker.held(owner)]
 
     def running(self, *, safe: bool = False) -> list[dict[str, Any]]:
         return [

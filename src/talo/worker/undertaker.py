@@ -17,6 +17,7 @@ from talo.execution.limits import limits_of
 from talo.execution.run import Run
 from talo.execution.settle import lost_delay, settlement_of_lost, settlement_of_malformed
 from talo.stores.base import Delivery, Lease, OwnerInfo, Settlement, Verdict
+from talo.stores.parking import at_home
 from talo.util.text import count as words_of
 from talo.worker.intake import Intake
 from talo.worker.lines import Death
@@ -124,7 +125,7 @@ class Undertaker:
         while True:
             self._doubt = True
             deliveries = self._broker.take_over(owner, self._owner, BITE, expired=expired)
-            self._settle([judge(delivery) for delivery in deliveries])
+            self._settle([judge(at_home(delivery)) for delivery in deliveries])
             self._doubt = False
             if not deliveries:
                 return taken
@@ -147,7 +148,7 @@ class Undertaker:
         strays = self._broker.held(self._owner)
         if strays:
             log.info("Gives back %d deliveries of a take-over whose answer was lost", len(strays))
-        self._settle([self._of_unknown(delivery) for delivery in strays])
+        self._settle([self._of_unknown(at_home(delivery)) for delivery in strays])
         self._doubt = False
 
     def _of_unknown(self, delivery: Delivery) -> Settlement:

@@ -225,7 +225,8 @@ class RabbitBroker(Broker):
                 outs.append(_back(settlement, held, ahead=paused))
             elif settlement.verdict is _DEAD:
                 death = settlement.death or Death(reason="unknown")
-                graves.append(buried(held.message, new_id(), held.message.queue, held.facts.deliveries, death))
+                queue = death.queue or held.message.queue
+                graves.append(buried(held.message, new_id(), queue, held.facts.deliveries, death))
         if outs:
             self._publishing.put(connection, outs, deadline)
             if any(out.facts.suspect for out in outs):

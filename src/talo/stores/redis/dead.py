@@ -99,13 +99,14 @@ def _letters(found: Sequence[bytes]) -> Iterator[DeadLetter]:
             cut = int(length)
             parts.append(rest[:cut])
             rest = rest[cut:]
-        _, death, list_name = parts
-        queue = queue_of(list_name)
+        _, written, list_name = parts
+        death = _decode(written)
+        queue = death.queue or queue_of(list_name)
         message = decoded(rest, queue)
         yield DeadLetter(
             id=name.decode(),
             queue=queue,
-            death=_decode(death),
+            death=death,
             died=float(died),
             deliveries=int(deliveries),
             message=message,

@@ -121,9 +121,11 @@ def _bury(tx: Session, plan: Plan, buried: Sequence[tuple[int, int]]) -> None:
     rows = []
     for number, (index, message) in zip(tx.draw(len(buried)), buried, strict=True):
         death = plan.settlements[index].death
-        task_id, task, expires = (death.task_id, death.task, death.expires) if death else (None, None, None)
+        task_id, task, queue, expires = (
+            (death.task_id, death.task, death.queue, death.expires) if death else (None,) * 4
+        )
         until = None if expires is None else tx.now + expires
-        rows.append((message, number, task_id, task, plan.deaths[index], tx.now, until))
+        rows.append((message, number, task_id, task, plan.deaths[index], tx.now, until, queue))
     tx.many("to_dead", rows)
 
 

@@ -71,15 +71,18 @@ class Shelf:
         """Keep what has died; on return it is safe."""
         messages = []
         for delivery, death in dead:
-            message = delivery.message
+            message, queue = delivery.message, death.queue or delivery.queue
+            # In the side store it is a dead letter of the queue in which it stands here.
+            death = msgspec.structs.replace(death, queue=None)
             headers = {_DEATH: _encode(death).decode(), _DELIVERIES: delivery.deliveries}
             if message is None:
                 raw = base64.b64encode(delivery.raw or b"").decode()
-                message = Message(queue=delivery.queue, headers={_RAW: raw}, body=b"")
-            moved = _moved(message, _DEAD + self._prefix + delivery.queue)
+                message = Message(queue=queue, headers={_RAW: raw}, body=b"")
+            moved = _moved(message, _DEAD + self._prefix + queue)
             moved.headers = {**message.headers, **headers}
             moved.due = None
             messages.append(moved)
+            self.watch([queue])
         self._side.broker.send(messages)
 
     def reschedule(self, task_ids: Sequence[str], due: float) -> set[str]:

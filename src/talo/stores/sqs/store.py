@@ -64,6 +64,7 @@ class SqsStore(Store):
             history=beside is not None and beside.history,
             reschedules=beside is not None and beside.reschedules,
             purges_from=LONGEST_DELAY,
+            parks=False,
         )
         self.history = side.history if side is not None else None
         self.ledger = side.ledger if side is not None else None

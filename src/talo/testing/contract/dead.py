@@ -49,6 +49,15 @@ class DeadContract(ContractCase):
         store.broker.settle([end(delivery, Verdict.DEAD, death=death(delivery))])
         assert [each.deliveries for each in store.broker.dead()] == [2]
 
+    def test_a_dead_letter_is_kept_under_the_queue_to_which_it_belonged(self, store: Store) -> None:
+        store.broker.open("me", worker="w", slots=1, lease=60)
+        store.broker.send([message("aside", "x")])
+        [delivery] = store.broker.turn([], "me", ["aside"], 1).deliveries
+        store.broker.settle([end(delivery, Verdict.DEAD, death=death(delivery, queue="q"))])
+        assert [each.queue for each in store.broker.dead()] == ["q"]
+        assert _dead(store, queue="q") == ["x"]
+        assert _dead(store, queue="aside") == []
+
     def test_a_death_without_words_is_kept_too(self, store: Store) -> None:
         store.broker.open("me", worker="w", slots=1, lease=60)
         sent = message()

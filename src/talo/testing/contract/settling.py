@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from talo.errors import LeaseLost
 from talo.stores.base import Delivery, Lease, Settlement, Store, Verdict
+from talo.stores.parking import at_home, parked, parking_of
 from talo.testing.contract._support import ContractCase, bodies, death, document, end, eventually, message
 
 __all__ = ["SettlingContract"]
@@ -274,3 +276,30 @@ class SettlingContract(ContractCase):
 
         eventually(over)
         assert store.broker.settle([end(delivery)]) == []
+
+    def test_what_is_put_aside_waits_in_its_order_and_comes_home_as_it_was(self, store: Store, other: Store) -> None:
+        if not store.features.parks:
+            pytest.skip("a paused type goes back with a delay here")
+        # Given the longest name that there is, and tasks that were fetched
+        aside = parking_of("q" * 120, "t/%" * 15 + "ü")
+        assert aside is not None
+        assert parking_of("q" * 121, "t/%" * 15 + "ü") is None
+        store.broker.open("me", worker="w", slots=1, lease=60)
+        store.broker.send([message("q" * 120, str(n), exchange="ex") for n in range(4)])
+        fetched = store.broker.turn([], "me", ["q" * 120], 10).deliveries
+        # When these are settled
+        put = [
+            end(each, follow=[parked(each.message, aside, named=not store.features.atomic)])
+            for each in fetched
+            if each.message is not None
+        ]
+        assert store.broker.settle(put) == []
+        # Then they are there, in their order
+        assert [(each.name, each.ready) for each in other.broker.stats([aside])] == [(aside, 4)]
+        again = store.broker.turn([], "me", [aside], 10).deliveries
+        assert bodies(again) == ["0", "1", "2", "3"]
+        assert [each.message for each in map(at_home, again) if each.message is not None] == [
+            msgspec.structs.replace(each.message, queue="q" * 120) for each in fetched if each.message is not None
+        ]
+        assert store.broker.settle([end(each) for each in again]) == []
+        assert store.broker.purge([aside]) == 0

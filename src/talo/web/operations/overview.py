@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from talo.control.queues import queue_stats
 from talo.errors import NotSupported
 from talo.stores.base import QueueStats, delayed_in
 from talo.web.desk import Desk
@@ -38,7 +39,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
 def overview(desk: Desk, asked: Asked) -> dict[str, Any]:
     """Is it well: backlog, rates, failures, latencies, workers, schedules."""
     now = time.time()
-    stats = desk.broker.stats()
+    stats = queue_stats(desk.app)
     nodes = durable(desk)
     queues, tasks = desk.paused()
     facts: dict[str, Any] = {
@@ -122,7 +123,7 @@ def _schedules(desk: Desk, now: float) -> dict[str, Any] | None:
 def pulse(desk: Desk, _: Nothing) -> dict[str, Any]:
     """The few numbers that change all the time; what the live stream sends."""
     now = time.time()
-    backlog = _backlog(desk.broker.stats())
+    backlog = _backlog(queue_stats(desk.app))
     ended = sum(count.count for count in desk.counters(now - 120, 60, now))
     desk.growth(_all(backlog), now)
     alive = sum(node["alive"] for node in durable(desk))

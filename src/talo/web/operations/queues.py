@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from talo.control.queues import queue_stats
 from talo.errors import NotSupported
 from talo.stores.base import QueueStats
 from talo.util.text import count, shorten
@@ -50,15 +51,12 @@ class Page(msgspec.Struct, forbid_unknown_fields=True):
 @reads("/queues", Nothing)
 def queues(desk: Desk, _: Nothing) -> dict[str, Any]:
     """Depth, oldest age, rate, time to drain and consumers of each queue."""
-    found = {stats.name: stats for stats in desk.broker.stats()}
-    for name in desk.app.queues.consume_from:
-        found.setdefault(name, QueueStats(name=name))
     rates = _rates(desk)
     paused, _tasks = desk.paused()
     answer = desk.answers.latest()
     rows = []
-    for name in sorted(found):
-        stats = found[name]
+    for stats in queue_stats(desk.app):
+        name = stats.name
         rate = rates.get(name)
         rows.append(
             {
@@ -143,5 +141,5 @@ def queue_purge(desk: Desk, asked: Purged) -> dict[str, Any]:
     """Delete everything that waits in a queue, for good."""
     if asked.confirm != asked.queue:
         raise Unacceptable(f"to purge it, repeat its name: {asked.queue}")
-    purged = desk.broker.purge([asked.queue])
+    purged = desk.app.control.purge_queues([asked.queue])
     return {"text": f"{count(purged, 'task')} of queue {asked.queue} deleted.", "purged": purged}

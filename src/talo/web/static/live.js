@@ -99,8 +99,29 @@
     } catch { /* its link stays */ }
   });
 
+  // A search that takes longer than a page may goes on by itself until there is a page to show, for a while.
+  const further = async () => {
+    const runs = document.getElementById("live-runs");
+    const until = Date.now() + 10000;
+    for (;;) {
+      const pager = document.querySelector(".pager[data-further]");
+      if (!pager || runs.querySelectorAll("tbody tr").length >= Number(pager.dataset.further) || Date.now() > until) return;
+      const answer = await fetch(pager.querySelector("a").href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (!answer.ok) return;
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+      times(next);
+      const rows = next.querySelectorAll("#live-runs tbody tr");
+      const body = runs.querySelector("tbody");
+      if (rows.length && body) body.append(...rows);
+      else if (!body) runs.replaceChildren(...next.getElementById("live-runs").childNodes);
+      const place = next.querySelector(".pager");
+      if (place) pager.replaceWith(place); else pager.remove();
+    }
+  };
+
   times(document);
   reach();
+  further().catch(() => { /* its link stays */ });
   addEventListener("resize", reach);
   if (document.querySelector("[data-live]")) listen();
 })();

@@ -66,6 +66,8 @@ class Pool(ABC):
         self.waiting: dict[int, Delivery] = {}
         self.finished = 0
         self.failed = 0
+        #: Settled without having run: parked, revoked ...
+        self.passed = 0
 
     @property
     @abstractmethod
@@ -107,6 +109,7 @@ class Pool(ABC):
         admitted = self.intake.admit(delivery)
         if isinstance(admitted, Settlement):
             self.settler.add(admitted)
+            self.passed += 1
             return None
         if admitted.plan.takes is not None:
             admitted.plan.takes(delivery, self._settle_later)

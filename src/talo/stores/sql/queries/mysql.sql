@@ -113,7 +113,7 @@ FROM talo_message AS m WHERE m.id IN ?1;
 
 -- name: to_dead
 INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
-SELECT ?2, queue, priority, coalesce(?3, task_id), coalesce(?4, task), head, body, deliveries, ?5, ?6, ?7
+SELECT ?2, coalesce(?8, queue), priority, coalesce(?3, task_id), coalesce(?4, task), head, body, deliveries, ?5, ?6, ?7
 FROM talo_message WHERE id = ?1;
 
 -- name: open_owner

@@ -142,10 +142,10 @@ FROM talo_message AS m WHERE m.id = ANY(?1::bigint[]);
 
 -- name: to_dead
 INSERT INTO talo_dead (id, queue, priority, task_id, task, head, body, deliveries, death, died, expires)
-SELECT d.number, m.queue, m.priority, coalesce(d.task_id, m.task_id), coalesce(d.task, m.task), m.head, m.body,
-    m.deliveries, d.death, d.died, d.expires
-FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::float8[], ?7::float8[])
-    AS d (message, number, task_id, task, death, died, expires)
+SELECT d.number, coalesce(d.queue, m.queue), m.priority, coalesce(d.task_id, m.task_id), coalesce(d.task, m.task),
+    m.head, m.body, m.deliveries, d.death, d.died, d.expires
+FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::float8[], ?7::float8[], ?8::text[])
+    AS d (message, number, task_id, task, death, died, expires, queue)
 JOIN talo_message AS m ON m.id = d.message;
 
 -- name: open_owner

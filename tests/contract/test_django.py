@@ -66,6 +66,20 @@ class DjangoPlace(SqlPlace):
                 operation.database_forwards("talo_django", editor, state, state)
         connections[self.alias].close()
 
+    @classmethod
+    def on_postgres(cls, url: str) -> DjangoPlace:
+        """An alias of what this URL of PostgreSQL's leads to, its schema included."""
+        where = urllib.parse.urlsplit(url)
+        return cls(
+            ENGINE="django.db.backends.postgresql",
+            NAME=where.path.strip("/"),
+            USER=where.username,
+            PASSWORD=urllib.parse.unquote(where.password or ""),
+            HOST=where.hostname,
+            PORT=where.port,
+            OPTIONS=dict(urllib.parse.parse_qsl(where.query)),
+        )
+
     def close(self) -> None:
         super().close()
         connections[self.alias].close()
@@ -132,17 +146,7 @@ class TestDjangoOnPostgres(
 ):
     @pytest.fixture
     def place(self, postgres_tables: str) -> Iterator[DjangoPlace]:
-        where = urllib.parse.urlsplit(postgres_tables)
-        options = dict(urllib.parse.parse_qsl(where.query))
-        place = DjangoPlace(
-            ENGINE="django.db.backends.postgresql",
-            NAME=where.path.strip("/"),
-            USER=where.username,
-            PASSWORD=urllib.parse.unquote(where.password or ""),
-            HOST=where.hostname,
-            PORT=where.port,
-            OPTIONS=options,
-        )
+        place = DjangoPlace.on_postgres(postgres_tables)
         yield place
         place.close()
 

@@ -16,7 +16,7 @@ __all__ = ["Janitor"]
 
 #: Seconds between two looks for expired results, locks and dead letters, and for old history.
 EVERY = 60.0
-#: Things deleted in one step, and seconds to the next one while there is more of the history.
+#: Things deleted in one step, and seconds to the next one while there is more.
 STEP, PAUSE = 1000, 0.2
 
 
@@ -32,12 +32,17 @@ class Janitor:
         """Do what is due (``now`` is monotonic). Raises what the stores raise; the next tick tries again."""
         if now >= self._next_cleanup:
             self._next_cleanup = now + EVERY * random.uniform(0.8, 1.2)
-            for store in {id(s): s for s in (self._app.store, self._app.result_store) if s is not None}.values():
-                store.results.cleanup(STEP)
+            if self._clean() >= STEP:
+                self._next_cleanup = now + PAUSE
         if now >= self._next_trim:
             self._next_trim = now + EVERY * random.uniform(0.8, 1.2)
             if self._trim() >= STEP:
                 self._next_trim = now + PAUSE
+
+    def _clean(self) -> int:
+        """Delete a step of what has expired in each store; return how much the most was."""
+        stores = {id(store): store for store in (self._app.store, self._app.result_store) if store is not None}
+        return max(store.results.cleanup(STEP) for store in stores.values())
 
     def _trim(self) -> int:
         state = self._app.state_store

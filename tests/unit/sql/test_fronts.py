@@ -9,6 +9,7 @@ import pytest
 
 from talo.stores.base import Settlement, Store, Verdict
 from talo.stores.sql import _fronts
+from talo.stores.sql.broker import SqlBroker
 from talo.stores.url import open_store
 from talo.testing.contract._support import bodies, message
 
@@ -56,3 +57,18 @@ def test_what_another_process_gives_back_comes_before_the_front(store: Store, po
     store.broker.settle([Settlement(lease=held.lease, verdict=Verdict.AGAIN)])
     assert bodies(other.broker.turn([], "me", ["q"], 2)) == ["0", "2"]
     other.close()
+
+
+def test_what_was_given_back_does_not_send_the_next_fetch_to_the_head(store: Store) -> None:
+    # Given a process that knows where it found the first of many
+    store.broker.send([message(body=str(n)) for n in range(5)])
+    [held] = store.broker.turn([], "me", ["q"], 1).deliveries
+    broker = store.broker
+    assert isinstance(broker, SqlBroker)
+    known = dict(broker._fronts._known)
+    assert known
+    # When it gives that back and fetches it again, then it still knows
+    store.broker.settle([Settlement(lease=held.lease, verdict=Verdict.AGAIN)])
+    assert bodies(store.broker.turn([], "me", ["q"], 1)) == ["0"]
+    assert broker._fronts._known == known
+    assert bodies(store.broker.turn([], "me", ["q"], 2)) == ["1", "2"]

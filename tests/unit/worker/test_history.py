@@ -14,11 +14,11 @@ from talo.app.app import Talo
 from talo.execution.history import Keeper, error_of
 from talo.execution.run import Run, call_sync
 from talo.execution.settle import settlement_of
-from talo.stores.base import Delivery, Settlement
+from talo.stores.base import Delivery, ResultMeta, Settlement
 from talo.stores.history import History, RunQuery, RunRecord
 from talo.wire.message import Message
 from talo.worker.intake import Intake
-from talo.worker.janitor import EVERY, Janitor
+from talo.worker.janitor import EVERY, PAUSE, STEP, Janitor
 from talo.worker.lines import Death, Running
 from talo.worker.options import WorkerOptions
 from talo.worker.share import Common, Share
@@ -267,3 +267,16 @@ def test_the_janitor_trims_in_steps_and_one_of_a_fleet_does_it(app: Talo) -> Non
     app.conf.history_max_runs = 2
     other.sweep(time.monotonic() + 2 * EVERY)
     assert len(kept(app).runs(RunQuery(), 10).runs) == 5
+
+
+def test_the_janitor_goes_on_while_more_has_expired_than_one_step_deletes(app: Talo) -> None:
+    # Given more results that have expired than two steps delete
+    results = app.store.results
+    results.store(
+        [ResultMeta(task_id=str(n), status="SUCCESS", payload=b"{}", expires=-1.0) for n in range(2 * STEP + 1)]
+    )
+    # When the janitor's time has come, then it does not wait for the next one
+    janitor, at = Janitor(app, "one"), time.monotonic() + 2 * EVERY
+    for step in range(3):
+        janitor.sweep(at + step * 2 * PAUSE)
+    assert results.cleanup(STEP) == 0

@@ -44,9 +44,13 @@ class Fronts:
         found = tx.rows("ready", queue, level, count, HEAD if front is None else front.place)
         places = [row[7] for row in found if row[7] >= HEAD]
         # Where it runs dry nothing is noted: the next look is at everything.
-        if len(found) >= count and places:
-            until = self._until(began) if front is None else front.until
-            self._known[queue, level] = _Front(places[0], until)
+        if len(found) >= count:
+            if places:
+                until = self._until(began) if front is None else front.until
+                self._known[queue, level] = _Front(places[0], until)
+            elif front is not None:
+                # All of it was given back: where the rest begins is known as before.
+                self._known[queue, level] = front
         return found
 
     @staticmethod

@@ -78,8 +78,9 @@ class Book:
         self._groups = {row[0]: _Group(*row) for row in tx.rows("workflows", ids)}
         self._members: set[tuple[str, str]] = set()
         if parts and self._groups:
-            members = sorted({each.member for each in parts})
-            self._members.update((row[0], row[1]) for row in tx.rows("members", ids, members))
+            asked = sorted({(each.group, each.member) for each in parts})
+            rows = tx.rows("members", [group for group, _ in asked], [member for _, member in asked])
+            self._members.update((row[0], row[1]) for row in rows)
         self._added: list[GroupPart] = []
         self._changed: set[str] = set()
         self._closed: set[str] = set()

@@ -1,5 +1,9 @@
 -- Every step of the SQL store in PostgreSQL's dialect. A list of values is an array; where a step is run for many rows,
 -- each value is the array of a column.
+--
+-- A row is looked up by its whole key, in LATERAL (... LIMIT 1). A plain join, or ANY behind the first column of an index,
+-- leaves the order to the server, and that believes for a minute that a table is empty if it has looked when it was: then
+-- it begins with that table and walks over all of it.
 
 -- name: gate
 -- The bus is for those who listen now, so its commits wait for no disk.
@@ -87,16 +91,47 @@ SELECT head FROM talo_message WHERE id = ?1::bigint;
 UPDATE talo_message SET head = ?2::bytea WHERE id = ?1::bigint;
 
 -- name: most_urgent_high_first
-SELECT max(priority) FROM talo_ready WHERE queue = ?1::text;
+-- By its newest message. max() may count through the whole queue where the server believes it to be empty.
+SELECT (
+    SELECT priority FROM talo_ready WHERE queue = ?1::text
+    ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+);
 
 -- name: most_urgent_low_first
-SELECT min(priority) FROM talo_ready WHERE queue = ?1::text;
+-- Down from the highest, each by its newest message: to begin with the lowest would be to begin at the head, which is full
+-- of dead index entries.
+WITH RECURSIVE level (priority) AS (
+    SELECT (
+        SELECT priority FROM talo_ready WHERE queue = ?1::text
+        ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT priority FROM talo_ready WHERE queue = ?1::text AND priority < level.priority
+        ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+    ) FROM level WHERE level.priority IS NOT NULL
+)
+SELECT min(priority) FROM level;
 
 -- name: less_urgent_high_first
-SELECT max(priority) FROM talo_ready WHERE queue = ?1::text AND priority < ?2::int;
+SELECT (
+    SELECT priority FROM talo_ready WHERE queue = ?1::text AND priority < ?2::int
+    ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+);
 
 -- name: less_urgent_low_first
-SELECT min(priority) FROM talo_ready WHERE queue = ?1::text AND priority > ?2::int;
+WITH RECURSIVE level (priority) AS (
+    SELECT (
+        SELECT priority FROM talo_ready WHERE queue = ?1::text AND priority > ?2::int
+        ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT priority FROM talo_ready WHERE queue = ?1::text AND priority > ?2::int AND priority < level.priority
+        ORDER BY priority DESC, place DESC, message DESC LIMIT 1
+    ) FROM level WHERE level.priority IS NOT NULL
+)
+SELECT min(priority) FROM level;
 
 -- name: ready
 -- What another transaction is taking is passed over, so nobody waits for anybody. What was given back stands below 0;
@@ -116,7 +151,8 @@ WITH gone AS (
     )) RETURNING message, place
 )
 SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, gone.place
-FROM gone JOIN talo_message AS m ON m.id = gone.message ORDER BY gone.place, m.id;
+FROM gone CROSS JOIN LATERAL (SELECT * FROM talo_message WHERE id = gone.message LIMIT 1) AS m
+ORDER BY gone.place, m.id;
 
 -- name: leave_ready
 
@@ -124,14 +160,20 @@ FROM gone JOIN talo_message AS m ON m.id = gone.message ORDER BY gone.place, m.i
 INSERT INTO talo_lease (holder, token, message) SELECT * FROM unnest(?1::bigint[], ?2::bigint[], ?3::bigint[]);
 
 -- name: end_leases
-DELETE FROM talo_lease WHERE holder = ?1::bigint AND token = ANY(?2::bigint[]) RETURNING token, message;
+DELETE FROM talo_lease WHERE ctid = ANY(ARRAY(
+    SELECT found.ctid FROM unnest(?2::bigint[]) AS ended (token) CROSS JOIN LATERAL (
+        SELECT ctid FROM talo_lease WHERE holder = ?1::bigint AND token = ended.token LIMIT 1
+    ) AS found
+)) RETURNING token, message;
 
 -- name: delete_messages
 DELETE FROM talo_message WHERE id = ANY(?1::bigint[]);
 
 -- name: charge
-UPDATE talo_message AS m SET deliveries = m.deliveries + c.charged, suspect = greatest(m.suspect, c.suspect)
-FROM unnest(?1::bigint[], ?2::int[], ?3::int[]) AS c (id, charged, suspect) WHERE m.id = c.id;
+UPDATE talo_message SET
+    deliveries = deliveries + (?2::int[])[array_position(?1::bigint[], id)],
+    suspect = greatest(suspect, (?3::int[])[array_position(?1::bigint[], id)])
+WHERE id = ANY(?1::bigint[]);
 
 -- name: heads
 SELECT m.id, m.queue, m.priority, m.task_id, (
@@ -146,7 +188,7 @@ SELECT d.number, coalesce(d.queue, m.queue), m.priority, coalesce(d.task_id, m.t
     m.head, m.body, m.deliveries, d.death, d.died, d.expires
 FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::text[], ?5::text[], ?6::float8[], ?7::float8[], ?8::text[])
     AS d (message, number, task_id, task, death, died, expires, queue)
-JOIN talo_message AS m ON m.id = d.message;
+CROSS JOIN LATERAL (SELECT * FROM talo_message WHERE id = d.message LIMIT 1) AS m;
 
 -- name: open_owner
 INSERT INTO talo_owner (id, owner, worker, slots, ends) VALUES (?1::bigint, ?2::text, ?3::text, ?4::int, ?5::float8)
@@ -166,7 +208,7 @@ FROM talo_owner ORDER BY ends, id;
 
 -- name: held
 SELECT m.id, m.queue, m.priority, m.head, m.body, m.deliveries, m.suspect, l.token
-FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message
+FROM talo_lease AS l CROSS JOIN LATERAL (SELECT * FROM talo_message WHERE id = l.message LIMIT 1) AS m
 WHERE l.holder = ?1::bigint ORDER BY l.token LIMIT ?2::bigint;
 
 -- name: leave_leases
@@ -186,7 +228,9 @@ SELECT queue, count(*) FROM talo_delayed GROUP BY queue;
 SELECT queue, count(*), min(due) FROM talo_delayed WHERE due <= ?1::float8 GROUP BY queue;
 
 -- name: count_leased
-SELECT m.queue, count(*) FROM talo_lease AS l JOIN talo_message AS m ON m.id = l.message GROUP BY m.queue;
+SELECT m.queue, count(*)
+FROM talo_lease AS l CROSS JOIN LATERAL (SELECT queue FROM talo_message WHERE id = l.message LIMIT 1) AS m
+GROUP BY m.queue;
 
 -- name: purge_messages
 -- Only what this statement itself took away: a message that is fetched at this moment stays with who fetches it.
@@ -276,7 +320,11 @@ SELECT id, size, filled, closed, completed_by, keep FROM talo_workflow
 WHERE id = ANY(?1::text[]) ORDER BY id FOR UPDATE;
 
 -- name: members
-SELECT workflow, member FROM talo_part WHERE workflow = ANY(?1::text[]) AND member = ANY(?2::text[]);
+-- Which of the members ?2 have a part in their groups ?1.
+SELECT found.workflow, found.member FROM unnest(?1::text[], ?2::text[]) AS part (workflow, member)
+CROSS JOIN LATERAL (
+    SELECT workflow, member FROM talo_part WHERE workflow = part.workflow AND member = part.member LIMIT 1
+) AS found;
 
 -- name: continuation
 SELECT continuation FROM talo_workflow WHERE id = ?1::text;
@@ -365,7 +413,11 @@ INSERT INTO talo_mark (kind, member, expires) SELECT * FROM unnest(?1::text[], ?
 ON CONFLICT (kind, member) DO UPDATE SET expires = excluded.expires;
 
 -- name: marked
-SELECT member FROM talo_mark WHERE kind = ?1::text AND member = ANY(?2::text[]) AND expires > ?3::float8;
+SELECT found.member FROM unnest(?2::text[]) AS asked (member)
+CROSS JOIN LATERAL (
+    SELECT member, expires FROM talo_mark WHERE kind = ?1::text AND member = asked.member LIMIT 1
+) AS found
+WHERE found.expires > ?3::float8;
 
 -- name: all_marked
 SELECT member FROM talo_mark WHERE kind = ?1::text AND expires > ?2::float8;
@@ -505,7 +557,7 @@ DELETE FROM talo_history_detail WHERE seq = ANY(?1::bigint[]);
 
 -- name: front
 -- The head of the first message of a queue and priority: the one of them that has waited longest.
-SELECT m.head FROM talo_ready AS r JOIN talo_message AS m ON m.id = r.message
+SELECT m.head FROM talo_ready AS r CROSS JOIN LATERAL (SELECT head FROM talo_message WHERE id = r.message LIMIT 1) AS m
 WHERE r.queue = ?1::text AND r.priority = ?2::int ORDER BY r.place, r.message LIMIT 1;
 
 -- name: ready_up_to
@@ -521,7 +573,7 @@ SELECT m.queue, m.priority, m.head, m.body, NULL::float8 AS due, ?4::bigint + r.
         SELECT message, place FROM talo_ready WHERE queue = ?1::text AND priority = ?2::int
         ORDER BY place, message LIMIT ?3::bigint OFFSET ?4::bigint
     ) AS found
-) AS r JOIN talo_message AS m ON m.id = r.message
+) AS r CROSS JOIN LATERAL (SELECT * FROM talo_message WHERE id = r.message LIMIT 1) AS m
 WHERE position(?5::bytea IN m.head) > 0
 ORDER BY r.number;
 
@@ -530,7 +582,7 @@ SELECT m.queue, m.priority, m.head, m.body, d.due FROM (
     SELECT message, due FROM talo_delayed
     WHERE queue = ?1::text
     ORDER BY due, message LIMIT ?2::int OFFSET ?3::int
-) AS d JOIN talo_message AS m ON m.id = d.message
+) AS d CROSS JOIN LATERAL (SELECT * FROM talo_message WHERE id = d.message LIMIT 1) AS m
 WHERE position(?4::bytea IN m.head) > 0
 ORDER BY d.due, d.message;
 

@@ -27,18 +27,30 @@ class Trace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: list[list[str]] = []
+        self._numbers: Counter[str] = Counter()
         self._read = 0
 
     def lines(self) -> list[list[str]]:
-        """Every complete line, split into words. Only what is new is read: tests ask again and again."""
+        """Every complete line, split into words."""
+        self._read_on()
+        return list(self._lines)
+
+    def number(self, word: str) -> int:
+        """How many lines begin with this word. Takes no longer the more there are."""
+        self._read_on()
+        return self._numbers[word]
+
+    def _read_on(self) -> None:
+        """Only what is new is read: tests ask again and again."""
         if self.path.exists():
             with self.path.open("rb") as file:
                 file.seek(self._read)
                 new = file.read()
             whole = new[: new.rfind(b"\n") + 1]
             self._read += len(whole)
-            self._lines += [line.split() for line in whole.decode().split("\n")[:-1]]
-        return list(self._lines)
+            lines = [line.split() for line in whole.decode().split("\n")[:-1]]
+            self._lines += lines
+            self._numbers.update(line[0] for line in lines)
 
     def count(self, word: str) -> Counter[str]:
         """How often each task id had this word."""

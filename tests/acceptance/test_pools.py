@@ -200,6 +200,7 @@ def test_a_running_step_stops_when_the_root_of_its_workflow_is_terminated(app: T
         result.get(timeout=LONG)
 
 
+@pytest.mark.promise("D12")
 def test_processes_that_a_task_starts_work_and_can_be_ended_as_anywhere(app: Talo, worker: Worker) -> None:
     told = send(app, "has_helpers").get(timeout=4 * LONG)
     alike = [-signal.SIGTERM, [1, 2, 3], [4, 5]]

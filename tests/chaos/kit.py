@@ -127,19 +127,30 @@ class Storm:
     def __init__(self, seed: int = SEED) -> None:
         self.random = random.Random(seed)
 
-    def until(self, done: Callable[[], bool], strike: Callable[[random.Random], None], every: float) -> int:
+    def until(
+        self,
+        done: Callable[[], bool],
+        strike: Callable[[random.Random], None],
+        every: float,
+        *,
+        progress: Callable[[], int] | None = None,
+        abates: float = _ABATES,
+    ) -> int:
         """Strike about every so many seconds until ``done``; return how often.
 
         Each pause is a little longer than the one before it, so that work is done between two strikes however slow
-        the machine is.
+        the machine is. ``progress`` makes sure of it: a number that has to grow between two strikes.
         """
-        strikes = 0
+        strikes = reached = 0
         while not done():
-            for_seconds(self.random.uniform(0.3, 1.7) * every * _ABATES**strikes)
+            for_seconds(self.random.uniform(0.3, 1.7) * every * abates**strikes)
+            if progress is not None:
+                eventually(lambda: check(done() or progress() > reached, "nothing happens any more"), LONG)
             if done():
                 break
             strike(self.random)
             strikes += 1
+            reached = progress() if progress is not None else 0
         return strikes
 
 

@@ -119,11 +119,12 @@ _WORKER = (
     Option(
         "worker_proc_alive_timeout",
         SECONDS,
-        4.0,
+        60.0,
         ("CELERYD_PROC_ALIVE_TIMEOUT",),
-        "Seconds for a new process to come up before it is replaced.",
-        status=Status.COMING,
-        reason="waits for a deadline on the start of processes; one that dies on the way is replaced",
+        "Seconds for a new process to come up, worker_process_init included, before it is replaced by one that may "
+        "take twice as long; and for one that has run its tasks to end, worker_process_shutdown included.",
+        celery_default=4.0,
+        follows=False,
     ),
     Option(
         "worker_cancel_long_running_tasks_on_connection_loss",

@@ -331,6 +331,7 @@ class Agent:
             try:
                 if not opened:
                     self._broker.open(self._owner, worker=self._options.hostname, slots=0, lease=lease)
+                    self._line.report("renews", 0)
                     opened = True
                 owners = [self._owner]
                 if self._app.store.features.hands_over:

@@ -26,6 +26,8 @@ _AT_COUNTS = _AT_FETCHING + 8
 _AT_UNSTARTED = _AT_COUNTS + 16
 _AT_READY = _AT_UNSTARTED + 8
 _AT_AWAY = _AT_READY + 8
+#: What stands at ``ready`` in the end.
+_ENDING = 2
 
 
 class Entry(NamedTuple):
@@ -90,6 +92,10 @@ class Board:
         """The child has started up."""
         _NUMBER.pack_into(self._memory, self._offset + _AT_READY, 1)
 
+    def note_ending(self) -> None:
+        """It runs nothing any more, and is about to be gone."""
+        _NUMBER.pack_into(self._memory, self._offset + _AT_READY, _ENDING)
+
     def note_away(self, away: bool) -> None:
         """The child cannot reach the store, or can again."""
         _NUMBER.pack_into(self._memory, self._offset + _AT_AWAY, away)
@@ -125,8 +131,13 @@ class Board:
 
     @property
     def ready(self) -> int:
-        """1 once the child has started up."""
+        """Not 0 once the child has started up."""
         return int(_NUMBER.unpack_from(self._memory, self._offset + _AT_READY)[0])
+
+    @property
+    def ending(self) -> bool:
+        """Whether it runs nothing any more."""
+        return self.ready == _ENDING
 
     @property
     def away(self) -> int:

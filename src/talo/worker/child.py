@@ -115,6 +115,7 @@ class Child:
         try:
             self._loop()
         finally:
+            self._board.note_ending()
             self._pool.stop()
             self._events.stop()
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=self._exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from talo.worker.share import Share
@@ -12,12 +13,18 @@ __all__ = ["Family", "Member"]
 class Member:
     """One process of a worker."""
 
-    __slots__ = ("cancelled", "deadline", "killed", "leaving", "pid", "share", "started", "victim", "warned", "why")
+    __slots__ = (
+        "cancelled", "deadline", "killed", "leaving", "patience", "pid", "share", "started", "up", "victim", "warned",
+        "why",
+    )  # fmt: skip
 
-    def __init__(self, pid: int, share: Share | None, started: float) -> None:
+    def __init__(self, pid: int, share: Share | None, started: float, patience: float = math.inf) -> None:
         self.pid = pid
         self.share = share
         self.started = started
+        #: Seconds that its start may take, and whether it was seen to be over.
+        self.patience = patience
+        self.up = False
         #: We killed it on purpose.
         self.killed = False
         #: It was told to end after its tasks, and does not count any more.

@@ -54,6 +54,7 @@ class AgentLine:
 
     def open(self) -> None:
         """Make the pipes, before the fork."""
+        self.close()
         self._to_agent = os.pipe2(os.O_CLOEXEC)
         self._to_supervisor = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
@@ -133,19 +134,19 @@ class AgentLine:
     def report(self, word: str, number: int, token: int = 0) -> None:
         """Say ``buried`` or ``stuck`` about a share, or ``cancel`` about a task that runs on it; or pass on a command:
         ``resize`` (to so many processes), ``look`` (ring all bells), ``restart``, ``shutdown``. ``begins``: the agent
-        has been imported; ``listens``: commands are heard."""
+        has been imported; ``renews``: it keeps the leases; ``listens``: commands are heard."""
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._to_supervisor[1], f"{word} {number} {token}\n".encode())
 
     def _lines(self, fd: int) -> list[bytes] | None:
-        data = self._rest
-        while True:
+        """What has come; None when nothing more will. What somebody said before he died is heard."""
+        data, ended = self._rest, False
+        while not ended:
             try:
                 chunk = os.read(fd, 65536)
             except BlockingIOError:
                 break
-            if not chunk:
-                return None
             data += chunk
+            ended = not chunk
         *lines, self._rest = data.split(b"\n")
-        return lines
+        return None if ended and not lines else lines

@@ -58,6 +58,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     soft_shutdown: float = 0.0
     #: A child that has free slots and ready work but fetches nothing for so long is replaced.
     watchdog: float | None = 30.0
+    #: A child that does not come up within that is replaced, by one that may take twice as long. One that has run its
+    #: tasks may take so long to end.
+    start_timeout: float = 60.0
     #: Charges after which a message is a dead letter; None: never.
     max_deliveries: int | None = 3
     #: The agent runs a beat, with this scheduler (default: as configured) and, if it needs one, this file.

@@ -120,6 +120,7 @@ def plan_worker(app: Talo, **arguments: Unpack[WorkerArguments]) -> WorkerOption
         grace=chosen("grace", "worker_grace"),
         soft_shutdown=conf.worker_soft_shutdown_timeout,
         watchdog=conf.worker_watchdog,
+        start_timeout=conf.worker_proc_alive_timeout,
         max_deliveries=conf.task_max_deliveries,
         unknown_patience=conf.task_unknown_patience,
         beat=bool(arguments.get("beat")),

@@ -104,10 +104,12 @@ class Forking(Starter):
         sys.stderr.flush()
         # Nothing may be delivered between the fork and the child's own handlers: it would run ours.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if not pid:
-            live(lambda: _begin(main))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        try:
+            pid = os.fork()
+            if not pid:
+                live(lambda: _begin(main))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return pid
 
 

@@ -24,6 +24,7 @@ from talo.worker.ladder import Ladder, Rung
 from talo.worker.lines import AgentLine, Death, Running
 from talo.worker.share import Command, Common, Exit, Share
 from talo.worker.starters import starter_of
+from talo.worker.starts import QUICK, Starts
 
 if TYPE_CHECKING:
     from talo.app.app import Talo
@@ -41,9 +42,6 @@ IDLE_TICK = 0.4
 AGENT_PATIENCE = 10.0
 #: A pool that can interrupt its tasks gets so long for it before its process is killed.
 INTERRUPT_GRACE = 1.0
-#: Deaths in quick succession, each within ``QUICK`` seconds of the start, after which the worker gives up.
-BUDGET = 5
-QUICK = 1.0
 
 
 class Supervisor:
@@ -59,13 +57,17 @@ class Supervisor:
         self._line = AgentLine()
         self._unburied: dict[int, Death] = {}
         self._ladder = Ladder(options.grace, options.soft_shutdown)
-        self._quick_deaths = 0
-        self._quick_agents = 0
+        self._starts = Starts(options.processes, options.start_timeout)
+        self._agent_starts = Starts()
         self._agent_told_to_stop = False
         self._restart = False
         #: When the agent began (monotonic): a spawned one imports the app before, which takes as long as it takes.
         self._agent_began = math.inf
         self._listened = False
+        #: Whether the last process that was wanted could not be started.
+        self._is_short = False
+        #: Whether this agent has become an owner: it has started.
+        self._agent_is_up = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -80,13 +82,11 @@ class Supervisor:
         self._install_signals()
         gc.collect()
         gc.freeze()
-        self._start_agent()
-        for _ in range(count):
-            self._start_child()
+        self._replace()
         self._await_agent()
         signals.worker_ready.send(sender=self)
         log.info("%s ready.", self._options.hostname, extra={"action": "ready"})
-        while self._family or self._agent is not None:
+        while self._family or self._agent is not None or not self._ladder.stopping:
             self._look()
             self._climb(time.monotonic())
         signals.worker_shutdown.send(sender=self)
@@ -106,7 +106,9 @@ class Supervisor:
         self._sleep()
         self._bury_children()
         self._hear_agent()
+        self._mind_lives(time.monotonic())
         self._enforce_limits(time.monotonic())
+        self._replace()
 
     def _sleep(self) -> None:
         try:
@@ -119,23 +121,41 @@ class Supervisor:
 
     # -- processes ---------------------------------------------------------------------------------------------------
 
+    def _replace(self) -> None:
+        """Start whoever is missing. For whom the system has no process, or no share is free, the next look tries
+        again."""
+        try:
+            if self._agent is None and not self._agent_told_to_stop:
+                self._start_agent()
+            if not self._ladder.stopping:
+                leaving = sum(member.leaving for member in self._family)
+                for _ in range(self._common.processes - (len(self._family) - leaving)):
+                    self._start_child()
+        except OSError as exc:
+            if not self._is_short:
+                log.error("No process can be started: %s; trying again", exc, extra={"action": "start_failed"})
+            self._is_short = True
+        else:
+            self._is_short = False
+
     def _start_agent(self) -> None:
         self._line.open()
         pid = self._starter.agent(self._shares, self._common, self._line)
         self._line.keep_as_supervisor()
         self._agent = Member(pid, None, time.monotonic())
+        self._agent_is_up = False
         for death in self._unburied.values():
             self._line.tell(death)
 
     def _start_child(self) -> None:
         share = self._free_share()
         if share is None:
-            # Every spare one waits for the agent to settle what its last child left; the next tick looks again.
+            # Every spare one waits for the agent to settle what its last child left.
             return
         share.reset()
         signals.worker_before_create_process.send(sender=self)
         pid = self._starter.child(share, self._shares, self._common, self._line)
-        self._family.add(Member(pid, share, time.monotonic()))
+        self._family.add(Member(pid, share, time.monotonic(), self._starts.patience))
 
     def _free_share(self) -> Share | None:
         taken = {member.share.number for member in self._family if member.share is not None} | self._unburied.keys()
@@ -188,39 +208,64 @@ class Supervisor:
                 "Process 'child-%d' pid:%d exited with '%s'", share.number, member.pid, death.status,
                 extra={"action": "child_died", "pid": member.pid},
             )  # fmt: skip
-            # No idle child ends by that signal of its own: somebody has killed it.
-            harmless = running or code == -signal.SIGKILL
-            quick = not share.board.ready or (time.monotonic() - member.started < QUICK and not harmless)
-            self._quick_deaths = self._quick_deaths + 1 if quick else 0
-            if self._quick_deaths >= BUDGET and not self._ladder.stopping:
-                log.critical("Children die as soon as they start (last: %s); giving up", death.status)
-                self._ladder.stop(Rung.DRAIN, exit_code=1)
-        elif member.killed:
-            self._quick_deaths = 0
-        self._replace()
+        # No idle child ends by that signal of its own: somebody has killed it.
+        harmless = running or code in (0, RECYCLE, -signal.SIGKILL)
+        failed = not share.board.ready or (time.monotonic() - member.started < QUICK and not harmless)
+        self._note_end("Children", self._starts, death.status, failed=failed and not member.killed)
 
-    def _replace(self) -> None:
-        if self._ladder.stopping:
-            return
-        leaving = sum(member.leaving for member in self._family)
-        for _ in range(self._common.processes - (len(self._family) - leaving)):
-            self._start_child()
+    def _note_end(self, whom: str, starts: Starts, status: str, *, failed: bool) -> bool:
+        """One of them has ended, by a start that ``failed`` or otherwise. Give up if that is enough; return whether it
+        is."""
+        if not starts.spent(failed=failed):
+            return False
+        if not self._ladder.stopping:
+            log.critical("%s die as soon as they start (last: %s); giving up", whom, status)
+            self._ladder.stop(Rung.DRAIN, exit_code=1)
+        return True
+
+    def _mind_lives(self, now: float) -> None:
+        """Replace who stands still in its start or its end: nobody else would notice."""
+        for member in self._family:
+            assert member.share is not None
+            if member.killed:
+                continue
+            if member.share.board.ending:
+                self._see_off(member, now)
+            elif member.up:
+                continue
+            elif member.share.board.ready:
+                member.up = True
+                self._starts.came_up(now - member.started)
+            elif now > member.started + member.patience:
+                self._starts.was_late(member.patience)
+                fields = {"action": "start_late", "pid": member.pid}
+                log.error(
+                    "Child %d has not started within %g s; replacing it", member.pid, member.patience, extra=fields
+                )
+                self._kill(member)
+
+    def _see_off(self, member: Member, now: float) -> None:
+        """It runs nothing any more: another one takes its place, whatever it still has to do."""
+        if not member.deadline:
+            member.leaving, member.deadline = True, now + self._options.start_timeout
+        elif now > member.deadline:
+            fields = {"action": "end_late", "pid": member.pid}
+            log.error("Child %d has run its tasks and does not end; killing it", member.pid, extra=fields)
+            self._kill(member)
 
     def _agent_died(self, agent: Member, status: int) -> None:
+        # What it has said last, of itself and of whom it has buried.
+        self._hear_agent()
         self._agent = None
         self._line.close()
         if self._agent_told_to_stop:
             return
         self._common.note_exit(Exit.AGENT)
         log.error("Agent exited with '%s'; starting a new one", describe_status(status), extra={"action": "agent_died"})
-        quick = time.monotonic() - agent.started < QUICK
-        self._quick_agents = self._quick_agents + 1 if quick else 0
-        if self._quick_agents >= BUDGET:
-            log.critical("Agents die as soon as they start (last: %s); giving up", describe_status(status))
-            self._ladder.stop(Rung.DRAIN, exit_code=1)
+        somebody_killed_it = self._agent_is_up and os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        quick = time.monotonic() - agent.started < QUICK and not somebody_killed_it
+        if self._note_end("Agents", self._agent_starts, describe_status(status), failed=quick):
             self._agent_told_to_stop = True
-            return
-        self._start_agent()
 
     def _hear_agent(self) -> None:
         for word, number, token in self._line.hear():
@@ -229,7 +274,6 @@ class Supervisor:
                 if self._unburied.pop(number, None) is not None:
                     # Nobody is to count what it ran any more.
                     self._shares[number].board.wipe()
-                self._replace()
             elif member is not None and word == "cancel":
                 self._cancel(member, token)
             elif member is not None and word == "stuck":
@@ -245,19 +289,19 @@ class Supervisor:
             self._agent_began = time.monotonic()
         elif word == "listens":
             self._listened = True
+        elif word == "renews":
+            self._agent_is_up = True
         elif word == "look":
             for member in self._family:
                 self._ring(member, Command.LOOK)
         elif word == "restart":
             self._let_go(len(self._family))
-            self._replace()
         elif word == "shutdown":
             self._ladder.stop(Rung.DRAIN, exit_code=0, says="Got shutdown from remote. Warm shutdown", signal="SIGTERM")
         elif word == "resize":
             count = max(1, min(number, self._options.most_processes))
             self._common.note_processes(count)
             self._let_go(len(self._family) - sum(member.leaving for member in self._family) - count)
-            self._replace()
 
     def _let_go(self, number: int) -> None:
         """Let so many children end after their tasks, idle ones first."""

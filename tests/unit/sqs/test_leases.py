@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from talo.errors import StoreUnavailable
 from talo.stores.base import Delivery, Settlement, Store, Verdict
 from talo.stores.sqs import SqsStore, broker
 from talo.testing.contract._support import bodies, document, end, message
@@ -208,6 +209,7 @@ def test_what_a_poll_brings_of_a_queue_that_is_paused_is_given_back_at_once(
     # Given a worker whose poll of a queue is under way, or has brought something, when the queue is paused
     store, other = open_store(side), open_store(side, "other")
     store.broker.open("me", worker="w", slots=1, lease=600)
+    store.broker._began -= 600
 
     def polls() -> None:
         assert store.broker.wait(["q", "paused.fifo"], 0.2) is False
@@ -232,6 +234,62 @@ def test_what_a_poll_brings_of_a_queue_that_is_paused_is_given_back_at_once(
         assert not waiting.done()
         other.broker.send([message("q")])
         assert waiting.result(20) is True
+
+
+def test_what_a_dead_process_is_given_is_invisible_only_while_others_may_have_died_with_it(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given processes that wait for messages, and have done so for a while
+    monkeypatch.setattr(broker, "_LEAST", 5)
+    asked: list[tuple[int, int]] = []
+    for age in (0, 10, 30, 300):
+        store = open_store()
+        store.broker.open("me", worker="w", slots=1, lease=600)
+        store.broker._began -= age
+        queue = store.broker._queues.get("q")
+
+        def note(params: dict[str, int], **_: object) -> None:
+            asked.append((params["WaitTimeSeconds"], params["VisibilityTimeout"]))
+            params["WaitTimeSeconds"] = 0
+
+        queue.poller.meta.events.register("provide-client-params.sqs.ReceiveMessage", note)
+        store.broker._poll(queue)
+    # Then a young one polls shortly, an old one as long as it may, and no message would be given to two polls
+    assert asked == [(1, 5), (2, 5), (7, 7), (20, 20)]
+
+
+def test_what_came_to_nobody_is_soon_another_ones(open_store: OpenStore, side: Store) -> None:
+    # Given a poll whose process dies when SQS has answered
+    dead, other = open_store(side), open_store(side, "other")
+    dead.broker.open("dead", worker="w", slots=1, lease=600)
+    dead.broker.send([message(body="1")])
+    queue = dead.broker._queues.get("q")
+
+    def die(**_: object) -> None:
+        raise StoreUnavailable("dead")
+
+    queue.client.meta.events.register("before-send.sqs.ChangeMessageVisibilityBatch", die)
+    with pytest.raises(StoreUnavailable):
+        dead.broker._poll(queue)
+    # Then another one gets it long before the lease of the dead one would end
+    delivery = _fetch(other, "other", lease=30)
+    assert (bodies([delivery]), delivery.deliveries) == (["1"], 1)
+
+
+def test_what_a_poll_brought_is_kept_for_who_waited(open_store: OpenStore, side: Store) -> None:
+    # Given somebody young who was woken by a message
+    store, other = open_store(side), open_store(side, "other")
+    store.broker.open("me", worker="w", slots=1, lease=600)
+    other.broker.open("other", worker="w", slots=1, lease=30)
+    store.broker.send([message(body="1")])
+    assert store.broker.wait(["q"], 20) is True
+    # When he comes late for it
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        # Then nobody else ever got it
+        assert other.broker.turn([], "other", ["q"], 1).deliveries == []
+    [delivery] = store.broker.turn([], "me", ["q"], 1).deliveries
+    assert store.broker.settle([end(delivery)]) == []
 
 
 def test_a_settlement_that_breaks_off_can_be_repeated(

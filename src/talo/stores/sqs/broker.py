@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a visibility lasts at least: SQS counts whole ones, and a busy machine renews late.
 _LEAST = 5
+#: The part of the time for which a process has fetched that its next poll may last.
+_POLLS = 0.25
 #: Visibilities with less of their time left than this are extended.
 _RENEW = 0.7
 #: Seconds between two looks at the shelf at least, while somebody waits.
@@ -76,6 +78,8 @@ class SqsBroker(Broker):
         self._endings = Endings(side, self.shelf, self._send, self._tell)
         self._poller = Poller(self._poll, self._release)
         self._visibility = 30
+        #: When this process began to fetch (monotonic).
+        self._began = time.monotonic()
         #: Whether it was said that there are no priorities.
         self._minded = False
         #: Per set of queues: the one that brought something last stands last.
@@ -188,7 +192,7 @@ class SqsBroker(Broker):
 
         def receive(asked: int) -> list[Held]:
             try:
-                return self._receive(queue, asked, 0)
+                return self._receive(queue, asked)
             except TaloError as error:
                 troubles.append(error)
                 return []
@@ -205,16 +209,18 @@ class SqsBroker(Broker):
             raise troubles[0]
         return found
 
-    def _receive(self, queue: Queue, limit: int, seconds: int) -> list[Held]:
+    def _receive(self, queue: Queue, limit: int, seconds: int = 0, visibility: int = 0) -> list[Held]:
+        """Wait so many seconds for a message, and have what comes for so long; 0: for a visibility."""
         client = queue.poller if seconds else queue.client
-        until = time.monotonic() + self._visibility
+        visibility = visibility or self._visibility
+        until = time.monotonic() + visibility
         try:
             with self._connection.translated():
                 answer = client.receive_message(
                     QueueUrl=queue.url,
                     MaxNumberOfMessages=limit,
                     WaitTimeSeconds=seconds,
-                    VisibilityTimeout=self._visibility,
+                    VisibilityTimeout=visibility,
                     **RECEIVED,
                 )
         except QueueMissing:
@@ -228,11 +234,21 @@ class SqsBroker(Broker):
         notes = self._receptions.notes([each["MessageId"] for each in found if receptions_of(each) > 1])
         return [received(queue, each, until, notes.get(each["MessageId"])) for each in found]
 
-    def _poll(self, queue: Queue, seconds: int) -> list[Held]:
+    def _poll(self, queue: Queue) -> list[Held]:
+        """A long poll for one message, which is invisible for as long as a poll lasts until it is here.
+
+        SQS goes on with the poll of a process that has died, and gives it a message. So a poll is short while a process
+        is young: who dies young leaves little behind. And what a dead one was given is out of sight when others that
+        died with it could be given it, too, and no longer.
+        """
+        longest = min(self._connection.address.poll, self._visibility)
+        seconds = max(1, int(min(longest, _POLLS * (time.monotonic() - self._began))))
+        brief = min(self._visibility, max(_LEAST, seconds))
+        found = self._receive(queue, 1, seconds, brief)
+        if brief < self._visibility and not self._hide([(held, self._visibility) for held in found]):
+            return []
         # For its visibility counts from when it came, not from when we began to wait.
-        return [
-            held._replace(until=time.monotonic() + self._visibility - 1) for held in self._receive(queue, 1, seconds)
-        ]
+        return [held._replace(until=time.monotonic() + self._visibility - 1) for held in found]
 
     # -- settling -------------------------------------------------------------------------------------------------
 
@@ -320,17 +336,16 @@ class SqsBroker(Broker):
     def wait(self, queues: Sequence[str], timeout: float, also: Sequence[int] = ()) -> bool:
         deadline = time.monotonic() + timeout
         known = [self._queues.get(name) for name in queues]
-        longest = self._connection.address.poll or 1
         shelf = self.shelf
         if shelf is None:
             with self._poller.attending(queues):
-                return self._poller.wait(known, timeout, longest, also)
+                return self._poller.wait(known, timeout, also)
         shelf.watch(queues)
         with self._poller.attending(queues):
             while True:
                 left = deadline - time.monotonic()
                 until_look = max(_GLANCE, shelf.next_look - time.monotonic())
-                if self._poller.wait(known, min(left, until_look), longest, also):
+                if self._poller.wait(known, min(left, until_look), also):
                     return True
                 if time.monotonic() >= deadline:
                     return False
@@ -344,6 +359,7 @@ class SqsBroker(Broker):
 
     def open(self, owner: str, *, worker: str, slots: int, lease: float) -> None:
         self._visibility = max(_LEAST, math.ceil(lease))
+        self._began = time.monotonic()
         self._ledger.open(owner, worker, slots, lease)
 
     def renew(self, owners: Sequence[str], lease: float) -> Renewal:
@@ -407,7 +423,7 @@ class SqsBroker(Broker):
         deleted = self.shelf.purge(queues) if self.shelf is not None else 0
         for name in queues:
             queue = self._queues.find(name)
-            while queue is not None and (batch := self._receive(queue, BATCH, 0)):
+            while queue is not None and (batch := self._receive(queue, BATCH)):
                 self._delete(batch)
                 deleted += len(batch)
         return deleted

@@ -27,10 +27,10 @@ _FRESH = 0.5
 
 
 class Poller:
-    """Waits for messages of some queues. ``receive(queue, seconds)`` is a long poll for one message; ``release`` gives
-    messages back. Everything is guarded by ``_lock``."""
+    """Waits for messages of some queues. ``receive(queue)`` is a long poll for one message; ``release`` gives messages
+    back. Everything is guarded by ``_lock``."""
 
-    def __init__(self, receive: Callable[[Queue, int], list[Held]], release: Callable[[Sequence[Held]], None]) -> None:
+    def __init__(self, receive: Callable[[Queue], list[Held]], release: Callable[[Sequence[Held]], None]) -> None:
         self._receive = receive
         self._release = release
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class Poller:
             with self._lock:
                 self._attending.subtract(queues)
 
-    def wait(self, queues: Sequence[Queue], timeout: float, longest: int, also: Sequence[int]) -> bool:
+    def wait(self, queues: Sequence[Queue], timeout: float, also: Sequence[int]) -> bool:
         """Until something of these queues is in the stash, a descriptor of ``also`` is readable, or ``timeout`` seconds
         are over, which alone is False. ``OperationalError`` when SQS is away."""
         deadline, names = time.monotonic() + timeout, {queue.name for queue in queues}
@@ -92,7 +92,7 @@ class Poller:
                 if left <= 0:
                     return False
                 for queue in queues:
-                    self._poll(queue, longest)
+                    self._poll(queue)
                 ready, _, _ = select.select([reader, *also], [], [], left)
                 if any(fd in ready for fd in also):
                     return True
@@ -114,19 +114,19 @@ class Poller:
             interrupted, self._interrupted = self._interrupted, False
             return interrupted or any(held.queue in queues for _, held in self._stash)
 
-    def _poll(self, queue: Queue, seconds: int) -> None:
+    def _poll(self, queue: Queue) -> None:
         with self._lock:
             if queue.name in self._polling:
                 return
             self._polling.add(queue.name)
         name = f"talo-sqs-poll-{queue.name}"
-        threading.Thread(target=self._run, args=(queue, seconds, self._closings), name=name, daemon=True).start()
+        threading.Thread(target=self._run, args=(queue, self._closings), name=name, daemon=True).start()
 
-    def _run(self, queue: Queue, seconds: int, closings: int) -> None:
+    def _run(self, queue: Queue, closings: int) -> None:
         found: list[Held] = []
         trouble: OperationalError | StoreError | None = None
         try:
-            found = self._receive(queue, seconds)
+            found = self._receive(queue)
         except (OperationalError, StoreError) as error:
             trouble = error
         with self._lock:

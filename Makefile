@@ -8,8 +8,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 SUITE := $(PY) -m pytest --timeout 180 -m "not soak"
-#: Test processes side by side. Most tests wait for other processes more than they compute.
-JOBS ?= 3
+#: Test processes side by side: so many keep two processors busy, for most tests wait for other processes.
+JOBS ?= 5
 KEEP ?=
 ARGS ?=
 #: Where tests take a Redis. Of integration and ecosystem only what needs no Celery: that reads no URL of a cluster.

@@ -148,8 +148,8 @@ def test_a_task_type_is_paused_while_others_go_on(app: Talo, worker: Worker) -> 
     _settled(app)
     paused = app.send_task("featured.flaky", (0,))
     assert app.send_task("featured.add", (1, 2)).get(timeout=LONG) == 3
-    # Given back with a delay, not held
-    eventually(lambda: _equal(app.store.broker.stats(["celery"])[0].delayed, 1), LONG)
+    # Put aside, not held
+    eventually(lambda: _equal([app.store.broker.stats([name])[0].ready for name in app.control.parkings()], [1]), LONG)
     assert paused.state == "PENDING"
     app.control.resume(tasks=["featured.flaky"])
     _settled(app)

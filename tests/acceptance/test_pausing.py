@@ -85,6 +85,9 @@ def test_what_is_paused_starts_nothing_and_goes_on_in_its_order(urls: Urls, app:
         mails += [app.send_task(NOOP, queue="mail").id for _ in range(20)]
         ids += naps(app, 20)
         work(app)
+        if parks:
+            # What a dead process had in hand comes behind what others park meanwhile.
+            eventually(lambda: check(waits(app).ready == len(ids) - len(begun(worker.trace, ids))), LONG)
         worker.signal(signal.SIGKILL, group=True)
         worker.wait()
         ids += naps(app, 10)

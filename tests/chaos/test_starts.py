@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from talo.worker.starts import BUDGET
-from tests.chaos.kit import LONG, check, kill, roles
+from tests.chaos.kit import LONG, check, kill, roles, stopped
 from tests.support import eventually
 from tests.workers import Worker, client
 
@@ -101,6 +101,26 @@ def test_the_slot_of_one_that_stands_still_in_its_end_is_filled(tmp_path: Path) 
         # And it is not waited for, either when the worker ends
         eventually(lambda: check("has run its tasks and does not end; killing it" in worker.output()), LONG)
         assert worker.stop(LONG) == 0
+
+
+def test_an_agent_and_children_that_die_at_the_same_moment_are_replaced(tmp_path: Path) -> None:
+    # Given a worker whose first process looks away while all others die
+    broker = f"sqlite:///{tmp_path}/talo.sqlite3"
+    with client(broker) as app, Worker(broker, tmp_path, "-c", "2") as worker:
+        for round_ in range(3):
+            pids = eventually(lambda: complete(roles(app, worker)), LONG)
+            with stopped([worker.pid]):
+                for pid in pids:
+                    kill(pid)
+            # Then it goes on
+            assert app.send_task("tests.apps.traced.add", (round_, 2)).get(timeout=LONG) == round_ + 2
+        assert worker.stop(LONG) == 0
+
+
+def complete(found: dict[str, list[int]]) -> list[int]:
+    """The agent and both children."""
+    check([len(found[role]) for role in ("agent", "child")] == [1, 2])
+    return found["agent"] + found["child"]
 
 
 @pytest.mark.parametrize("who", ["child", "agent"])

@@ -233,6 +233,7 @@ def test_a_search_that_takes_long_goes_on_by_itself(
         expect(page.locator("#live-runs")).to_contain_text("Nothing found")
         expect(page.locator("#live-runs")).not_to_contain_text("Nothing found yet")
         expect(page.locator(".pager")).to_have_count(0)
+        page.goto("about:blank")
     app.close()
 
 

@@ -108,14 +108,18 @@ class AgentLine:
         return [self._to_supervisor[0]] if self._to_supervisor[0] >= 0 else []
 
     def tell(self, death: Death) -> None:
-        """Tell of a death. If the agent is dying too, its successor is told again."""
-        with contextlib.suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._to_agent[1], msgspec.json.encode(death) + b"\n")
+        """Tell of a death. If the agent is dying too, or has died just before, its successor is told again."""
+        self._say(death)
 
     def tell_stop(self) -> None:
         """Tell the agent to end."""
+        self._say(Stop())
+
+    def _say(self, order: Death | Stop) -> None:
+        if self._to_agent[1] < 0:
+            return
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
-            os.write(self._to_agent[1], msgspec.json.encode(Stop()) + b"\n")
+            os.write(self._to_agent[1], msgspec.json.encode(order) + b"\n")
 
     def hear(self) -> list[tuple[str, int, int]]:
         """Return (word, number, token or 0) as they have come; see ``report``."""

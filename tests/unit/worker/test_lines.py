@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from talo.worker.lines import AgentLine
+from talo.worker.lines import AgentLine, Death
 
 
 @pytest.fixture
@@ -35,6 +35,21 @@ def test_what_an_agent_said_before_it_died_is_heard(ends: tuple[AgentLine, Agent
     # Then what it had said is heard, once
     assert supervisor.hear() == [("buried", 3, 0), ("cancel", 1, 77)]
     assert supervisor.hear() == []
+
+
+def test_what_is_said_while_there_is_no_agent_is_said_to_nobody() -> None:
+    # Given a line whose agent is gone and has no successor yet
+    line = AgentLine()
+    line.open()
+    line.close()
+    # Then a death is not told, which its successor is, and nothing is heard
+    death = Death(
+        share=0, pid=1, owner="", status="SIGKILL", exit_code=-9, peak_kib=0, running=[], victim=0, why="",
+        deliberate=False,
+    )  # fmt: skip
+    line.tell(death)
+    line.tell_stop()
+    assert line.hear() == []
 
 
 def test_what_a_supervisor_said_before_it_died_is_heard_and_then_that_it_is_dead(

@@ -23,6 +23,8 @@ _LOOK = 0.5
 #: Seconds between two looks for stragglers, and for how long they are looked for at least: longer than anything may be
 #: held where the store does not tell what is held.
 _RARELY, _RECENT = 5.0, 86_400.0
+#: Seconds after an opening in which stragglers are likely: of children that had not heard of it.
+_LIKELY = 3.0
 
 
 class Opening:
@@ -37,6 +39,7 @@ class Opening:
         #: Those that the last look has found empty.
         self._empty: set[str] = set()
         self._next = 0.0
+        self._likely_until = 0.0
 
     def look(self, now: float) -> None:
         """Do what is due (``now`` is monotonic). Raises what the stores raise; the next look tries again."""
@@ -45,7 +48,7 @@ class Opening:
             return
         resuming, watched = standing.resuming, standing.watched
         self._empty.intersection_update(resuming)
-        pause = _LOOK if resuming else _RARELY
+        pause = _LOOK if resuming or now < self._likely_until else _RARELY
         self._next = now + pause * random.uniform(1.0, 1.2)
         mine = [
             name for name in (*resuming, *watched) if self._locks.acquire(f"opening:{name}", self._owner, 3 * pause)
@@ -57,6 +60,7 @@ class Opening:
             judge = self._opens if stats.name in resuming else self._reopens
             changed |= judge(self._locks, stats)
         if changed:
+            self._likely_until = now + _LIKELY
             self._app.hearing.tell(0.0)
 
     def _opens(self, locks: Locks, stats: QueueStats) -> bool:

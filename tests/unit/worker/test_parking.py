@@ -67,6 +67,13 @@ class Child:
         self.intake.brakes = brakes_of(self.standing, {}, Common().rates, limited=True)
         self.parking.note(self.standing.parked)
 
+    def put_aside(self, *numbers: int) -> None:
+        """Have the type paused, and park these of it."""
+        self.app.control.pause(tasks=["add"])
+        self.read()
+        send(self.app, *numbers)
+        self.take()
+
     def fetch(self, *queues: str) -> list[Delivery]:
         return self.app.store.broker.turn([], "me", queues or self.standing.open_queues, 10).deliveries
 
@@ -175,10 +182,7 @@ def test_tasks_of_a_paused_type_wait_aside_and_go_on_in_order(app: Talo) -> None
 
 def test_paused_again_what_was_fetched_goes_back_ahead_of_what_waits(app: Talo) -> None:
     child = Child(app)
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1, 2, 3)
-    child.take()
+    child.put_aside(1, 2, 3)
     app.control.resume(tasks=["add"])
     child.read()
     [first, *_] = fetched = child.fetch(PARKING)
@@ -219,10 +223,7 @@ def test_a_queue_that_ends_keeps_its_own(app: Talo, queue: str) -> None:
 
 def test_what_a_limit_sends_away_goes_home(app: Talo) -> None:
     child = Child(app)
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1, 2)
-    child.take()
+    child.put_aside(1, 2)
     app.control.resume(tasks=["add"])
     child.read(msgspec.structs.replace(standing_of(app), rate_limits={"add": "1/h"}))
     one, two = (child.intake.admit(each) for each in child.fetch(PARKING))
@@ -233,10 +234,7 @@ def test_what_a_limit_sends_away_goes_home(app: Talo) -> None:
 
 def test_a_dead_letter_and_its_replay_are_of_its_own_queue(app: Talo) -> None:
     child = Child(app)
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1)
-    child.take()
+    child.put_aside(1)
     [delivery] = child.fetch(PARKING)
     assert at_home(delivery).queue == "celery"
     run = child.intake.recall(delivery)
@@ -253,10 +251,7 @@ def test_a_dead_letter_and_its_replay_are_of_its_own_queue(app: Talo) -> None:
 
 def test_a_type_is_open_when_two_looks_have_found_nothing(app: Talo) -> None:
     child, opening = Child(app), judge(app)
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1)
-    child.take()
+    child.put_aside(1)
     # Given a type that is paused: nobody looks
     opening.look(0.0)
     opening.look(10.0)
@@ -286,10 +281,7 @@ def test_a_type_is_open_when_two_looks_have_found_nothing(app: Talo) -> None:
 
 def test_a_parking_queue_is_forgotten_when_nothing_can_come(app: Talo) -> None:
     child, opening, locks = Child(app), judge(app), app.store.locks
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1)
-    child.take()
+    child.put_aside(1)
     app.control.resume(tasks=["add"])
     child.read()
     [delivery] = child.fetch(PARKING)
@@ -309,10 +301,7 @@ def test_a_parking_queue_is_forgotten_when_nothing_can_come(app: Talo) -> None:
 
 def test_of_a_fleet_one_agent_looks(app: Talo) -> None:
     child = Child(app)
-    app.control.pause(tasks=["add"])
-    child.read()
-    send(app, 1)
-    child.take()
+    child.put_aside(1)
     app.control.resume(tasks=["add"])
     child.read()
     child.take(PARKING)
